@@ -1,0 +1,15 @@
+"""Discrete codecs: parts by kind, published systems by name, and the contract they keep."""
+
+from intaglio.codecs.codec import AudioCodec, Codec, Reconstruction
+from intaglio.codecs.load import load
+from intaglio.codecs.quantizers.base import Quantized
+from intaglio.codecs.tokens import Tokens
+
+__all__ = [
+    "AudioCodec",
+    "Codec",
+    "Quantized",
+    "Reconstruction",
+    "Tokens",
+    "load",
+]

@@ -1,0 +1,1 @@
+"""Audio codecs, one published system a file."""

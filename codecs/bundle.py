@@ -1,0 +1,205 @@
+"""Bundle: any part as a folder that is safe to load and cannot be damaged unnoticed.
+
+``config.json`` holds the format version, the recipe (all constructor arguments), the fingerprint and
+the SHA-256 of ``model.safetensors``, which holds the weights with weight normalisation folded in.
+No pickle, no Lightning. Also restores a part from a training checkpoint, under the same rules.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_safetensors
+from safetensors.torch import save as save_safetensors
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from intaglio.codecs.part import Part, build, describe
+
+FORMAT_VERSION = 1
+CONFIG = "config.json"
+WEIGHTS = "model.safetensors"
+MAX_CONFIG_BYTES = 1 << 20
+
+
+def fingerprint(part: Part) -> str:
+    """Hash of a part's recipe and weights, 32 hexadecimal digits.
+
+    Weight normalisation is folded first, so a part has the same fingerprint before and after folding,
+    on a disk and in a training run.
+    """
+    digest = hashlib.sha256(_canonical(describe(part)).encode())
+    for name, tensor in sorted(folded_state(part).items()):
+        digest.update(f"{name}{list(tensor.shape)}{tensor.dtype}".encode())
+        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()[:32]
+
+
+def folded_state(module: nn.Module) -> dict[str, Tensor]:
+    """State of a module as it would be after `fold`, without changing the module."""
+    state = dict(module.state_dict())
+    for prefix, child in module.named_modules():
+        if parametrize.is_parametrized(child):
+            for name in child.parametrizations:  # type: ignore[union-attr]
+                dot = f"{prefix}." if prefix else ""
+                inner = f"{dot}parametrizations.{name}."
+                state = {key: value for key, value in state.items() if not key.startswith(inner)}
+                state[f"{dot}{name}"] = getattr(child, name).detach()
+    return state
+
+
+def fold(module: nn.Module) -> nn.Module:
+    """Replace weight normalisation by plain weights, in place: faster, exportable, same output."""
+    for child in module.modules():
+        if parametrize.is_parametrized(child):
+            for name in list(child.parametrizations):  # type: ignore[union-attr]
+                parametrize.remove_parametrizations(child, name)
+    return module
+
+
+def save(part: Part, folder: str | Path) -> Path:
+    """Write ``part`` as a bundle; an existing bundle in ``folder`` is replaced, or stays if this fails.
+
+    Raises:
+        OSError: the folder cannot be written; nothing half-written is left.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    # .clone(): tensors that share memory are refused by the format
+    weights = save_safetensors(
+        {name: tensor.cpu().contiguous().clone() for name, tensor in folded_state(part).items()}
+    )
+    config = {
+        "format_version": FORMAT_VERSION,
+        "name": getattr(part, "name", type(part).__name__),
+        "fingerprint": fingerprint(part),
+        "sha256": hashlib.sha256(weights).hexdigest(),
+        "recipe": describe(part),
+    }
+    text = json.dumps(config, indent=2) + "\n"
+    with replacing(folder / WEIGHTS) as new_weights, replacing(folder / CONFIG) as new_config:
+        new_weights.write_bytes(weights)
+        new_config.write_text(text, encoding="utf-8")
+    return folder
+
+
+def read(folder: str | Path) -> Part:
+    """Part of a bundle, with its weights, folded and in training mode as built.
+
+    Raises:
+        ValueError: a damaged, incomplete, newer or foreign bundle.
+        FileNotFoundError: a file of the bundle is missing.
+    """
+    folder = Path(folder)
+    config = read_config(folder)
+    weights = (folder / WEIGHTS).read_bytes()
+    found = hashlib.sha256(weights).hexdigest()
+    if found != config["sha256"]:
+        raise ValueError(
+            f"{folder / WEIGHTS} is damaged: its SHA-256 is {found[:12]}…, {CONFIG} says "
+            f"{str(config['sha256'])[:12]}…; copy the bundle again"
+        )
+    try:
+        state = load_safetensors(weights)
+    except SafetensorError as error:
+        raise ValueError(f"{folder / WEIGHTS} cannot be read: {error}") from error
+    part = _filled(build(config["recipe"]), state, str(folder))
+    if fingerprint(part) != config["fingerprint"]:
+        raise ValueError(
+            f"{folder / CONFIG} does not belong to its weights: the fingerprint differs; "
+            "copy the bundle again"
+        )
+    return part
+
+
+def read_config(folder: str | Path) -> dict[str, Any]:
+    """The checked content of a bundle's ``config.json``.
+
+    Raises:
+        ValueError: it is no configuration of a bundle, or of a newer version.
+    """
+    path = Path(folder) / CONFIG
+    if path.stat().st_size > MAX_CONFIG_BYTES:
+        raise ValueError(f"{path} has more than {MAX_CONFIG_BYTES} bytes; it is no bundle's")
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is not valid JSON: {error}") from error
+    version = config.get("format_version") if isinstance(config, dict) else None
+    if not isinstance(version, int):
+        raise ValueError(f"{path} is not the configuration of an intaglio bundle")
+    if version > FORMAT_VERSION:
+        raise ValueError(
+            f"{path} has format {version}; this intaglio reads up to {FORMAT_VERSION}: upgrade intaglio"
+        )
+    missing = {"recipe", "sha256", "fingerprint", "name"} - set(config)
+    if missing:
+        raise ValueError(f"{path} lacks {', '.join(sorted(missing))}")
+    return config
+
+
+def restore(checkpoint: str | Path, name: str = "codec") -> Part:
+    """Part that was trained as argument ``name`` of a task, from a Lightning checkpoint.
+
+    Averaged weights, if the run kept them, are preferred. Lightning is not imported; the file is read
+    with ``weights_only=True``; class paths outside this package are refused at any depth.
+
+    Raises:
+        ValueError: no checkpoint of this package, a damaged one, or a foreign class path.
+    """
+    try:
+        content = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ValueError(f"{checkpoint} is no readable training checkpoint: {reason}") from error
+    recipe = content.get("hyper_parameters", {}).get(name) if isinstance(content, dict) else None
+    if not isinstance(recipe, dict) or "state_dict" not in content:
+        raise ValueError(f"{checkpoint} holds no recipe of a {name}: train with `intaglio fit`")
+    prefix = f"{name}."
+    state = {
+        key.removeprefix(prefix): value
+        for key, value in content["state_dict"].items()
+        if key.startswith(prefix)
+    }
+    averaged = content.get("averaged_weights", {}).get(name, {})
+    return _filled(build(recipe), state | averaged, str(checkpoint), folded=False)
+
+
+def _filled(part: Any, state: dict[str, Tensor], source: str, folded: bool = True) -> Part:
+    if folded:
+        fold(part)
+    try:
+        part.load_state_dict(state)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(f"the weights in {source} do not fit its recipe: {reason[:300]}") from error
+    return fold(part)  # type: ignore[return-value]
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Path of a temporary neighbour that takes the place of ``path`` when the block ends well.
+
+    The file is flushed to the disk first, and removed if the block fails: readers see the old file or
+    the whole new one, never a part.
+    """
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        yield part
+        with part.open("rb") as file:
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _canonical(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))

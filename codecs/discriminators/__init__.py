@@ -1,0 +1,1 @@
+"""Discriminators: real or decoded?"""

@@ -1,0 +1,1 @@
+"""Encoders: signals to latents."""

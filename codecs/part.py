@@ -1,0 +1,111 @@
+"""Part: a module that remembers its recipe, and the one place where a recipe becomes a module again.
+
+A recipe is plain data, ``{"class_path": …, "init_args": {…}}``, nested where a part receives parts.
+It is what a bundle stores, what YAML recipes spell out and what a fingerprint hashes. A recipe names
+code, so only code of this package is ever built from one: see `build`.
+"""
+
+import importlib
+import inspect
+from collections.abc import Mapping
+from typing import Any, cast
+
+from torch import nn
+
+PACKAGE = "intaglio."
+
+
+class _Remembering(type):
+    """Metaclass that stores the bound constructor arguments of an instance as ``init_args``."""
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        part = super().__call__(*args, **kwargs)
+        bound = inspect.signature(cls.__init__).bind(part, *args, **kwargs)
+        bound.apply_defaults()
+        part.init_args = dict(list(bound.arguments.items())[1:])
+        return part
+
+
+class Part(nn.Module, metaclass=_Remembering):
+    """A module of this package that can be described as a recipe and built again from it."""
+
+    init_args: dict[str, Any]
+
+
+def describe(value: Any) -> Any:
+    """Recipe of a part: nested plain data that `build` turns back into an equal, untrained part.
+
+    Raises:
+        ValueError: an argument of the part is neither plain data nor a part.
+    """
+    if isinstance(value, Part):
+        path = f"{type(value).__module__}.{type(value).__qualname__}"
+        return {"class_path": path, "init_args": describe(value.init_args)}
+    if isinstance(value, Mapping):
+        return {str(key): describe(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | nn.ModuleList):
+        return [describe(item) for item in value]
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise ValueError(f"a recipe holds plain data and parts, not {type(value).__qualname__}")
+
+
+def build(recipe: Any) -> Any:
+    """Module that a recipe describes, with fresh weights.
+
+    Every class path, at any depth, must name a class or a builder function that this package itself
+    defines and that gives a `Part`; anything else is refused before anything is built.
+
+    Raises:
+        ValueError: a class path that is foreign, unknown or no part.
+    """
+    _check(recipe)
+    return _build(recipe)
+
+
+def _check(value: Any) -> None:
+    if isinstance(value, Mapping):
+        if "class_path" in value:
+            _maker(value["class_path"])
+        for item in value.values():
+            _check(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            _check(item)
+
+
+def _build(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        if "class_path" not in value:
+            return {key: _build(item) for key, item in value.items()}
+        maker = _maker(value["class_path"])
+        arguments = _build(value.get("init_args") or {})
+        try:
+            return maker(**arguments)
+        except TypeError as error:
+            raise ValueError(f"the recipe of {value['class_path']} does not fit it: {error}") from error
+    if isinstance(value, list | tuple):
+        return [_build(item) for item in value]
+    return value
+
+
+def _maker(path: Any) -> Any:
+    """Class or builder function at ``path``, or ValueError."""
+    if not isinstance(path, str) or not path.startswith(PACKAGE):
+        raise ValueError(f"refused to build {path!r}: it is not part of intaglio")
+    module_name, _, name = path.rpartition(".")
+    try:
+        maker = getattr(importlib.import_module(module_name), name)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"there is no {path} in this version of intaglio") from error
+    made = maker if inspect.isclass(maker) else _return_class(maker)
+    home = getattr(maker, "__module__", "")
+    if not (inspect.isclass(made) and issubclass(made, Part) and home.startswith(PACKAGE)):
+        raise ValueError(f"refused to build {path}: it is not a part of intaglio")
+    return maker
+
+
+def _return_class(maker: Any) -> Any:
+    if not inspect.isfunction(maker):
+        return None
+    return cast(Any, inspect.get_annotations(maker, eval_str=True).get("return"))

@@ -1,0 +1,1 @@
+"""Quantizers: latents to ids and back."""

@@ -1,0 +1,53 @@
+"""Tokens: the one record that codecs write and that generators and file formats read."""
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Tokens(NamedTuple):
+    """Discrete codes of a batch of items.
+
+    Attributes:
+        ids: int64 [batch, positions, groups], each in [0, vocab[group]).
+        mask: bool [batch, positions], True where a position belongs to its item; True comes first.
+        vocab: codebook size of each group (residual level, sub-code or latent dimension).
+        lengths: int64 [batch], size of each item before encoding (audio: samples), or None if the
+            items fill all positions.
+    """
+
+    ids: Tensor
+    mask: Tensor
+    vocab: tuple[int, ...]
+    lengths: Tensor | None = None
+
+    @property
+    def bits_per_position(self) -> float:
+        """Bits that one position carries: the sum over groups of log2 of the codebook size."""
+        return sum(math.log2(size) for size in self.vocab)
+
+    def check(self) -> "Tokens":
+        """Return self, or raise ValueError naming what breaks the contract above."""
+        if self.ids.dim() != 3 or self.ids.dtype != torch.int64:
+            raise ValueError(
+                f"ids must be int64 [batch, positions, groups], got {self.ids.dtype} "
+                f"{list(self.ids.shape)}"
+            )
+        if self.ids.shape[2] != len(self.vocab):
+            raise ValueError(f"ids have {self.ids.shape[2]} groups, vocab names {len(self.vocab)}")
+        if self.mask.dtype != torch.bool or self.mask.shape != self.ids.shape[:2]:
+            raise ValueError(
+                f"mask must be bool {list(self.ids.shape[:2])}, got {self.mask.dtype} "
+                f"{list(self.mask.shape)}"
+            )
+        sizes = torch.tensor(self.vocab, device=self.ids.device)
+        wrong = ((self.ids < 0) | (self.ids >= sizes)) & self.mask.unsqueeze(-1)
+        if wrong.any():
+            item, position, group = wrong.nonzero()[0].tolist()
+            raise ValueError(
+                f"id {int(self.ids[item, position, group])} at position {position}, group {group} of "
+                f"item {item} is outside [0, {self.vocab[group]})"
+            )
+        return self

@@ -1,0 +1,1 @@
+"""Data: folders and manifests to batches, named real data sets, and file formats."""

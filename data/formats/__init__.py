@@ -1,0 +1,1 @@
+"""File formats: the token file and guarded audio reading."""

@@ -1,0 +1,1 @@
+"""Generators over the tokens of codecs."""

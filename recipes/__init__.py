@@ -1,0 +1,1 @@
+"""The command line, the recipes and what runs them."""
