@@ -10,7 +10,7 @@ class ReconstructionLoss(Part):
     """Base of the losses that compare signals."""
 
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
-        """Scalar distance of two waveforms [batch, channels, samples]; only ``output`` gets a gradient."""
+        """Scalar distance of waveforms [batch, channels, samples]; ``output`` gets a gradient."""
         raise NotImplementedError
 
 

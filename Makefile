@@ -1,0 +1,51 @@
+# One virtual environment, .venv, serves every target; `make help` lists them.
+
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/installed
+CLEAN := build/environment
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint wheel
+
+help:
+	@echo 'make demo   train a small speech codec on real speech, write demo/report.html'
+	@echo 'make test   lint, then every test that needs neither a GPU nor long training'
+	@echo 'make lint   ruff, ruff format and mypy'
+	@echo 'make wheel  build the wheel, install it in an environment of its own and try it there'
+
+demo: $(STAMP)
+	$(BIN)/intaglio demo --out demo
+
+test: lint
+	$(BIN)/pytest -m 'not slow' -rs
+
+lint: $(STAMP)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+# mypy follows no import hooks: .links/intaglio shows it this folder as the package `intaglio`.
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo 'intaglio needs Python 3.11 or newer: make PYTHON=/path/to/python3.11 …'; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install -c constraints.txt -e '.[dev]'
+	@$(BIN)/pip install -c constraints.txt pesq || \
+	  echo 'PESQ was not installed: building it needs a C compiler. It is left out of the metrics.'
+	mkdir -p .links && ln -sfn .. .links/intaglio
+	touch $@
+
+# The wheel alone goes into a new environment. A .pth file lends it the libraries of .venv: Python
+# reads no .pth files in a folder that a .pth file names, so the editable install stays invisible.
+wheel: $(STAMP)
+	rm -rf build dist
+	$(BIN)/pip wheel --no-deps --wheel-dir dist .
+	$(BIN)/python -m venv --without-pip $(CLEAN)
+	$(BIN)/pip --python $(CLEAN)/bin/python install --no-deps dist/intaglio-*.whl
+	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > \
+	  "$$($(CLEAN)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/libraries.pth"
+	$(CLEAN)/bin/python -m pip check
+	cd build && environment/bin/intaglio --help
+	cd build && environment/bin/intaglio doctor
+	$(CLEAN)/bin/python -P -m pytest tests/test_packaging.py

@@ -1,0 +1,86 @@
+"""ISTFT head: frames to a waveform through a predicted spectrum (Vocos, Siuzdak 2023).
+
+The inverse transform is one transposed convolution with a fixed basis: exact to float32 rounding,
+faster on a CPU than an inverse FFT with overlap-add, and free of complex numbers, so that it exports.
+"""
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class InverseSTFT(nn.Module):
+    """Inverse short-time Fourier transform with a periodic Hann window.
+
+    Args:
+        n_fft: samples of a frame, even.
+        hop_length: samples between frames; must divide n_fft / 2.
+        padding: ``same`` gives frames * hop_length samples; ``center`` gives (frames - 1) * hop_length,
+            as `torch.istft` does.
+    """
+
+    basis: Tensor
+    window_square: Tensor
+
+    def __init__(
+        self, n_fft: int, hop_length: int, padding: Literal["same", "center"] = "same"
+    ) -> None:
+        super().__init__()
+        if n_fft % 2 or (n_fft // 2) % hop_length:
+            raise ValueError(f"hop_length {hop_length} must divide half of n_fft {n_fft}")
+        self.hop_length = hop_length
+        self.trim = (n_fft - hop_length) // 2 if padding == "same" else n_fft // 2
+        window = torch.hann_window(n_fft, dtype=torch.float64)
+        bins = torch.arange(n_fft // 2 + 1, dtype=torch.float64)
+        angle = 2 * math.pi / n_fft * torch.outer(bins, torch.arange(n_fft, dtype=torch.float64))
+        # a real signal's bins count twice, but for the first and the last
+        twice = torch.full((len(bins), 1), 2.0, dtype=torch.float64)
+        twice[0] = twice[-1] = 1.0
+        scale = twice * window / n_fft
+        basis = torch.cat([scale * angle.cos(), -scale * angle.sin()])
+        self.register_buffer("basis", basis.float().unsqueeze(1), persistent=False)
+        self.register_buffer("window_square", window.square().float().view(1, 1, -1), persistent=False)
+
+    def forward(self, real: Tensor, imaginary: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Waveform [batch, 1, samples] of a spectrum, twice [batch, n_fft / 2 + 1, frames].
+
+        ``mask``, bool [batch, frames], leaves out the frames behind an item's end.
+        """
+        spectrum = torch.cat([real, imaginary], dim=1).float()
+        weight = torch.ones_like(spectrum[:1, :1])
+        if mask is not None:
+            weight = mask.unsqueeze(1).to(spectrum.dtype)
+            spectrum = spectrum * weight
+        y = F.conv_transpose1d(spectrum, self.basis, stride=self.hop_length, padding=self.trim)
+        envelope = F.conv_transpose1d(
+            weight, self.window_square, stride=self.hop_length, padding=self.trim
+        )
+        return y / envelope.clamp(min=1e-11)
+
+
+class ISTFTHead(nn.Module):
+    """Linear layer to log-magnitude and phase, then the inverse transform.
+
+    Args:
+        dim: size of a frame's features.
+        n_fft: samples of a frame.
+        hop_length: samples between frames.
+        max_magnitude: bound of the magnitudes, against early blow-ups (100 in Vocos).
+    """
+
+    def __init__(
+        self, dim: int, n_fft: int, hop_length: int, max_magnitude: float = 100.0
+    ) -> None:
+        super().__init__()
+        self.out = nn.Linear(dim, n_fft + 2)
+        self.inverse = InverseSTFT(n_fft, hop_length)
+        self.max_magnitude = max_magnitude
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Waveform [batch, 1, frames * hop_length] of features [batch, frames, dim]."""
+        log_magnitude, phase = self.out(x).float().transpose(1, 2).chunk(2, dim=1)
+        magnitude = log_magnitude.exp().clamp(max=self.max_magnitude)
+        return self.inverse(magnitude * phase.cos(), magnitude * phase.sin(), mask)

@@ -1,0 +1,29 @@
+"""The body of every discriminator: weight-normed convolutions whose activations are all kept."""
+
+from collections.abc import Iterable
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils.parametrizations import weight_norm
+
+SLOPE = 0.1  # of the leaky ReLU, as in HiFi-GAN (Kong et al., 2020) and its successors
+
+
+class ConvStack(nn.Module):
+    """Weight-normed convolutions in a row, each followed by a leaky ReLU.
+
+    Args:
+        convs: the convolutions; they become weight-normed.
+    """
+
+    def __init__(self, convs: Iterable[nn.Conv2d]) -> None:
+        super().__init__()
+        self.convs = nn.ModuleList(weight_norm(conv) for conv in convs)
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """Every activation, first layer first, of a map [batch, channels, rows, columns]."""
+        features = []
+        for conv in self.convs:
+            x = F.leaky_relu(conv(x), SLOPE)
+            features.append(x)
+        return features

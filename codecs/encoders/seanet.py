@@ -1,0 +1,91 @@
+"""SEANet encoder (Tagliasacchi et al., 2020) as EnCodec and WavTokenizer use it, causal or not."""
+
+import math
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from intaglio.codecs.encoders.base import Encoder
+from intaglio.codecs.layers.conv1d import Conv1d, PadMode, mask_time
+from intaglio.codecs.layers.lstm import ResidualLSTM
+
+
+class SEANetEncoder(Encoder):
+    """Convolutions that halve the rate and double the channels, stage by stage.
+
+    Args:
+        dim: size of a latent vector.
+        strides: reduction of each stage, first stage first; their product is the hop length.
+        channels: waveform channels.
+        width: channels of the first convolution; doubles at each stage.
+        kernel_size: taps of the first and the last convolution.
+        residual_kernel_size: taps of the residual blocks.
+        lstm_layers: layers of the recurrent part; 0 leaves it out.
+        causal: whether a latent may see only samples up to the end of its own hop.
+        pad_mode: ``reflect`` (EnCodec, WavTokenizer) or ``constant``. Mirrored samples come from the
+            other side, so ``reflect`` is not strictly causal in the first latents.
+        true_skip: whether residual blocks add their input itself instead of a 1 × 1 convolution of it.
+    """
+
+    def __init__(
+        self,
+        dim: int = 512,
+        strides: Sequence[int] = (2, 4, 5, 8),
+        *,
+        channels: int = 1,
+        width: int = 32,
+        kernel_size: int = 7,
+        residual_kernel_size: int = 3,
+        lstm_layers: int = 2,
+        causal: bool = False,
+        pad_mode: PadMode = "reflect",
+        true_skip: bool = False,
+    ) -> None:
+        super().__init__()
+        self.dim = dim
+        self.hop_length = math.prod(strides)
+        self.stem = Conv1d(channels, width, kernel_size, causal=causal, pad_mode=pad_mode)
+        self.stages = nn.ModuleList()
+        for stride in strides:
+            residual = ResidualBlock(
+                width, residual_kernel_size, causal=causal, pad_mode=pad_mode, true_skip=true_skip
+            )
+            down = Conv1d(
+                width, 2 * width, 2 * stride, stride=stride, causal=causal, pad_mode=pad_mode
+            )
+            self.stages.append(nn.ModuleList([residual, down]))
+            width *= 2
+        self.lstm = ResidualLSTM(width, lstm_layers) if lstm_layers else None
+        self.head = Conv1d(width, dim, kernel_size, causal=causal, pad_mode=pad_mode)
+        self.activation = nn.ELU()
+
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Latents [batch, ceil(samples / hop_length), dim] of a waveform [batch, channels, samples]."""
+        x = self.stem(x, lengths)
+        for residual, down in self.stages:
+            x = down(self.activation(residual(x, lengths)), lengths)
+            if lengths is not None:
+                lengths = -(-lengths // down.stride)
+        if self.lstm is not None:
+            x = self.lstm(mask_time(x, lengths))
+        return self.head(self.activation(x), lengths).transpose(1, 2)
+
+
+class ResidualBlock(nn.Module):
+    """ELU → convolution to half the channels → ELU → 1 × 1 convolution back, added to a skip."""
+
+    def __init__(
+        self, channels: int, kernel_size: int, *, causal: bool, pad_mode: PadMode, true_skip: bool
+    ) -> None:
+        super().__init__()
+        self.squeeze = Conv1d(
+            channels, channels // 2, kernel_size, causal=causal, pad_mode=pad_mode
+        )
+        self.expand = Conv1d(channels // 2, channels, 1)
+        self.skip = nn.Identity() if true_skip else Conv1d(channels, channels, 1)
+        self.activation = nn.ELU()
+
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """[batch, channels, time] → the same shape."""
+        inner = self.squeeze(self.activation(x), lengths)
+        return self.skip(x) + self.expand(self.activation(inner))

@@ -1,0 +1,68 @@
+"""Adversary: a discriminator together with what is played with it and for how much."""
+
+import torch
+from torch import Tensor
+
+from intaglio.codecs.discriminators.base import Discriminator
+from intaglio.codecs.losses.base import AdversarialLoss
+from intaglio.codecs.losses.matching import FeatureMatchingLoss
+from intaglio.codecs.part import Part
+
+
+class Adversary(Part):
+    """One discriminator, its loss, and the weights of its two terms in the generator's objective.
+
+    The weights are for whoever adds up the objective; the methods give raw losses. The generator's
+    pass does not freeze the discriminator: toggling ``requires_grad`` is the caller's part.
+
+    Args:
+        discriminator: judges real and decoded signals.
+        loss: the game that is played with its scores.
+        matching: feature matching; none if None.
+        weight: weight of the adversarial term of the generator.
+        matching_weight: weight of the matching term of the generator.
+    """
+
+    def __init__(
+        self,
+        discriminator: Discriminator,
+        loss: AdversarialLoss,
+        *,
+        matching: FeatureMatchingLoss | None = None,
+        weight: float = 1.0,
+        matching_weight: float = 1.0,
+    ) -> None:
+        super().__init__()
+        self.discriminator = discriminator
+        self.loss = loss
+        self.matching = matching
+        self.weight = weight
+        self.matching_weight = matching_weight
+
+    def discriminator_loss(self, real: Tensor, fake: Tensor) -> Tensor:
+        """Scalar loss that trains the discriminator; neither signal gets a gradient.
+
+        Args:
+            real: signals, in the layout that the discriminator takes.
+            fake: decoded signals, in the same layout.
+        """
+        judged_real = self.discriminator(real.detach())
+        return self.loss.discriminator(judged_real, self.discriminator(fake.detach()))
+
+    def generator_losses(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
+        """Raw scalar losses that train the generator; only ``fake`` gets a gradient.
+
+        Args:
+            real: signals, in the layout that the discriminator takes.
+            fake: decoded signals, in the same layout.
+
+        Returns:
+            "adversarial" and, where there is feature matching, "matching".
+        """
+        judged = self.discriminator(fake)
+        losses = {"adversarial": self.loss.generator(judged)}
+        if self.matching is not None:
+            with torch.no_grad():
+                judged_real = self.discriminator(real)
+            losses["matching"] = self.matching(judged_real, judged)
+        return losses

@@ -1,0 +1,20 @@
+"""How well a codebook is used: perplexity and counts."""
+
+import torch
+from torch import Tensor
+
+
+def perplexity(ids: Tensor, codebook_size: int) -> Tensor:
+    """Exponential of the entropy of the ids' distribution: 1 (one code) to codebook_size (all alike).
+
+    Args:
+        ids: integers of any shape in [0, codebook_size).
+        codebook_size: number of codes.
+    """
+    return counts_perplexity(torch.bincount(ids.reshape(-1), minlength=codebook_size))
+
+
+def counts_perplexity(counts: Tensor) -> Tensor:
+    """Perplexity of a histogram of ids, [codes]."""
+    share = counts / counts.sum().clamp(min=1)
+    return torch.exp(-torch.special.xlogy(share, share).sum())

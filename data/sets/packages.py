@@ -1,0 +1,80 @@
+"""Files out of Debian and Python packages: fetched by the systems' own clients, not installed."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def fetch_debian(packages: Sequence[str], folder: Path) -> None:
+    """Unpack Debian packages into ``folder``; nothing is installed, and root is not needed.
+
+    Raises:
+        OSError: apt-get or dpkg-deb is missing, or the packages cannot be had.
+    """
+    missing = [name for name in ("apt-get", "dpkg-deb") if shutil.which(name) is None]
+    if missing:
+        raise OSError(
+            f"{', '.join(packages)}: Debian packages need {' and '.join(missing)}, which this "
+            "system lacks; `intaglio data get speech-pip` does without"
+        )
+    with tempfile.TemporaryDirectory(prefix="intaglio-") as place:
+        download = ["apt-get", "download", *packages]
+        reason = _run(download, place)
+        if reason and os.geteuid() == 0:
+            print("apt-get download failed; running apt-get update once", file=sys.stderr)
+            reason = _run(["apt-get", "update"], place) or _run(download, place)
+        if reason:
+            raise OSError(
+                f"apt-get cannot download {', '.join(packages)}: {reason}; run `apt-get update` "
+                "as root, check the network and try again"
+            )
+        archives = sorted(Path(place).glob("*.deb"))
+        if len(archives) < len(packages):
+            raise OSError(f"apt-get left {len(archives)} archives for {', '.join(packages)}")
+        folder.mkdir(parents=True, exist_ok=True)
+        for archive in archives:
+            if reason := _run(["dpkg-deb", "-x", str(archive), str(folder)], place):
+                raise OSError(f"dpkg-deb cannot unpack {archive.name}: {reason}")
+
+
+def fetch_source(requirement: str, folder: Path) -> Path:
+    """Source archive of a Python package, fetched by pip into ``folder``; nothing is installed.
+
+    Args:
+        requirement: name and version, as ``name==1.0``.
+        folder: an empty folder.
+
+    Raises:
+        OSError: pip is missing or cannot fetch it.
+    """
+    name = requirement.partition("==")[0]
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
+    reason = _run([*command, "--no-binary", name, "--dest", ".", requirement], str(folder))
+    archives = sorted(folder.glob("*.tar.gz"))
+    if reason or not archives:
+        reason = reason or "it left no source archive"
+        raise OSError(f"pip cannot download {requirement}: {reason}; check the network")
+    return archives[0]
+
+
+def debian_copyright(folder: Path, package: str) -> str:
+    """Licence text of a package unpacked in ``folder``; empty if it has none."""
+    path = folder / "usr/share/doc" / package / "copyright"
+    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+
+
+def _run(command: list[str], folder: str) -> str:
+    """Run a command in ``folder``; an empty string if it went well, else the reason in one line."""
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace")
+    if done.returncode == 0:
+        return ""
+    lines = [line.strip() for line in (done.stderr or done.stdout).splitlines() if line.strip()]
+    # apt begins warnings with W: (one is about its own sandbox) and errors with E:; pip says ERROR:
+    errors = [line for line in lines if line.startswith(("E:", "ERROR:"))] or [
+        line for line in lines if not line.startswith("W:")
+    ]
+    return errors[-1] if errors else f"{command[0]} ended with status {done.returncode}"

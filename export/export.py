@@ -1,0 +1,68 @@
+"""Export a codec in one or more formats, each verified against the codec before it is put in place."""
+
+import json
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from intaglio.codecs import AudioCodec
+from intaglio.codecs.bundle import fold
+from intaglio.export import onnx, program, torchscript
+from intaglio.export.graphs import Graphs
+from intaglio.export.verify import verify
+
+FORMATS: dict[str, ModuleType] = {"onnx": onnx, "torchscript": torchscript, "program": program}
+
+
+def export(codec: AudioCodec, folder: str | Path, formats: Sequence[str]) -> list[dict[str, Any]]:
+    """Write the codec's encoder and decoder, and ``export.json`` that tells how to call them.
+
+    Args:
+        codec: a codec on the CPU; its weight normalisation is folded in.
+        folder: where the files go; made if absent. Files of the same name are replaced.
+        formats: of ``onnx``, ``torchscript`` and ``program``.
+
+    Returns:
+        A record for each format: files with sizes, and what the verification compared.
+
+    Raises:
+        ValueError: an unknown format, or an exported graph that differs from the codec; no file is
+            written or replaced then.
+        ModuleNotFoundError: a package that the format needs is missing.
+    """
+    unknown = [name for name in formats if name not in FORMATS]
+    if unknown or not formats:
+        raise ValueError(f"formats are {', '.join(FORMATS)}; got {', '.join(unknown) or 'none'}")
+    fold(codec).eval()
+    graphs = Graphs(codec)
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    records = []
+    # beside the files' final place, so that moving them there is a rename
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".export-") as name:
+        new = Path(name)
+        for kind in formats:
+            paths = FORMATS[kind].write(graphs, new)
+            result = verify(codec, *FORMATS[kind].run(new))
+            sizes = {path.name: path.stat().st_size for path in paths}
+            records.append({"format": kind, "files": sizes, "verified": result._asdict()})
+        (new / "export.json").write_text(json.dumps(_card(codec, records), indent=2) + "\n")
+        for path in list(new.iterdir()):
+            path.replace(folder / path.name)
+    return records
+
+
+def _card(codec: AudioCodec, records: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "codec": codec.name,
+        "fingerprint": codec.fingerprint,
+        "sample_rate": codec.sample_rate,
+        "channels": codec.channels,
+        "hop_length": codec.hop_length,
+        "vocab": list(codec.vocab),
+        "encoder": "wave float32 [batch, channels, samples] -> ids int64 [batch, positions, groups]",
+        "decoder": "ids int64 [batch, positions, groups] -> wave float32 [batch, channels, samples]",
+        "exports": records,
+    }

@@ -1,0 +1,121 @@
+"""Codecs as ONNX: one file each for encoder and decoder, any batch size and length.
+
+The LSTM becomes ONNX's own LSTM node. The exporter's way, unrolling, would fix the number of steps.
+"""
+
+import logging
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from torch.export import ExportedProgram
+
+from intaglio.export.graphs import Graphs
+from intaglio.export.verify import Runner
+
+OPSET = 18
+
+
+def write(graphs: Graphs, folder: Path) -> list[Path]:
+    """Write ``encoder.onnx`` (``wave`` → ``ids``) and ``decoder.onnx`` (``ids`` → ``wave``).
+
+    Raises:
+        ModuleNotFoundError: the ONNX packages are missing.
+    """
+    _need("onnxscript")
+    paths = [folder / "encoder.onnx", folder / "decoder.onnx"]
+    names = (("wave", "ids"), ("ids", "wave"))
+    for program, (source, target), path in zip(graphs.capture(), names, paths, strict=True):
+        _write(program, source, target, path)
+    return paths
+
+
+def run(folder: Path) -> tuple[Runner, Runner]:
+    """Encoder and decoder in ONNX Runtime, as functions of tensors."""
+    _need("onnxruntime")
+    import onnxruntime
+
+    def session(name: str, source: str) -> Runner:
+        loaded = onnxruntime.InferenceSession(folder / name, providers=["CPUExecutionProvider"])
+        return lambda x: torch.from_numpy(loaded.run(None, {source: x.numpy()})[0])
+
+    return session("encoder.onnx", "wave"), session("decoder.onnx", "ids")
+
+
+def _write(program: ExportedProgram, source: str, target: str, path: Path) -> None:
+    noise = logging.getLogger("torch.onnx")
+    level = noise.level
+    noise.setLevel(logging.ERROR)  # it reports each optional package that is not installed
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # deprecations inside the exporter, not ours to mend
+            exported = torch.onnx.export(
+                program,
+                dynamo=True,
+                input_names=[source],
+                output_names=[target],
+                opset_version=OPSET,
+                custom_translation_table={torch.ops.aten.lstm.input: _lstm_node()},
+                verbose=False,
+            )
+    finally:
+        noise.setLevel(level)
+    assert exported is not None
+    exported.save(path, external_data=False)
+
+
+def _lstm_node() -> Callable[..., Any]:
+    """Translation of PyTorch's unidirectional LSTM with biases to ONNX's."""
+    from onnxscript import opset18 as op
+
+    def reorder(weight: Any, size: int) -> Any:
+        """Gates from PyTorch's order (input, forget, cell, output) to ONNX's (i, o, f, c)."""
+        i, f, c, o = (op.Slice(weight, [k * size], [(k + 1) * size], [0]) for k in range(4))
+        return op.Unsqueeze(op.Concat(i, o, f, c, axis=0), [0])
+
+    def lstm(
+        input: Any,
+        hx: Sequence[Any],
+        params: Sequence[Any],
+        has_biases: bool,
+        num_layers: int,
+        dropout: float,
+        train: bool,
+        bidirectional: bool,
+        batch_first: bool,
+    ) -> Any:
+        assert has_biases and not bidirectional and not batch_first
+        size = hx[0].shape[-1]
+        y, hiddens, cells = input, [], []
+        for layer in range(num_layers):
+            weight, recurrent, bias, recurrent_bias = params[4 * layer : 4 * layer + 4]
+            start = [op.Slice(state, [layer], [layer + 1], [0]) for state in hx]
+            y, hidden, cell = op.LSTM(
+                y,
+                reorder(weight, size),
+                reorder(recurrent, size),
+                op.Concat(reorder(bias, size), reorder(recurrent_bias, size), axis=1),
+                None,
+                *start,
+                hidden_size=size,
+            )
+            y = op.Squeeze(y, [1])
+            hiddens.append(hidden)
+            cells.append(cell)
+        return y, op.Concat(*hiddens, axis=0), op.Concat(*cells, axis=0)
+
+    return lstm
+
+
+def _need(package: str) -> None:
+    try:
+        __import__(package)
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f"ONNX export needs {package}: pip install 'intaglio[export]'"
+        ) from error
+
+

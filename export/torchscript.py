@@ -1,0 +1,29 @@
+"""Codecs as TorchScript, for C++ and older runtimes."""
+
+import warnings
+from pathlib import Path
+
+import torch
+
+from intaglio.export.graphs import Graphs
+from intaglio.export.verify import Runner
+
+
+def write(graphs: Graphs, folder: Path) -> list[Path]:
+    """Write ``encoder.ts`` and ``decoder.ts``."""
+    paths = [folder / "encoder.ts", folder / "decoder.ts"]
+    examples = ((graphs.encoder, graphs.wave), (graphs.decoder, graphs.ids))
+    with torch.no_grad(), warnings.catch_warnings():
+        # PyTorch advises against TorchScript, users of C++ need it
+        warnings.filterwarnings("ignore", category=DeprecationWarning, message=".*torch.jit.*")
+        for (graph, example), path in zip(examples, paths, strict=True):
+            torch.jit.trace(graph, (example,), check_trace=False).save(path)
+    return paths
+
+
+def run(folder: Path) -> tuple[Runner, Runner]:
+    """Encoder and decoder as functions of tensors. Loading TorchScript runs code: trust its source."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=DeprecationWarning, message=".*torch.jit.*")
+        encoder, decoder = (torch.jit.load(folder / name) for name in ("encoder.ts", "decoder.ts"))
+    return encoder, decoder

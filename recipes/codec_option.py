@@ -1,0 +1,57 @@
+"""Which codec a command uses, and where it runs: the options ``--codec`` and ``--device``."""
+
+import argparse
+import os
+from pathlib import Path
+
+import torch
+
+from intaglio.codecs import AudioCodec, load
+
+VARIABLE = "INTAGLIO_CODEC"
+DEMO = Path("demo/codec")
+
+
+def add_codec_options(parser: argparse.ArgumentParser) -> None:
+    """Add the two options."""
+    parser.add_argument(
+        "--codec",
+        metavar="BUNDLE",
+        help=f"bundle folder or training checkpoint (else ${VARIABLE}, else {DEMO} if it exists)",
+    )
+    parser.add_argument(
+        "--device", default="auto", help="cpu, cuda, cuda:1, mps; auto takes CUDA if there is one"
+    )
+
+
+def chosen_codec(args: argparse.Namespace) -> AudioCodec:
+    """The codec that the options name, on its device, frozen.
+
+    Raises:
+        FileNotFoundError: there is no such codec.
+        ValueError: none is named, it is damaged or no audio codec, or there is no such device.
+    """
+    source = args.codec or os.environ.get(VARIABLE) or (str(DEMO) if DEMO.is_dir() else None)
+    if source is None:
+        raise ValueError(
+            f"no codec is named: give --codec BUNDLE, set {VARIABLE}, or run `intaglio demo`, "
+            f"which makes {DEMO}"
+        )
+    device = _device(args.device)
+    codec = load(source)
+    if not isinstance(codec, AudioCodec):
+        raise ValueError(f"{source} holds a {type(codec).__name__}, not a codec of waveforms")
+    return codec.to(device)
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # torch raises either, by the way it was built
+        raise ValueError(
+            f"there is no device {name!r} here; `intaglio doctor` lists them"
+        ) from error
+    return device

@@ -1,0 +1,53 @@
+"""``intaglio data``: list the real data sets, and fetch one by name."""
+
+import argparse
+from collections.abc import Iterable, Iterator
+
+from rich.console import Console, JustifyMethod
+from rich.table import Table
+from tqdm import tqdm
+
+from intaglio.data.manifest import Record
+from intaglio.data.sets import SETS, complete, folder_of, get, home
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the words after ``intaglio data``."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar="{list,get}")
+    listing = actions.add_parser("list", help="show the sets: size, licence, where from, present?")
+    fetching = actions.add_parser("get", help="fetch a set; does nothing if it is there")
+    fetching.add_argument("name", help=f"one of {', '.join(known.name for known in SETS)}")
+    for action in (listing, fetching):
+        action.add_argument("--root", help=f"folder that holds the sets; default {home()}")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Do what the words ask for; the folder of a fetched set goes to standard output.
+
+    Raises:
+        ValueError: no such set.
+        OSError: it cannot be fetched or written.
+    """
+    if args.action == "list":
+        _list(args.root)
+    else:
+        print(get(args.name, args.root, progress=_bar))
+
+
+def _bar(records: Iterator[Record], total: int) -> Iterable[Record]:
+    return tqdm(records, total=total, unit=" clips", desc="writing")
+
+
+def _list(root: str | None) -> None:
+    table = Table(box=None)
+    for title in ("name", "minutes", "clips", "MB", "licence", "where from", "present"):
+        right = title in ("minutes", "clips", "MB")
+        justify: JustifyMethod = "right" if right else "left"
+        table.add_column(title, justify=justify, no_wrap=title == "name", overflow="fold")
+    for known in SETS:
+        present = "yes" if complete(folder_of(known.name, root)) else "no"
+        numbers = (f"{known.minutes:.1f}", f"{known.clips}", f"{known.megabytes:g}")
+        table.add_row(known.name, *numbers, known.licence, known.source, present)
+    Console().print(table)
+    for known in SETS:
+        print(f"{known.name}: {known.about}")

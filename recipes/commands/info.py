@@ -1,0 +1,128 @@
+"""``intaglio info``: what a token file, a bundle or a checkpoint holds, after checking it whole."""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from intaglio.codecs import AudioCodec, Codec, load
+from intaglio.codecs.part import describe
+from intaglio.data.formats.tokens import SUFFIX, TokenHeader, read_tokens
+
+EPILOG = """\
+Everything is read and every checksum compared: a table means that the file is sound.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of the command."""
+    parser.epilog = EPILOG
+    parser.add_argument("path", help="token file, bundle folder or training checkpoint (.ckpt)")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Print the facts.
+
+    Raises:
+        OSError: the path does not exist or cannot be read.
+        ValueError: it is damaged, of a newer version or nothing of ours.
+    """
+    path = Path(args.path)
+    if path.is_dir() or path.suffix == ".ckpt":
+        facts = _codec_facts(path, load(path))
+    else:
+        facts = _file_facts(path)
+    if args.json:
+        print(json.dumps(facts, indent=2, allow_nan=False))
+        return
+    width = max(map(len, facts))
+    for name, value in facts.items():
+        print(f"{name.replace('_', ' '):{width}}  {_shown(value)}")
+
+
+def _file_facts(path: Path) -> dict[str, Any]:
+    with path.open("rb") as file:
+        try:
+            header, ids = read_tokens(file)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
+    seconds = header.length / header.sample_rate
+    size = path.stat().st_size
+    frame_rate = header.sample_rate / header.hop_length
+    return {
+        "kind": f"token file ({SUFFIX})",
+        "codec": header.codec,
+        "fingerprint": header.fingerprint,
+        "modality": header.modality,
+        "coding": header.coding,
+        "sample_rate": header.sample_rate,
+        "channels": header.channels,
+        "length": header.length,
+        "seconds": seconds,
+        "positions": header.positions,
+        "frame_rate": frame_rate,
+        "groups": len(header.vocab),
+        "vocab": list(header.vocab),
+        "nominal_bits_per_second": frame_rate * _bits(header),
+        "actual_bits_per_second": 8 * size / seconds if seconds else 0.0,
+        "bytes": size,
+        "distinct_ids": [int(column.unique().numel()) for column in ids.T],
+        "perplexity": [_perplexity(column) for column in ids.T],
+        "extras": header.extras,
+    }
+
+
+def _codec_facts(path: Path, codec: Codec) -> dict[str, Any]:
+    facts: dict[str, Any] = {
+        "kind": "bundle" if path.is_dir() else "training checkpoint",
+        "codec": codec.name,
+        "class": describe(codec)["class_path"],
+        "fingerprint": codec.fingerprint,
+    }
+    if isinstance(codec, AudioCodec):
+        facts |= {
+            "sample_rate": codec.sample_rate,
+            "channels": codec.channels,
+            "hop_length": codec.hop_length,
+            "frame_rate": codec.frame_rate,
+            "nominal_bits_per_second": codec.bits_per_second,
+        }
+    files = path.iterdir() if path.is_dir() else [path]
+    return facts | {
+        "groups": len(codec.vocab),
+        "vocab": list(codec.vocab),
+        "parameters": _parameters(codec),
+        "encoder_parameters": _parameters(codec.encoder),
+        "quantizer_parameters": _parameters(codec.quantizer),
+        "decoder_parameters": _parameters(codec.decoder),
+        "bytes": sum(file.stat().st_size for file in files if file.is_file()),
+        "checksum": "good" if path.is_dir() else "none: only bundles have one",
+    }
+
+
+def _bits(header: TokenHeader) -> float:
+    return float(torch.tensor(header.vocab, dtype=torch.float64).log2().sum())
+
+
+def _perplexity(ids: Tensor) -> float:
+    """Exponential of the entropy of the ids: how many entries are in use, weighted by their use."""
+    counts = ids.unique(return_counts=True)[1].double()
+    return float(torch.special.entr(counts / counts.sum()).sum().exp()) if len(counts) else 0.0
+
+
+def _parameters(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, list):
+        return " ".join(map(_shown, value))
+    if isinstance(value, dict):
+        return json.dumps(value, allow_nan=False)
+    if isinstance(value, float):
+        return f"{value:,.2f}"
+    return f"{value:,}" if isinstance(value, int) else str(value)

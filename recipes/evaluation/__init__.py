@@ -1,0 +1,1 @@
+"""Evaluation of audio codecs: metrics, classic codecs to compare with, tables, plots, report."""

@@ -1,0 +1,115 @@
+"""Comparisons as a terminal table, as Markdown, and as JSON records."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.box import SIMPLE
+from rich.table import Table
+
+from intaglio.data.formats.replacing import replacing
+from intaglio.recipes.evaluation.comparison import Row
+from intaglio.recipes.evaluation.scores import Metric
+
+NOTHING = "–"
+
+
+def heading(metric: Metric) -> str:
+    """Heading of a metric's column: name, unit and the direction that is better."""
+    unit = f" {metric.unit}" if metric.unit else ""
+    return f"{metric.label}{unit} {'↑' if metric.higher_is_better else '↓'}"
+
+
+def cell(row: Row, metric: Metric) -> tuple[str, str]:
+    """Mean and half the width of its interval, as text; a dash where there is no value."""
+    score = row.scores.get(metric.name)
+    if score is None or score.mean is None:
+        return (NOTHING, "") if score is None or score.failures else ("absent", "")
+    mean = f"{score.mean:.{metric.decimals}f}"
+    if score.low is None or score.high is None:
+        return mean, ""
+    return mean, f"±{(score.high - score.low) / 2:.{metric.decimals}f}"
+
+
+def bit_rate(row: Row) -> str:
+    """Bits per second of a system, as text."""
+    return NOTHING if row.bits_per_second is None else f"{row.bits_per_second:,.0f}"
+
+
+def notes(rows: Sequence[Row], metrics: Sequence[Metric]) -> list[str]:
+    """What the table leaves out: systems that did not run, absent metrics, items that failed."""
+    lines = [f"{row.system}: {row.note}" for row in rows if row.note]
+    for metric in metrics:
+        scores = {row.system: row.scores[metric.name] for row in rows if metric.name in row.scores}
+        absent = next((s.reason for s in scores.values() if s.mean is None and not s.failures), "")
+        if absent:
+            lines.append(f"{metric.label}: {absent}")
+        lines += [
+            f"{metric.label} of {system}: {score.failures} of {score.failures + score.count} items "
+            f"failed ({score.reason})"
+            for system, score in scores.items()
+            if score.failures
+        ]
+    return lines
+
+
+def terminal_table(rows: Sequence[Row], metrics: Sequence[Metric]) -> Table:
+    """Table for a terminal; below each mean the half width of its 95 % interval."""
+    table = Table(box=SIMPLE, padding=(0, 1))
+    table.add_column("system", no_wrap=True)
+    for title in ("bit/s", *(heading(metric) for metric in metrics)):
+        table.add_column(title, justify="right")
+    for row in rows:
+        cells = ["\n".join(cell(row, metric)) for metric in metrics]
+        table.add_row(row.system, bit_rate(row), *cells, style="bold" if row.is_ours else "")
+    return table
+
+
+def markdown_table(rows: Sequence[Row], metrics: Sequence[Metric]) -> str:
+    """The same as a Markdown table, notes below it."""
+    titles = ["System", "bit/s", *(heading(metric) for metric in metrics)]
+    lines = [titles, ["---", *("---:" for _ in titles[1:])]]
+    for row in rows:
+        cells = [" ".join(cell(row, metric)).strip() for metric in metrics]
+        name = f"**{row.system}**" if row.is_ours else row.system
+        lines.append([name, bit_rate(row), *cells])
+    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return "\n".join([table, *(f"\n{note}" for note in notes(rows, metrics))]) + "\n"
+
+
+def records(rows: Sequence[Row], name: str) -> list[dict[str, Any]]:
+    """One record a system: name, system, bits_per_second, metrics, items, and what qualifies them.
+
+    Args:
+        rows: of a comparison.
+        name: of what was evaluated on, such as the data set.
+
+    Returns:
+        ``metrics`` maps a metric to its mean, or to None if it has none; ``intervals`` to the ends
+        of the 95 % interval; ``failures`` to the number of items it failed on; ``absent`` to the
+        reason why there is no mean.
+    """
+    return [_record(row, name) for row in rows]
+
+
+def write_records(path: str | Path, content: Sequence[dict[str, Any]]) -> None:
+    """Write JSON records; an old file is replaced when the new one is whole."""
+    text = json.dumps(list(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    with replacing(Path(path)) as part:
+        part.write_text(text, encoding="utf-8")
+
+
+def _record(row: Row, name: str) -> dict[str, Any]:
+    scores = row.scores.items()
+    record = {
+        "name": name,
+        "system": row.system,
+        "bits_per_second": row.bits_per_second,
+        "metrics": {metric: score.mean for metric, score in scores},
+        "items": row.items,
+        "intervals": {m: [s.low, s.high] for m, s in scores if s.low is not None},
+        "failures": {m: s.failures for m, s in scores if s.failures},
+        "absent": {m: s.reason for m, s in scores if s.mean is None},
+    }
+    return record | ({"note": row.note} if row.note else {})

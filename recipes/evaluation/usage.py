@@ -1,0 +1,62 @@
+"""How a codec uses its codebooks, and the bits that its tokens really carry."""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from intaglio.codecs.tokens import Tokens
+
+
+class Usage(NamedTuple):
+    """Statistics of the ids of one group (residual level, sub-code, latent dimension).
+
+    Attributes:
+        counts: int64 [codebook size], how often each code occurs.
+        share: distinct codes over the codebook size; with few tokens it cannot reach 1.
+        entropy: of the codes, in bits: what an ideal coder that knows the histogram spends on one.
+        perplexity: 2 to the entropy: the size of a codebook used evenly that carries as much.
+    """
+
+    counts: Tensor
+    share: float
+    entropy: float
+    perplexity: float
+
+
+def usage(counts: Tensor) -> Usage:
+    """Statistics of a histogram, int64 [codebook size].
+
+    Raises:
+        ValueError: the histogram is empty.
+    """
+    total = int(counts.sum())
+    if total == 0:
+        raise ValueError(f"no codes in a histogram of {counts.numel()} entries")
+    shares = counts[counts > 0].double() / total
+    entropy = float(-(shares * shares.log2()).sum()) + 0.0  # no negative zero
+    return Usage(counts, shares.numel() / counts.numel(), entropy, 2**entropy)
+
+
+def usage_of(tokens: Sequence[Tokens]) -> list[Usage]:
+    """Statistics of each group over the real positions of many token records of one codec.
+
+    Raises:
+        ValueError: there are no tokens, or they are of different vocabularies.
+    """
+    vocabularies = {one.vocab for one in tokens}
+    if len(vocabularies) != 1:
+        raise ValueError(f"tokens of one vocabulary are needed, got {sorted(vocabularies)}")
+    (vocab,) = vocabularies
+    ids = torch.cat([one.ids[one.mask] for one in tokens])
+    return [usage(ids[:, group].bincount(minlength=size)) for group, size in enumerate(vocab)]
+
+
+def entropy_rate(groups: Sequence[Usage], frame_rate: float) -> float:
+    """Bits per second that the tokens carry by their histograms, ``frame_rate`` positions a second.
+
+    At most the codec's nominal rate; the gap is what entropy coding without context would save.
+    """
+    return frame_rate * math.fsum(group.entropy for group in groups)

@@ -1,0 +1,59 @@
+"""Adversarial losses on judgements small enough for a head."""
+
+import json
+
+import pytest
+import torch
+
+from intaglio.codecs.discriminators.base import Judgement
+from intaglio.codecs.losses.adversarial import HingeLoss, LeastSquaresLoss
+from intaglio.codecs.part import build, describe
+
+REAL = Judgement([torch.tensor([[2.0, 0.5]]), torch.tensor([[-1.0]])], [[], []])
+FAKE = Judgement([torch.tensor([[-3.0, 0.0]]), torch.tensor([[3.0]])], [[], []])
+
+
+@pytest.mark.parametrize(
+    "loss, discriminator, generator",
+    [
+        # real: (0 + 0.5) / 2 = 0.25 and 2; fake: (0 + 1) / 2 = 0.5 and 4; to be real: 2.5 and 0
+        (HingeLoss(), (0.25 + 2 + 0.5 + 4) / 2, (2.5 + 0) / 2),
+        (HingeLoss(average=False), 0.25 + 2 + 0.5 + 4, 2.5),
+        # unbounded: the means of the fake scores are -1.5 and 3
+        (HingeLoss(bounded=False), (0.25 + 2 + 0.5 + 4) / 2, (1.5 - 3) / 2),
+        # real: (1 + 0.25) / 2 and 4; fake: (9 + 0) / 2 and 9; to be real: (16 + 1) / 2 and 4
+        (LeastSquaresLoss(), 0.625 + 4 + 4.5 + 9, 8.5 + 4),
+        (LeastSquaresLoss(average=True), (0.625 + 4 + 4.5 + 9) / 2, (8.5 + 4) / 2),
+    ],
+)
+def test_by_hand(loss, discriminator, generator):
+    torch.testing.assert_close(loss.discriminator(REAL, FAKE), torch.tensor(discriminator))
+    torch.testing.assert_close(loss.generator(FAKE), torch.tensor(generator))
+    again = build(json.loads(json.dumps(describe(loss))))
+    assert torch.equal(again.discriminator(REAL, FAKE), loss.discriminator(REAL, FAKE))
+    assert torch.equal(again.generator(FAKE), loss.generator(FAKE))
+
+
+@pytest.mark.parametrize("loss", [HingeLoss(), HingeLoss(bounded=False), LeastSquaresLoss()])
+def test_gradients_push_the_right_way(loss):
+    """Descending raises real scores and lowers fake ones; the generator raises fake ones."""
+    real, fake = torch.zeros(2, 1, 4, requires_grad=True)
+    judged = [Judgement([scores + 0.5], [[]]) for scores in (real, fake)]
+    for_real, for_fake = torch.autograd.grad(loss.discriminator(*judged), (real, fake))
+    (for_generator,) = torch.autograd.grad(loss.generator(judged[1]), fake)
+    assert (for_real < 0).all()
+    assert (for_fake > 0).all()
+    assert (for_generator < 0).all()
+
+
+@pytest.mark.parametrize("loss", [HingeLoss(), HingeLoss(bounded=False), LeastSquaresLoss()])
+def test_half_precision_scores_give_float32_losses(loss):
+    scores = 1 + torch.arange(512).reshape(1, 512) / 2048
+    halved = scores.bfloat16()
+    judged, exact = Judgement([halved], [[]]), Judgement([halved.float()], [[]])
+    for value, expected in (
+        (loss.generator(judged), loss.generator(exact)),
+        (loss.discriminator(judged, judged), loss.discriminator(exact, exact)),
+    ):
+        assert value.dtype == torch.float32
+        assert torch.equal(value, expected)

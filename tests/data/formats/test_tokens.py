@@ -1,0 +1,268 @@
+"""The token file: round trips, every kind of damage, lies, golden bytes of version 1."""
+
+import io
+import json
+import struct
+import tracemalloc
+import zlib
+
+import pytest
+import torch
+
+from intaglio.data.formats import tokens
+from intaglio.data.formats.tokens import (
+    MAGIC,
+    TokenFileError,
+    TokenHeader,
+    read_header,
+    read_tokens,
+    write_tokens,
+)
+
+GOLDEN = (
+    "894954470d0a1a0a01040100007b22636f646563223a22676f6c64656e222c2266696e6765727072696e74223a22"
+    "3031323334353637383961626364656630313233343536373839616263646566222c22766f636162223a5b313030"
+    "302c312c363536315d2c22706f736974696f6e73223a392c2273616d706c655f72617465223a31363030302c2268"
+    "6f705f6c656e677468223a3332302c226368616e6e656c73223a312c226c656e677468223a323730302c22657874"
+    "726173223a7b22736f75726365223a7b2273616d706c655f72617465223a34343130302c226c656e677468223a37"
+    "3434317d7d2c226d6f64616c697479223a22617564696f222c22636f64696e67223a227061636b6564227d81875b"
+    "e61b0000002cd0a5ef806da5fb8ff8ca74c333827b990bab59a5f76116f159ace18929ea2c2c7001"
+)
+GOLDEN_IDS = [
+    [44, 0, 5306],
+    [239, 0, 3504],
+    [933, 0, 4607],
+    [760, 0, 3737],
+    [963, 0, 4166],
+    [379, 0, 371],
+    [427, 0, 5291],
+    [503, 0, 716],
+    [497, 0, 5515],
+]
+SAMPLES = {"vq": ((4096,), 150), "fsq": ((6561,), 41), "three groups": ((1000, 1, 2), 37)}
+
+
+def header_of(vocab, positions, **changes):
+    header = TokenHeader("codec", "0f" * 16, vocab, positions, 16000, 320, 1, positions * 320, {})
+    return header._replace(**changes)
+
+
+def draw(vocab, positions, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    columns = [torch.randint(0, size, (positions,), generator=generator) for size in vocab]
+    return torch.stack(columns, 1)
+
+
+def written(header, ids):
+    file = io.BytesIO()
+    write_tokens(file, header, ids)
+    return file.getvalue()
+
+
+def forged(fields, body=b"", version=1):
+    """A file with correct checksums of the header, whatever the header says."""
+    text = fields if isinstance(fields, bytes) else json.dumps(fields).encode()
+    head = struct.pack("<8sBI", MAGIC, version, len(text)) + text
+    return head + struct.pack("<I", zlib.crc32(head)) + body
+
+
+def refusal(data):
+    """The message with which reading refuses ``data``; the header alone may be sound."""
+    with pytest.raises(TokenFileError) as caught:
+        read_tokens(io.BytesIO(data))
+    message = str(caught.value)
+    assert message and "\n" not in message
+    return message
+
+
+@pytest.fixture(params=SAMPLES, ids=list(SAMPLES))
+def sample(request, monkeypatch):
+    """A small file; the first has several chunks."""
+    monkeypatch.setattr(tokens, "CHUNK_BITS", 800)
+    vocab, positions = SAMPLES[request.param]
+    return written(header_of(vocab, positions), draw(vocab, positions))
+
+
+def test_golden_bytes_of_version_1_stay_readable():
+    header, ids = read_tokens(io.BytesIO(bytes.fromhex(GOLDEN)))
+    extras = {"source": {"sample_rate": 44100, "length": 7441}}
+    fingerprint = "0123456789abcdef" * 2
+    vocab = (1000, 1, 6561)
+    assert header == TokenHeader("golden", fingerprint, vocab, 9, 16000, 320, 1, 2700, extras)
+    assert ids.tolist() == GOLDEN_IDS
+    assert written(header, ids).hex() == GOLDEN
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_random_shapes_come_back(seed):
+    generator = torch.Generator().manual_seed(seed)
+    groups = int(torch.randint(1, 9, (), generator=generator))
+    exponents = torch.rand(groups, generator=generator) * 20
+    vocab = tuple(max(1, int(2**exponent)) for exponent in exponents.tolist())
+    positions = int(torch.randint(0, 3000 if seed % 5 else 9000, (), generator=generator))
+    ids = draw(vocab, positions, seed)
+    header = header_of(vocab, positions, codec="Kodek Ω", extras={"a": [1, None, "ü"]})
+    read, again = read_tokens(io.BytesIO(written(header, ids)))
+    assert read == header
+    assert again.dtype == torch.int64 and torch.equal(again, ids)
+
+
+def test_a_position_larger_than_a_chunk_comes_back():
+    vocab = (2**32,) * 2100
+    ids = draw(vocab, 3)
+    assert torch.equal(read_tokens(io.BytesIO(written(header_of(vocab, 3), ids)))[1], ids)
+
+
+def test_every_flipped_bit_is_detected(sample):
+    for place in range(8 * len(sample)):
+        damaged = bytearray(sample)
+        damaged[place // 8] ^= 1 << place % 8
+        try:
+            read_tokens(io.BytesIO(damaged))
+        except TokenFileError:
+            continue
+        pytest.fail(f"bit {place} flipped unnoticed")
+
+
+def test_every_truncation_is_detected_and_named(sample):
+    for size in range(len(sample)):
+        assert "truncated" in refusal(sample[:size])
+
+
+def test_every_appended_byte_is_detected(sample):
+    for byte in range(256):
+        assert "follow its end" in refusal(sample + bytes([byte]))
+    assert "follow its end" in refusal(sample + sample)
+
+
+def test_the_header_alone_notices_a_wrong_size(sample):
+    assert read_header(io.BytesIO(sample)).codec == "codec"
+    for wrong in (sample[:-1], sample + b"\0"):
+        with pytest.raises(TokenFileError):
+            read_header(io.BytesIO(wrong))
+
+
+def test_damage_names_its_chunk_and_exchanged_chunks_are_noticed(monkeypatch):
+    monkeypatch.setattr(tokens, "CHUNK_BITS", 128)
+    data = bytearray(written(header_of((256,), 48), draw((256,), 48)))
+    chunks = len(data) - 4 - 3 * 24
+    data[chunks + 24 + 10] ^= 4
+    assert "chunk 2 of 3 (positions 16 to 31)" in refusal(data)
+    data[chunks + 24 + 10] ^= 4
+    first, second = data[chunks : chunks + 24], data[chunks + 24 : chunks + 48]
+    data[chunks : chunks + 48] = second + first
+    assert "checksum of the whole" in refusal(data)
+
+
+def test_a_newer_version_is_told_from_a_damaged_version_byte():
+    newer = forged({"whatever": "comes"}, b"in the future", version=2)
+    assert "version 2" in refusal(newer) and "upgrade intaglio" in refusal(newer)
+    damaged = bytearray(bytes.fromhex(GOLDEN))
+    damaged[8] = 3
+    assert "upgrade" not in refusal(damaged)
+    assert "version 0" in refusal(forged({}, version=0))
+
+
+@pytest.mark.parametrize("data", [b"RIFF\0\0\0\0WAVE", b"x", b"\x89PNG\r\n\x1a\n" * 9])
+def test_another_file_is_no_token_file(data):
+    assert "not a token file" in refusal(data)
+
+
+def test_a_lie_about_positions_is_refused_without_allocating():
+    fields = header_of((4096,), 10**12)._asdict()
+    tracemalloc.start()
+    message = refusal(forged(fields, bytes(100)))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert "truncated" in message and "1000000000000 positions" in message
+    assert peak < 1_000_000
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"vocab": []},
+        {"vocab": [0]},
+        {"vocab": [True]},
+        {"vocab": [2**32 + 1]},
+        {"vocab": [2] * 4097},
+        {"vocab": 4096},
+        {"vocab": {"1": 1}},
+        {"positions": -1},
+        {"positions": 0.5},
+        {"positions": True},
+        {"positions": 10**30},
+        {"sample_rate": 0},
+        {"sample_rate": "16000"},
+        {"hop_length": 0},
+        {"channels": None},
+        {"length": -1},
+        {"length": 1281},
+        {"codec": ""},
+        {"codec": "x" * 201},
+        {"codec": "\x1b[2J"},
+        {"codec": "\ud800"},
+        {"codec": 7},
+        {"fingerprint": "0F" * 16},
+        {"fingerprint": "0f" * 15},
+        {"fingerprint": 12345678901234567890123456789012},
+        {"extras": []},
+        {"modality": "smell"},
+        {"coding": "arithmetic"},
+        {"coding": ["packed"]},
+    ],
+    ids=str,
+)
+def test_a_header_that_breaks_the_contract_is_refused(changes):
+    message = refusal(forged(header_of((4096,), 4)._asdict() | changes, bytes(18)))
+    assert message.startswith("refused: ")
+    assert ("upgrade" in message) == ("modality" in changes or "coding" in changes)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b"", b"{", b"[]", b"null", b"{}", b"\xff", b"[" * 60000, b'{"codec":' + b"9" * 60000 + b"}"],
+    ids=lambda text: text[:12].decode("latin1"),
+)
+def test_a_header_that_is_none_is_refused(text):
+    assert "damaged: its header" in refusal(forged(text))
+
+
+def test_missing_and_unknown_fields_are_refused():
+    fields = header_of((4096,), 4)._asdict()
+    assert "fields" in refusal(forged(fields | {"more": 1}))
+    del fields["length"]
+    assert "fields" in refusal(forged(fields))
+
+
+def test_a_header_size_over_the_limit_is_refused_before_it_is_read():
+    preamble = struct.pack("<8sBI", MAGIC, 1, (1 << 16) + 1)
+    assert "limit" in refusal(preamble + bytes(1 << 17))
+
+
+def test_lies_with_correct_checksums_are_refused():
+    """Ids outside the codebook, a wrong chunk size and filling bits, all with fitting CRCs."""
+    fields = header_of((3,), 3)._asdict()
+    for size, payload, reason in (
+        (1, b"\x0c", "outside"),
+        (1, b"\x40", "not zero"),
+        (2, b"\0", "size"),
+    ):
+        chunk = struct.pack("<I", size) + payload
+        head = forged(fields)
+        whole = zlib.crc32(head[:-4] + chunk)
+        body = chunk + struct.pack("<I", zlib.crc32(chunk)) + struct.pack("<I", whole)
+        assert reason in refusal(head + body)
+
+
+def test_writing_checks_the_ids_and_the_header():
+    header, ids = header_of((3, 5), 2), torch.tensor([[0, 4], [2, 0]])
+    assert read_tokens(io.BytesIO(written(header, ids)))[1].tolist() == ids.tolist()
+    for wrong in (ids + 1, ids - 1, ids[:1], ids.int(), ids[None]):
+        with pytest.raises(ValueError, match="ids"):
+            written(header, wrong)
+    for changes in ({"coding": "zip"}, {"fingerprint": "?"}, {"length": 641}, {"positions": -1}):
+        with pytest.raises(ValueError, match="cannot write"):
+            written(header._replace(**changes), ids)
+    with pytest.raises(ValueError, match="header takes"):
+        written(header._replace(extras={"text": "x" * 66000}), ids)

@@ -1,0 +1,97 @@
+"""``intaglio info``: the numbers are right, for token files, bundles and checkpoints."""
+
+import json
+import math
+
+import pytest
+import torch
+
+from intaglio.codecs import load
+from intaglio.codecs.part import describe
+from intaglio.data.formats.tokens import TokenHeader, write_tokens
+
+
+@pytest.fixture
+def tokens(tmp_path):
+    """Two seconds of two groups, one with four equally frequent ids, one with a single id."""
+    ids = torch.stack([torch.arange(100) % 4, torch.full((100,), 6)], 1)
+    header = TokenHeader("tïny", "ab" * 16, (4096, 7), 100, 16000, 320, 1, 32000, {"by": "\x1b"})
+    path = tmp_path / "a.intaglio"
+    with path.open("wb") as file:
+        write_tokens(file, header, ids)
+    return path
+
+
+def test_a_token_file(intaglio, tokens):
+    status, out, err = intaglio("info", tokens, "--json")
+    assert (status, err) == (0, "")
+    facts = json.loads(out)
+    assert facts["codec"] == "tïny" and facts["fingerprint"] == "ab" * 16
+    assert (facts["positions"], facts["groups"], facts["vocab"]) == (100, 2, [4096, 7])
+    assert (facts["sample_rate"], facts["seconds"], facts["frame_rate"]) == (16000, 2.0, 50.0)
+    assert facts["nominal_bits_per_second"] == pytest.approx(50 * (12 + math.log2(7)))
+    assert facts["bytes"] == tokens.stat().st_size
+    assert facts["actual_bits_per_second"] == 4 * facts["bytes"]
+    assert facts["distinct_ids"] == [4, 1]
+    assert facts["perplexity"] == pytest.approx([4, 1])
+
+
+def test_the_table_says_the_same(intaglio, tokens):
+    status, out, _ = intaglio("info", tokens)
+    rows = dict(line.split("  ", 1) for line in out.splitlines())
+    rows = {name.strip(): value.strip() for name, value in rows.items()}
+    assert status == 0 and rows["codec"] == "tïny"
+    assert rows["vocab"] == "4,096 7" and rows["seconds"] == "2.00"
+    assert "\x1b" not in out  # nothing of a stranger's file controls the terminal
+
+
+def test_a_bundle(intaglio, bundle):
+    codec = load(bundle)
+    status, out, _ = intaglio("info", bundle, "--json")
+    facts = json.loads(out)
+    assert status == 0 and facts["kind"] == "bundle" and facts["checksum"] == "good"
+    assert (facts["codec"], facts["fingerprint"]) == ("tiny", codec.fingerprint)
+    assert (facts["sample_rate"], facts["hop_length"], facts["vocab"]) == (8000, 20, [37])
+    assert facts["nominal_bits_per_second"] == pytest.approx(400 * math.log2(37))
+    parts = [facts[f"{part}_parameters"] for part in ("encoder", "quantizer", "decoder")]
+    assert facts["parameters"] == sum(parts) == sum(p.numel() for p in codec.parameters())
+    assert facts["bytes"] == sum(file.stat().st_size for file in bundle.iterdir())
+
+
+def test_a_checkpoint(intaglio, bundle, tmp_path):
+    codec = load(bundle)
+    state = {f"codec.{name}": tensor for name, tensor in codec.state_dict().items()}
+    parts = describe(codec)
+    path = tmp_path / "last.ckpt"
+    torch.save({"hyper_parameters": {"codec": parts}, "state_dict": state}, path)
+    status, out, err = intaglio("info", path, "--json")
+    if status:  # weights of a training run are not folded, those of a bundle are
+        pytest.fail(err)
+    facts = json.loads(out)
+    assert facts["kind"] == "training checkpoint" and facts["fingerprint"] == codec.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("a.wav", b"RIFF....WAVE", "not a token file"),
+        ("a.intaglio", b"", "truncated: it is empty"),
+        ("a.ckpt", b"junk", "no readable training checkpoint"),
+        ("gone", None, "there is no such file"),
+        ("gone.ckpt", None, "there is no codec at"),
+    ],
+)
+def test_what_cannot_be_read_is_one_line(refusal, tmp_path, name, content, reason):
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    line = refusal("info", tmp_path / name)
+    assert reason in line and name in line
+
+
+def test_a_folder_that_is_no_bundle_is_one_line(refusal, tmp_path):
+    assert "is no bundle" in refusal("info", tmp_path)
+
+
+def test_a_damaged_token_file_is_one_line(refusal, tokens):
+    tokens.write_bytes(tokens.read_bytes() + b"\0")
+    assert "1 bytes follow its end" in refusal("info", tokens)

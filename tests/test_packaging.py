@@ -1,0 +1,213 @@
+"""The package is what pyproject.toml says: packages, files, dependencies, pins, console script.
+
+Runs against the editable install and, by `make wheel`, against an installed wheel.
+"""
+
+import ast
+import importlib
+import importlib.metadata
+import json
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parent.parent
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+PROJECT = PYPROJECT["project"]
+SETUPTOOLS = PYPROJECT["tool"]["setuptools"]
+FOLDERS = [ROOT / folder for folder in SETUPTOOLS["package-dir"].values()]
+
+# Dependencies that a library we import loads for us, and the word of ours that makes it do so.
+INDIRECT = {
+    "omegaconf": "omegaconf+",
+    "tensorboard": "TensorBoardLogger",
+    "wandb": "WandbLogger",
+    "rich": "RichProgressBar",
+    "onnxscript": "torch.onnx",
+    "librosa": "speechmos",
+}
+
+
+def shipped() -> Iterator[Path]:
+    """Every file of the checkout that belongs into the wheel."""
+    for folder in FOLDERS:
+        for path in sorted(folder.rglob("*")):
+            inside_recipes = path.is_relative_to(ROOT / "recipes")
+            if path.suffix == ".py" or path.name == "py.typed":
+                yield path
+            elif path.suffix == ".yaml" and inside_recipes:
+                yield path
+
+
+def requirements() -> list[Requirement]:
+    """Every requirement of the project and its extras, except extras that name one another."""
+    extras = PROJECT["optional-dependencies"].values()
+    texts = PROJECT["dependencies"] + [text for extra in extras for text in extra]
+    return [one for one in map(Requirement, texts) if one.name != "intaglio"]
+
+
+def test_every_package_is_listed() -> None:
+    inits = [init for folder in FOLDERS for init in folder.rglob("__init__.py")]
+    names = ["intaglio." + ".".join(init.parent.relative_to(ROOT).parts) for init in inits]
+    assert sorted(names) == sorted(SETUPTOOLS["packages"])
+
+
+def test_every_folder_with_modules_is_a_package() -> None:
+    bare = {
+        path.parent
+        for folder in FOLDERS
+        for path in folder.rglob("*.py")
+        if not (path.parent / "__init__.py").exists()
+    }
+    assert not bare
+
+
+def test_the_namespace_has_no_init() -> None:
+    import intaglio
+
+    assert intaglio.__file__ is None
+    assert not (ROOT / "__init__.py").exists()
+
+
+def test_every_sub_package_is_typed() -> None:
+    assert [folder.name for folder in FOLDERS if not (folder / "py.typed").exists()] == []
+
+
+def test_data_files_match_the_package_data_patterns() -> None:
+    patterns = SETUPTOOLS["package-data"]
+    assert patterns["*"] == ["py.typed"]
+    matched = {
+        path
+        for pattern in patterns["intaglio.recipes"]
+        for path in (ROOT / "recipes").glob(pattern)
+    }
+    assert matched == {path for path in shipped() if path.suffix == ".yaml"}
+    strays = [
+        path
+        for folder in FOLDERS
+        for path in folder.rglob("*")
+        if path.suffix in {".yml", ".json", ".txt", ".safetensors"}
+    ]
+    assert not strays, "these files would be missing from the wheel"
+
+
+def test_the_installed_files_are_those_of_the_checkout() -> None:
+    wrong = []
+    for path in shipped():
+        package = importlib.import_module(f"intaglio.{path.relative_to(ROOT).parts[0]}")
+        assert package.__file__ is not None
+        installed = Path(package.__file__).parent.joinpath(*path.relative_to(ROOT).parts[1:])
+        if not installed.is_file() or installed.read_bytes() != path.read_bytes():
+            wrong.append(str(installed))
+    assert not wrong
+
+
+def test_the_install_is_the_one_it_says_it_is() -> None:
+    origin = importlib.metadata.distribution("intaglio").read_text("direct_url.json")
+    assert origin is not None
+    editable = json.loads(origin).get("dir_info", {}).get("editable", False)
+    codecs = importlib.import_module("intaglio.codecs").__file__
+    assert codecs is not None
+    assert Path(codecs).is_relative_to(ROOT / "codecs" if editable else sys.prefix)
+
+
+def test_every_package_imports() -> None:
+    for name in SETUPTOOLS["packages"]:
+        importlib.import_module(name)
+
+
+def test_the_version_is_that_of_the_metadata() -> None:
+    assert importlib.metadata.version("intaglio") == PROJECT["version"]
+
+
+def test_the_version_is_the_same_everywhere() -> None:
+    assert f"version: {PROJECT['version']}\n" in (ROOT / "CITATION.cff").read_text()
+    assert f"## [{PROJECT['version']}]" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_the_console_script_exists() -> None:
+    (script,) = importlib.metadata.entry_points(group="console_scripts", name="intaglio")
+    assert callable(script.load())
+
+
+def test_the_constraints_satisfy_the_ranges() -> None:
+    pins = [Requirement(line) for line in lines("constraints.txt")]
+    assert all(str(pin.specifier).startswith("==") and not pin.url for pin in pins)
+    versions = {canonicalize_name(pin.name): str(pin.specifier)[2:] for pin in pins}
+    assert len(versions) == len(pins), "a name is pinned twice"
+    wrong = [
+        f"{one} is pinned to {versions.get(canonicalize_name(one.name))}"
+        for one in requirements()
+        if not one.specifier.contains(versions.get(canonicalize_name(one.name), "0"))
+    ]
+    assert not wrong
+
+
+def test_the_constraints_pin_the_build_backend() -> None:
+    (backend,) = [Requirement(text) for text in PYPROJECT["build-system"]["requires"]]
+    (pin,) = [Requirement(line) for line in lines("constraints.txt") if "setuptools" in line]
+    assert backend.specifier.contains(str(pin.specifier)[2:])
+
+
+def test_every_dependency_is_used() -> None:
+    modules = importlib.metadata.packages_distributions()
+    tools = {Requirement(text).name for text in PROJECT["optional-dependencies"]["dev"]}
+    files = [path for path in shipped() if path.suffix in {".py", ".yaml"}]
+    text = "\n".join(path.read_text() for path in files)
+    imported = {name for path in files if path.suffix == ".py" for name in imports(path)}
+    used = {
+        canonicalize_name(distribution)
+        for module in imported
+        for distribution in modules.get(module, [module])
+    }
+    unused = [
+        one.name
+        for one in requirements()
+        if one.name not in tools
+        and canonicalize_name(one.name) not in used
+        and INDIRECT.get(one.name, "\0") not in text
+    ]
+    assert not unused
+
+
+def test_every_import_is_declared() -> None:
+    modules = importlib.metadata.packages_distributions()
+    declared = {canonicalize_name(one.name) for one in requirements()}
+    undeclared = {
+        f"{path.relative_to(ROOT)}: {name}"
+        for path in shipped()
+        if path.suffix == ".py"
+        for name in imports(path)
+        if name not in sys.stdlib_module_names
+        and not declared & {canonicalize_name(each) for each in modules.get(name, [name])}
+    }
+    assert not undeclared
+
+
+def test_the_metadata_carries_licence_and_readme() -> None:
+    metadata = importlib.metadata.metadata("intaglio")
+    assert metadata["License-Expression"] == "Apache-2.0"
+    assert metadata.get_all("License-File") == ["LICENSE"]
+    assert metadata["Description-Content-Type"] == "text/markdown"
+
+
+def lines(name: str) -> list[str]:
+    """The lines of a text file of the root that are neither blank nor comments."""
+    text = (ROOT / name).read_text()
+    return [line for line in text.splitlines() if line and not line.startswith("#")]
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Top-level names of the foreign packages that a module imports anywhere."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names = [node.module]
+        else:
+            continue
+        yield from (top for name in names if (top := name.partition(".")[0]) != "intaglio")

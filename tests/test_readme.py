@@ -1,0 +1,135 @@
+"""What the README and the other documents say is true: their code runs, their commands exist."""
+
+import argparse
+import doctest
+import importlib
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from intaglio.recipes.cli import COMMANDS, TRAINING, find
+
+ROOT = Path(__file__).parent.parent
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+PLACEHOLDERS = ("RUN/config.yaml", "COMMAND")
+
+each_document = pytest.mark.parametrize(
+    "document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT))
+)
+
+
+def blocks(document: Path, language: str) -> list[str]:
+    """Contents of the fenced blocks of a language."""
+    return [text for name, text in FENCE.findall(document.read_text()) if name == language]
+
+
+def code(document: Path) -> Iterator[str]:
+    """Lines of the fenced blocks that are for a shell, and inline code."""
+    for block in blocks(document, ""):
+        yield from block.replace("\\\n", " ").splitlines()
+    yield from re.findall(r"`([^`\n]+)`", FENCE.sub("", document.read_text()))
+
+
+def commands(document: Path) -> Iterator[list[str]]:
+    """Words behind ``intaglio`` of every command line."""
+    for line in code(document):
+        words = shlex.split(line, comments=True)
+        if words[:1] == ["intaglio"] and len(words) > 1 and words[1] not in PLACEHOLDERS:
+            yield words[1:]
+
+
+@each_document
+def test_python_blocks_run_in_order(document: Path, in_tmp_path: Path) -> None:
+    names: dict[str, Any] = {"__name__": "__main__"}
+    for block in blocks(document, "python"):
+        exec(compile(block, str(document), "exec"), names)
+
+
+@each_document
+def test_yaml_blocks_name_what_exists(document: Path) -> None:
+    for block in blocks(document, "yaml"):
+        for path in class_paths(yaml.safe_load(block)):
+            module, _, name = path.rpartition(".")
+            assert hasattr(importlib.import_module(module), name), path
+
+
+@each_document
+def test_commands_exist_and_take_their_options(document: Path) -> None:
+    known = {name for group in COMMANDS.values() for name in group}
+    for name, *words in commands(document):
+        assert name in known, f"there is no `intaglio {name}`"
+        if name in TRAINING:
+            for option, recipe in zip(words, words[1:], strict=False):
+                assert option != "-c" or recipe in PLACEHOLDERS or find(recipe)
+        elif words:
+            parser = argparse.ArgumentParser(exit_on_error=False)
+            importlib.import_module(f"intaglio.recipes.commands.{name}").add_arguments(parser)
+            try:
+                parser.parse_args(words)
+            except (SystemExit, argparse.ArgumentError) as error:
+                pytest.fail(f"intaglio {shlex.join([name, *words])}: {error}")
+
+
+@each_document
+def test_make_targets_exist(document: Path) -> None:
+    targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert "test" in targets
+    for line in code(document):
+        if found := re.match(r"make ([a-z]+)", line):
+            assert found[1] in targets, line
+
+
+@each_document
+def test_links_lead_somewhere(document: Path) -> None:
+    links = re.findall(r"\]\(([^)#]+)\)", document.read_text())
+    inside = [link for link in links if "://" not in link]
+    assert [link for link in inside if not (document.parent / link).exists()] == []
+
+
+def test_every_document_is_linked_from_another() -> None:
+    texts = {path: path.read_text() for path in DOCUMENTS}
+    pages = [path for path in DOCUMENTS if path.parent != ROOT]
+    lost = [
+        page
+        for page in pages
+        if not any(f"{page.name})" in text for path, text in texts.items() if path != page)
+    ]
+    assert not lost
+
+
+def test_every_command_is_documented() -> None:
+    shown = {words[0] for words in commands(ROOT / "docs" / "commands.md")}
+    assert shown == {name for group in COMMANDS.values() for name in group}
+
+
+def test_continuous_integration_does_what_the_readme_says() -> None:
+    lines = (ROOT / ".ci" / "run").read_text().splitlines()
+    steps = [line for line in lines if line and not line.startswith(("#", "set ", "cd "))]
+    readme = [line.partition(" #")[0].strip() for line in code(ROOT / "README.md")]
+    assert "make test" in steps
+    assert [step for step in steps if step not in readme] == []
+
+
+def test_examples_in_docstrings() -> None:
+    for folder in ("codecs", "data", "export", "generators", "recipes"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            if ">>> " in path.read_text():
+                parts = path.relative_to(ROOT).with_suffix("").parts
+                name = ".".join(["intaglio", *parts]).removesuffix(".__init__")
+                assert doctest.testmod(importlib.import_module(name)).failed == 0, name
+
+
+def class_paths(value: Any) -> Iterator[str]:
+    """Every class path in a piece of a recipe."""
+    if isinstance(value, dict):
+        yield from [value["class_path"]] if "class_path" in value else []
+        value = list(value.values())
+    if isinstance(value, list):
+        for item in value:
+            yield from class_paths(item)
