@@ -56,10 +56,15 @@ def folded_state(module: nn.Module) -> dict[str, Tensor]:
 
 def fold(module: nn.Module) -> nn.Module:
     """Replace weight normalisation by plain weights, in place: faster, exportable, same output."""
-    for child in module.modules():
-        if parametrize.is_parametrized(child):
-            for name in list(child.parametrizations):  # type: ignore[union-attr]
-                parametrize.remove_parametrizations(child, name)
+    for child in list(module.modules()):
+        if not parametrize.is_parametrized(child):
+            continue
+        weights = {name: getattr(child, name).detach() for name in child.parametrizations}  # type: ignore[union-attr]
+        # torch's own removal would also take the weights from deep copies, which share the class
+        del child.parametrizations
+        child.__class__ = type(child).__bases__[0]
+        for name, weight in weights.items():
+            child.register_parameter(name, nn.Parameter(weight))
     return module
 
 
@@ -89,8 +94,12 @@ def save(part: Part, folder: str | Path) -> Path:
     return folder
 
 
-def read(folder: str | Path) -> Part:
-    """Part of a bundle, with its weights, folded and in training mode as built.
+def read(folder: str | Path, trainable: bool = False) -> Part:
+    """Part of a bundle, with its weights, in training mode as built.
+
+    Args:
+        folder: the bundle.
+        trainable: keep weight normalisation, to train on; it is folded in otherwise.
 
     Raises:
         ValueError: a damaged, incomplete, newer or foreign bundle.
@@ -109,12 +118,15 @@ def read(folder: str | Path) -> Part:
         state = load_safetensors(weights)
     except SafetensorError as error:
         raise ValueError(f"{folder / WEIGHTS} cannot be read: {error}") from error
-    part = _filled(build(config["recipe"]), state, str(folder))
+    part = _filled(fold(build(config["recipe"])), state, str(folder))
     if fingerprint(part) != config["fingerprint"]:
         raise ValueError(
             f"{folder / CONFIG} does not belong to its weights: the fingerprint differs; "
             "copy the bundle again"
         )
+    if trainable:
+        part = build(config["recipe"])
+        part.load_state_dict(_unfolded(part, state))
     return part
 
 
@@ -144,10 +156,11 @@ def read_config(folder: str | Path) -> dict[str, Any]:
     return config
 
 
-def restore(checkpoint: str | Path, name: str = "codec") -> Part:
+def restore(checkpoint: str | Path, name: str = "codec", trainable: bool = False) -> Part:
     """Part that was trained as argument ``name`` of a task, from a Lightning checkpoint.
 
-    Averaged weights, if the run kept them, are preferred. Lightning is not imported; the file is read
+    Averaged weights, if the run kept them, are preferred; weight normalisation is folded in unless the
+    part is to be ``trainable``. Lightning is not imported; the file is read
     with ``weights_only=True``; class paths outside this package are refused at any depth.
 
     Raises:
@@ -170,18 +183,30 @@ def restore(checkpoint: str | Path, name: str = "codec") -> Part:
         if key.startswith(prefix)
     }
     averaged = content.get("averaged_weights", {}).get(name, {})
-    return _filled(build(recipe), state | averaged, str(checkpoint), folded=False)
+    part = _filled(build(recipe), state | averaged, str(checkpoint))
+    return part if trainable else fold(part)
 
 
-def _filled(part: Any, state: dict[str, Tensor], source: str, folded: bool = True) -> Part:
-    if folded:
-        fold(part)
+def _filled(part: Any, state: dict[str, Tensor], source: str) -> Any:
     try:
         part.load_state_dict(state)
     except RuntimeError as error:
         reason = " ".join(str(error).split())
         raise ValueError(f"the weights in {source} do not fit its recipe: {reason[:300]}") from error
-    return fold(part)  # type: ignore[return-value]
+    return part
+
+
+def _unfolded(part: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A folded state in the terms of a part with weight normalisation."""
+    state = dict(state)
+    for prefix, child in part.named_modules():
+        if parametrize.is_parametrized(child):
+            for name, chain in child.parametrizations.items():  # type: ignore[union-attr, operator]
+                dot = f"{prefix}." if prefix else ""
+                originals = chain[0].right_inverse(state.pop(f"{dot}{name}"))
+                for number, original in enumerate(originals):
+                    state[f"{dot}parametrizations.{name}.original{number}"] = original
+    return state
 
 
 @contextmanager

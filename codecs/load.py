@@ -24,7 +24,7 @@ def load(source: str | Path, trainable: bool = False) -> Codec:
         raise FileNotFoundError(f"there is no codec at {path}: give a bundle folder or a checkpoint")
     if path.is_dir() and not (path / CONFIG).is_file():
         raise FileNotFoundError(f"{path} is no bundle: it has no {CONFIG}")
-    codec = read(path) if path.is_dir() else restore(path)
+    codec = read(path, trainable) if path.is_dir() else restore(path, trainable=trainable)
     if not isinstance(codec, Codec):
         raise ValueError(f"{path} holds a {type(codec).__name__}, not a codec")
     if trainable:

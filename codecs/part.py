@@ -31,6 +31,9 @@ class Part(nn.Module, metaclass=_Remembering):
 
     init_args: dict[str, Any]
 
+    def __init__(self) -> None:
+        super().__init__()
+
 
 def describe(value: Any) -> Any:
     """Recipe of a part: nested plain data that `build` turns back into an equal, untrained part.

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule
+from lightning.pytorch.callbacks import Timer
 from lightning.pytorch.cli import OptimizerCallable
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
@@ -33,7 +34,8 @@ class CodecTask(LightningModule):
         optimizer: gives the generator's optimizer from its parameters.
         discriminator_optimizer: gives the discriminators'; the same as ``optimizer`` if None.
         warmup_steps: steps of linear growth of the learning rate.
-        final_rate: learning rate at ``max_steps`` as a share of the first, after a cosine; 1 keeps it.
+        final_rate: learning rate at the end (``max_steps`` or ``max_time``) as a share of the first,
+            after a cosine; 1 keeps it.
         adversarial_from: step at which the discriminators enter.
         clip_norm: largest gradient norm of either player; None leaves gradients alone.
         max_skipped: how many steps in a row may be skipped for values that are not finite.
@@ -86,11 +88,19 @@ class CodecTask(LightningModule):
         """Learning rate at a step as a share of the configured one."""
         if step < self.warmup_steps:
             return (step + 1) / self.warmup_steps
-        total = self.trainer.max_steps
-        if total <= self.warmup_steps or self.final_rate == 1.0:
-            return 1.0
-        done = min(1.0, (step - self.warmup_steps) / (total - self.warmup_steps))
-        return self.final_rate + (1 - self.final_rate) * 0.5 * (1 + math.cos(math.pi * done))
+        return self.final_rate + (1 - self.final_rate) * 0.5 * (1 + math.cos(math.pi * self.done()))
+
+    def done(self) -> float:
+        """Share of the training that is over, by ``max_steps`` or ``max_time``, whichever is near."""
+        shares = [0.0]
+        if self.trainer.max_steps > 0:
+            shares.append(self.global_step / self.trainer.max_steps)
+        for callback in self.trainer.callbacks:
+            remaining = callback.time_remaining() if isinstance(callback, Timer) else None
+            if remaining is not None:
+                elapsed = callback.time_elapsed()
+                shares.append(elapsed / max(1e-9, elapsed + remaining))
+        return min(1.0, max(shares))
 
     def training_step(self, batch: Batch, batch_index: int) -> dict[str, Tensor]:
         """One step of the generator, then one of the discriminators; returns the ids for statistics."""

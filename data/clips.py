@@ -127,7 +127,7 @@ class Reader:
         clips: what can be read; with ``cache``, clips whose samples are damaged are left out.
         sample_rate: of what is returned, in Hz.
         damage: is told of clips that cannot be read.
-        cache: decode and resample everything now and keep it: 4 bytes a sample, shared by workers.
+        cache: decode and resample everything now and keep it, 4 bytes a sample.
     """
 
     def __init__(
@@ -172,7 +172,7 @@ class Reader:
 
     def _fill(self) -> None:
         starts = [0, *torch.tensor(self.lengths).cumsum(0).tolist()]
-        flat = torch.zeros(starts.pop()).share_memory_()
+        flat = torch.zeros(starts.pop())
 
         def decode(index: int) -> int:
             wave = _stretch(self.clips[index], self.sample_rate, 0, self.lengths[index])

@@ -91,7 +91,8 @@ def split_of(source: str, fractions: tuple[float, float], seed: int = 0) -> Side
         raise ValueError(
             f"shares of validation {validation} and test {test} must be at least 0 and leave a rest"
         )
-    digest = hashlib.sha256(f"{seed}\n{_words(source) or source}".encode()).digest()
+    key = f"{seed}\n{_words(source) or source}"
+    digest = hashlib.sha256(key.encode(errors="surrogatepass")).digest()  # of odd file names
     place = int.from_bytes(digest[:8], "big") / 2**64
     if place < validation:
         return "validation"

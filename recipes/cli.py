@@ -92,7 +92,8 @@ def find(recipe: str) -> str:
     if Path(recipe).is_file():
         return recipe
     folder = Path(__file__).parent
-    names = [str(path.relative_to(folder).with_suffix("")) for path in folder.rglob("*.yaml")]
+    paths = [path.relative_to(folder).with_suffix("") for path in folder.rglob("*.yaml")]
+    names = [path.as_posix() for path in paths]
     if recipe in names:
         return str(folder / f"{recipe}.yaml")
     near = difflib.get_close_matches(recipe, names, n=3, cutoff=0.5)

@@ -9,10 +9,14 @@ from pathlib import Path
 import numpy
 import pytest
 import torch
+from intaglio.codecs import AudioCodec
+from intaglio.codecs.decoders.vocos import VocosDecoder
+from intaglio.codecs.encoders.seanet import SEANetEncoder
+from intaglio.codecs.quantizers.vq import VectorQuantizer
 
 os.environ.setdefault("WANDB_MODE", "offline")
 os.environ.setdefault("MPLBACKEND", "Agg")
-torch.set_num_threads(2)
+torch.set_num_threads(1)  # two would wait for each other on small tensors
 
 SEED = 7
 
@@ -37,6 +41,20 @@ def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
         connect(self, address)  # type: ignore[arg-type]
 
     monkeypatch.setattr(socket.socket, "connect", connect_here)
+
+
+@pytest.fixture
+def tiny_codec() -> AudioCodec:
+    """A codec of WavTokenizer's kind, 1 kHz, 20 samples a token, small enough to run in no time."""
+    codec = AudioCodec(
+        SEANetEncoder(8, (2, 2, 5), width=4, lstm_layers=1),
+        VectorQuantizer(8, 64, kmeans_iterations=0),
+        VocosDecoder(8, 64, intermediate=48, num_layers=2, hop_length=20, n_fft=80, conditions=2),
+        sample_rate=1000,
+        name="tiny",
+    )
+    codec.quantizer.codebook.copy_(0.2 * torch.randn(64, 8))
+    return codec.eval()
 
 
 @pytest.fixture

@@ -65,7 +65,7 @@ class Module(NamedTuple):
 
 
 def parse(name: str, text: str) -> Module:
-    return Module(name, text, ast.parse(text))
+    return Module(name, text, ast.parse(text, filename=name))
 
 
 def load_modules() -> list[Module]:

@@ -101,7 +101,7 @@ class VectorQuantizer(Quantizer):
         """Quantize; in training mode also update the codebook. Losses: commitment, codebook."""
         with torch.autocast(latents.device.type, enabled=False):
             latents = latents.float()
-            if self.training:
+            if self.training and bool(latents.isfinite().all()):  # else the codebook would be lost
                 values, ids, _ = self.trained(latents, mask=mask)
                 ids = ids.unsqueeze(-1)
             else:

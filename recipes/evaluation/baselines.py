@@ -13,12 +13,9 @@ polarity; its delay is a constant of 20 ms, the shift that gives the best STOI i
 """
 
 import io
-import os
 import re
-import shutil
 import subprocess
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,6 +26,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from intaglio.data.formats.wave import resample
+from intaglio.data.sets.tools import Programs, codec2_programs
 
 OPUS_RATES = (8_000, 12_000, 16_000, 24_000, 48_000)
 OPUS_HEADERS = 2  # packets: identification and comments
@@ -120,32 +118,24 @@ class Codec2(Baseline):
 
     Args:
         bits_per_second: mode: 1200, 1300, 2400 or 3200.
-        programs: folder of ``c2enc`` and ``c2dec``; the search path if None.
-        environment: of the programs; this process's if None.
+        programs: where ``c2enc`` and ``c2dec`` are; looked for if None.
     """
 
-    def __init__(
-        self,
-        bits_per_second: int,
-        *,
-        programs: Path | None = None,
-        environment: Mapping[str, str] | None = None,
-    ) -> None:
+    def __init__(self, bits_per_second: int, programs: Programs | None = None) -> None:
         if bits_per_second not in CODEC2_FRAMES:
             raise ValueError(f"Codec2 has modes {list(CODEC2_FRAMES)}, not {bits_per_second}")
         self.name = f"codec2-{bits_per_second}"
         self.mode = bits_per_second
-        self.environment = environment
-        path = None if programs is None else str(programs)
-        self.encoder, self.decoder = (shutil.which(name, path=path) for name in ("c2enc", "c2dec"))
+        self.programs = codec2_programs() if programs is None else programs
 
     def absence(self) -> str:
         """What is missing and how to install it; "" if nothing is."""
-        return "" if self.encoder and self.decoder else "absent: c2enc, c2dec; apt install codec2"
+        return "" if self.programs else "absent: c2enc and c2dec (Debian: apt-get install codec2)"
 
     def _code(self, wave: Tensor, sample_rate: int) -> tuple[Tensor, int]:
-        if reason := self.absence():
-            raise FileNotFoundError(f"{self.name} is {reason}")
+        if self.programs is None:
+            raise FileNotFoundError(f"{self.name} is {self.absence()}")
+        encoder, decoder = self.programs.encoder, self.programs.decoder
         frame, bits = CODEC2_FRAMES[self.mode]
         wave = _resampled(wave, sample_rate, CODEC2_RATE)
         frames = -(-len(wave) // frame)
@@ -153,23 +143,23 @@ class Codec2(Baseline):
         wave = F.pad(wave, (0, -(-(len(wave) + CODEC2_DELAY) // frame) * frame - len(wave)))
         pcm = (wave * 32767).round().clamp(-32768, 32767).numpy().astype("<i2").tobytes()
         with tempfile.TemporaryDirectory() as folder:
-            coded = self._run(self.encoder, pcm, folder)
-            decoded = np.frombuffer(self._run(self.decoder, coded, folder), "<i2")
+            coded = self._run(encoder, pcm, Path(folder))
+            decoded = np.frombuffer(self._run(decoder, coded, Path(folder)), "<i2")
         signal = torch.from_numpy(decoded.astype(np.float32) / 32768)[CODEC2_DELAY:]
         return _resampled(signal, CODEC2_RATE, sample_rate), frames * bits
 
-    def _run(self, program: str | None, data: bytes, folder: str) -> bytes:
-        source, target = Path(folder, "in"), Path(folder, "out")
-        source.write_bytes(data)
-        environment = dict(os.environ if self.environment is None else self.environment)
+    def _run(self, program: Path, data: bytes, folder: Path) -> bytes:
+        """What a program makes of ``data``; both only work on files."""
+        assert self.programs is not None
+        (folder / "in").write_bytes(data)
         done = subprocess.run(
-            [str(program), str(self.mode), str(source), str(target)],
+            [program, str(self.mode), folder / "in", folder / "out"],
             capture_output=True,
-            env=environment,
+            env=self.programs.environment(),
         )
         if done.returncode != 0:
             raise ValueError(f"{program} failed: {done.stderr.decode(errors='replace').strip()}")
-        return target.read_bytes()
+        return (folder / "out").read_bytes()
 
 
 def baseline(name: str) -> Baseline:

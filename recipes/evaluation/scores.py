@@ -39,7 +39,7 @@ class Score(NamedTuple):
         mean: weighted mean over the items that could be measured; None if there are none.
         low: lower end of the bootstrap interval of the mean at `LEVEL`; None below two items.
         high: its upper end.
-        count: items measured.
+        measured: items measured.
         failures: items on which the metric could not be computed.
         reason: why the metric is absent or why the first failure failed; "" if all went well.
     """
@@ -47,7 +47,7 @@ class Score(NamedTuple):
     mean: float | None
     low: float | None
     high: float | None
-    count: int
+    measured: int
     failures: int
     reason: str = ""
 

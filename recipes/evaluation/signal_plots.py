@@ -64,7 +64,7 @@ def spectrograms(sounds: Sequence[Sound], sample_rate: int) -> bytes:
         return png(figure, dpi=120)  # noise does not compress: a megabyte at twice the resolution
 
 
-def token_raster(tokens: Tokens, wave: Tensor, sample_rate: int) -> bytes:
+def token_raster(tokens: Tokens, wave: Tensor, sample_rate: int, seconds: float = 3.0) -> bytes:
     """The ids of one recording over time, below its waveform.
 
     One codebook is drawn as steps over the range of its ids; several as one row of colours each.
@@ -73,10 +73,14 @@ def token_raster(tokens: Tokens, wave: Tensor, sample_rate: int) -> bytes:
         tokens: of one item.
         wave: float [samples], the recording.
         sample_rate: in Hz.
+        seconds: how much of the beginning to show.
     """
     ids = tokens.ids[0][tokens.mask[0]]
-    seconds = len(wave) / sample_rate
-    edges = torch.linspace(0, seconds, len(ids) + 1)
+    period = len(wave) / sample_rate / len(ids)  # of a token, up to the rounding of the last one
+    ids = ids[: max(1, round(seconds / period))]
+    edges = period * torch.arange(len(ids) + 1)
+    seconds = float(edges[-1])
+    wave = wave[: round(seconds * sample_rate)]
     draw = pyplot()
     with draw.rc_context(STYLE):
         figure, (above, below) = draw.subplots(

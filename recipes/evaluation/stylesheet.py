@@ -39,13 +39,13 @@ nav ul {
 a { color: var(--accent); }
 :focus-visible { outline: 3px solid var(--accent); outline-offset: 2px; }
 .facts {
-  display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: 1px;
+  display: flex; flex-wrap: wrap; gap: 1px;
   margin: 20px 0; padding: 0; border: 1px solid var(--line); border-radius: 10px; overflow: hidden;
   background: var(--line);
 }
-.facts div { padding: 12px 16px; background: var(--panel); }
+.facts div { flex: 1 1 160px; padding: 12px 16px; background: var(--panel); }
 .facts dt { color: var(--faint); font-size: 13px; }
-.facts dd { margin: 0; font-size: 17px; font-weight: 600; overflow-wrap: anywhere; }
+.facts dd { margin: 0; font-size: 17px; font-weight: 600; overflow-wrap: break-word; }
 .utterance {
   margin: 20px 0; padding: 18px; border: 1px solid var(--line); border-radius: 12px;
   background: var(--panel);
@@ -70,10 +70,10 @@ table {
   width: 100%; margin: 12px 0; border-collapse: collapse; font-variant-numeric: tabular-nums;
 }
 caption { padding: 4px 0 8px; color: var(--faint); font-size: 14px; text-align: left; }
-th, td { padding: 8px 10px; border-bottom: 1px solid var(--line); text-align: right; }
+th, td { padding: 8px; border-bottom: 1px solid var(--line); text-align: right; }
 th:first-child, td:first-child { text-align: left; }
 thead th { color: var(--faint); font-size: 13px; font-weight: 600; vertical-align: bottom; }
-tbody th { font-weight: 400; overflow-wrap: anywhere; }
+tbody th { font-weight: 400; white-space: nowrap; }
 tr.ours-row { background: var(--accent-soft); }
 tr.ours-row th, tr.ours-row td { font-weight: 600; }
 td small { display: block; color: var(--faint); font-size: 12px; font-weight: 400; }
@@ -95,6 +95,8 @@ footer { margin-top: 56px; padding-bottom: 40px; color: var(--faint); font-size:
 @media (max-width: 480px) {
   header { padding-top: 28px; }
   .utterance { padding: 12px; }
+  figure { overflow-x: auto; }
+  figure img { width: 640px; max-width: none; }
 }
 @media print { audio { display: none; } .utterance, figure { break-inside: avoid; } }
 """

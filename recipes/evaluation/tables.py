@@ -13,12 +13,13 @@ from intaglio.recipes.evaluation.comparison import Row
 from intaglio.recipes.evaluation.scores import Metric
 
 NOTHING = "–"
+NO_BREAK = "\u00a0"
 
 
 def heading(metric: Metric) -> str:
     """Heading of a metric's column: name, unit and the direction that is better."""
     unit = f" {metric.unit}" if metric.unit else ""
-    return f"{metric.label}{unit} {'↑' if metric.higher_is_better else '↓'}"
+    return f"{metric.label}{unit}{NO_BREAK}{'↑' if metric.higher_is_better else '↓'}"
 
 
 def cell(row: Row, metric: Metric) -> tuple[str, str]:
@@ -46,8 +47,8 @@ def notes(rows: Sequence[Row], metrics: Sequence[Metric]) -> list[str]:
         if absent:
             lines.append(f"{metric.label}: {absent}")
         lines += [
-            f"{metric.label} of {system}: {score.failures} of {score.failures + score.count} items "
-            f"failed ({score.reason})"
+            f"{metric.label} of {system}: {score.failures} items failed, {score.measured} measured "
+            f"({score.reason})"
             for system, score in scores.items()
             if score.failures
         ]

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from intaglio.codecs.quantizers.usage import counts_perplexity
 from intaglio.codecs.tokens import Tokens
 
 
@@ -17,7 +18,8 @@ class Usage(NamedTuple):
         counts: int64 [codebook size], how often each code occurs.
         share: distinct codes over the codebook size; with few tokens it cannot reach 1.
         entropy: of the codes, in bits: what an ideal coder that knows the histogram spends on one.
-        perplexity: 2 to the entropy: the size of a codebook used evenly that carries as much.
+        perplexity: 2 to the power of the entropy: an evenly used codebook of that size carries as
+            much.
     """
 
     counts: Tensor
@@ -32,12 +34,11 @@ def usage(counts: Tensor) -> Usage:
     Raises:
         ValueError: the histogram is empty.
     """
-    total = int(counts.sum())
-    if total == 0:
+    if int(counts.sum()) == 0:
         raise ValueError(f"no codes in a histogram of {counts.numel()} entries")
-    shares = counts[counts > 0].double() / total
-    entropy = float(-(shares * shares.log2()).sum()) + 0.0  # no negative zero
-    return Usage(counts, shares.numel() / counts.numel(), entropy, 2**entropy)
+    perplexity = float(counts_perplexity(counts.double()))
+    share = int((counts > 0).sum()) / counts.numel()
+    return Usage(counts, share, math.log2(perplexity), perplexity)
 
 
 def usage_of(tokens: Sequence[Tokens]) -> list[Usage]:

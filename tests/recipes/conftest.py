@@ -13,7 +13,7 @@ from intaglio.codecs import AudioCodec
 from intaglio.codecs.bundle import save
 from intaglio.codecs.decoders.vocos import VocosDecoder
 from intaglio.codecs.encoders.seanet import SEANetEncoder
-from intaglio.codecs.quantizers.vq import VectorQuantizer
+from intaglio.codecs.quantizers.fsq import FSQ
 from intaglio.recipes.cli import main
 
 
@@ -64,16 +64,18 @@ def tiny_codec(seed: int, name: str) -> AudioCodec:
     torch.manual_seed(seed)
     codec = AudioCodec(
         encoder=SEANetEncoder(16, (4, 5), width=4, lstm_layers=0),
-        quantizer=VectorQuantizer(16, 37),
+        quantizer=FSQ(16, (9, 7)),
         decoder=VocosDecoder(
             16, 16, intermediate=32, num_layers=1, hop_length=20, n_fft=80, attention=False
         ),
         sample_rate=8000,
         name=name,
     )
-    for buffer in codec.quantizer.buffers():  # a codebook as after training: entries that differ
-        if buffer.shape == (37, 16):
-            buffer.normal_(std=0.1)
+    project = codec.quantizer.project_in
+    with torch.no_grad():  # as after training: noise meets many codes
+        latents = codec.encoder(0.1 * torch.randn(1, 1, 8000))
+        project.weight /= project(latents).std((0, 1)).unsqueeze(1)
+        project.bias -= project(latents).mean((0, 1))
     return codec
 
 

@@ -1,6 +1,7 @@
 """Adversary: the published compositions, the flow of gradients, and that it learns."""
 
 import json
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -52,6 +53,15 @@ def dac() -> Adversary:
 
 
 ALL = [periods, resolutions, dac]
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Convolutions as small as these gain nothing from threads and lose much on busy cores."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture

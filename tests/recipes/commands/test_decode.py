@@ -1,5 +1,7 @@
 """``intaglio decode``: the length and the rate come back, and every way to fail."""
 
+import zlib
+
 import pytest
 import soundfile
 import torch
@@ -43,8 +45,9 @@ def test_the_output_equals_the_codecs(intaglio, tokens, bundle, tmp_path):
     assert torch.equal(torch.from_numpy(decoded), pcm.short())
 
 
-@pytest.mark.parametrize("rate", [8000, 11025, 16000, 44100])
-@pytest.mark.parametrize("samples", [100, 1999, 2000, 2003])
+@pytest.mark.parametrize(
+    ("rate", "samples"), [(8000, 1), (8000, 101), (11025, 2003), (16000, 1999), (44100, 2000)]
+)
 def test_rate_and_length_come_back(intaglio, record, bundle, tmp_path, rate, samples):
     source = record(tmp_path / "a.wav", samples, rate)
     assert intaglio("encode", source, "-o", tmp_path / "t", "--codec", bundle).status == 0
@@ -101,8 +104,6 @@ def newer(path):
     data = path.read_bytes()
     body = bytes([*data[:8], 2, *data[9:]])
     size = int.from_bytes(body[9:13], "little")
-    import zlib
-
     checksum = zlib.crc32(body[: 13 + size]).to_bytes(4, "little")
     path.write_bytes(body[: 13 + size] + checksum + body[17 + size :])
 
@@ -116,7 +117,7 @@ def newer(path):
         (lambda path: path.write_bytes(path.read_bytes()[:-1]), "truncated"),
         (damaged, "damaged in chunk 1 of 1"),
         (newer, "version 2, this intaglio reads up to 1: upgrade intaglio"),
-        (lambda path: rewritten(path, vocab=(38,)), "contradicts its codec"),
+        (lambda path: rewritten(path, vocab=(64,)), "contradicts its codec"),
         (lambda path: rewritten(path, hop_length=30), "contradicts its codec"),
         (lambda path: rewritten(path, length=4020 - 20), "contradicts its codec"),
         (lambda path: rewritten(path, positions=0, length=0), "contradicts its codec"),
@@ -153,7 +154,7 @@ def test_an_ending_that_cannot_be_written_is_one_line(refusal, tokens, bundle, t
 )
 def test_what_was_encoded_must_fit_the_header(rate, length, good):
     extras = {"source": {"sample_rate": rate, "length": length}}
-    header = TokenHeader("tiny", "0" * 32, (37,), 201, 8000, 20, 1, 4001, extras)
+    header = TokenHeader("tiny", "0" * 32, (63,), 201, 8000, 20, 1, 4001, extras)
     if good:
         assert source_extent(header) == Extent(rate, length)
     else:

@@ -1,0 +1,44 @@
+"""``intaglio bench``: ours and a named baseline in turn, in one process."""
+
+import argparse
+import importlib
+import json
+from pathlib import Path
+
+SUBJECTS = ("codec", "quantizer")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.epilog = (
+        "Figures of one run compare with each other, not with those of other runs or machines.\n\n"
+        "example:\n  intaglio bench quantizer --json quantizer.json"
+    )
+    parser.add_argument("subject", choices=SUBJECTS, help="what to measure")
+    parser.add_argument("--json", metavar="FILE", help="also write the records there")
+    parser.add_argument("--threads", type=int, default=2, help="threads of PyTorch (2)")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Measure, and print a table."""
+    import torch
+    from rich.console import Console
+    from rich.table import Table
+
+    from intaglio.codecs.bundle import replacing
+
+    if args.threads < 1:
+        raise ValueError(f"--threads must be at least 1, got {args.threads}")
+    torch.set_num_threads(args.threads)
+    module = importlib.import_module(f"intaglio.recipes.benchmarks.{args.subject}")
+    results = module.run()
+    table = Table("what", "ours", "baseline", "ratio", "baseline is", "note")
+    for result in results:
+        times = [f"{value:.3g} {result.unit}" for value in (result.ours, result.baseline)]
+        row = (*times, f"{result.speedup:.2f}", result.baseline_name, result.note)
+        table.add_row(result.name, *row)
+    Console().print(table)
+    print("ratio: the baseline's time over ours; above 1, ours is faster")
+    if args.json:
+        with replacing(Path(args.json)) as part:
+            part.write_text(json.dumps([result._asdict() for result in results], indent=2) + "\n")

@@ -1,0 +1,321 @@
+"""``intaglio demo``: the whole way on real speech, from training to an exported codec, with a report."""
+
+import argparse
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from intaglio.codecs import AudioCodec, load
+from intaglio.codecs.bundle import save
+from intaglio.data import sets
+from intaglio.data.clips import find
+from intaglio.data.formats.wave import read_wave, write_wave
+from intaglio.data.sets.tools import codec2_programs, get_codec2
+from intaglio.recipes.commands import decode, encode
+from intaglio.recipes.commands.eval import choose, read_items
+from intaglio.recipes.errors import explain
+from intaglio.recipes.evaluation.baselines import baseline
+from intaglio.recipes.evaluation.comparison import ORIGINAL, Comparison, Item, evaluate_codec
+from intaglio.recipes.evaluation.metrics import select
+from intaglio.recipes.evaluation.plots import code_usage, loss_curves, rate_distortion
+from intaglio.recipes.evaluation.recognition import Recogniser
+from intaglio.recipes.evaluation.report import (
+    Command,
+    ExportedFile,
+    Figure,
+    Player,
+    Report,
+    Utterance,
+    write_report,
+)
+from intaglio.recipes.evaluation.scores import Metric
+from intaglio.recipes.evaluation.signal_plots import Sound, spectrograms, token_raster
+from intaglio.recipes.evaluation.tables import bit_rate, notes, terminal_table, write_records
+from intaglio.recipes.evaluation.tables import records as json_records
+from intaglio.recipes.evaluation.usage import usage_of
+
+BASELINES = ("codec2-1200", "codec2-2400", "codec2-3200", "opus-6k")
+METRICS = ("stoi", "estoi", "pesq", "wer", "mel", "si_sdr")
+SHARES = (0.05, 0.05)  # of validation and test, as in the recipe
+MIN_SECONDS = 1.5  # of an utterance that is scored
+PLAYERS = 4  # utterances to listen to in the report
+
+
+class Training(NamedTuple):
+    """What was trained, where its log is, and how long it took."""
+
+    codec: AudioCodec
+    log: Path
+    seconds: float
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.epilog = (
+        "Fetches a set of recorded speech, trains speech_small on it, encodes, decodes and scores\n"
+        "utterances that the training did not see, exports to ONNX, and writes OUT/report.html.\n\n"
+        "example:\n  intaglio demo --out demo --minutes 3"
+    )
+    parser.add_argument("--out", default="demo", metavar="FOLDER", help="where all goes (demo)")
+    parser.add_argument("--minutes", type=float, default=3.0, help="of training (3)")
+    parser.add_argument(
+        "--data",
+        default="speech-prompts",
+        help="folder, manifest or set (speech-prompts; speech-pip where its client is missing)",
+    )
+    parser.add_argument("--clips", type=int, default=20, help="utterances to score (20)")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Go the whole way.
+
+    Raises:
+        OSError: no data can be fetched, or the folder cannot be written.
+        ValueError: a wrong argument, or the training failed.
+    """
+    if args.minutes <= 0 or args.clips < 1:
+        raise ValueError(f"--minutes and --clips must be positive: {args.minutes}, {args.clips}")
+    torch.set_num_threads(min(2, torch.get_num_threads()))
+    out = Path(args.out)
+    out.mkdir(parents=True, exist_ok=True)
+    name = _fetch(args.data)
+    training = _train(name, out, args.minutes)
+    save(training.codec, out / "codec")
+    codec = load(out / "codec")
+    assert isinstance(codec, AudioCodec)
+    items = _heldout(name, codec, out, args.clips)
+    _through_files(out, items)
+    exported = _export(codec, out, items)
+    recogniser = Recogniser()
+    metrics = select(METRICS, recogniser)
+    _say("scoring")
+    comparison = evaluate_codec(
+        codec, items, metrics=metrics, baselines=[baseline(b) for b in BASELINES], progress=True
+    )
+    write_records(out / "eval.json", json_records(comparison.rows, name))
+    report = _report(name, training, items, comparison, metrics, recogniser)
+    path = write_report(out, report._replace(files=exported))
+    _print_table(comparison, metrics)
+    print(f"\nlisten and look: {path}")
+
+
+def _say(text: str) -> None:
+    print(f"intaglio demo: {text}", file=sys.stderr, flush=True)
+
+
+def _fetch(name: str) -> str:
+    """Name of a set that is there, and the Codec2 programs if they can be had."""
+    if codec2_programs() is None:
+        try:
+            get_codec2()
+        except (OSError, ModuleNotFoundError) as error:
+            _say(f"going on without Codec2: {explain(error)}")
+    if name not in {known.name for known in sets.SETS}:
+        return name
+    try:
+        _say(f"data set {name}")
+        sets.get(name)
+    except (OSError, ModuleNotFoundError) as error:
+        if name != "speech-prompts":
+            raise
+        _say(f"{explain(error)}; taking speech-pip instead")
+        sets.get(name := "speech-pip")
+    return name
+
+
+def _train(name: str, out: Path, minutes: float) -> Training:
+    """Train by the recipe, in a process of its own, as a user would."""
+    _say(f"training speech_small on {name} for {minutes:g} minutes")
+    logger = "lightning.pytorch.loggers.CSVLogger"
+    words = ["fit", "-c", "audio/speech_small", "-c", "overlays/demo", "--data.root", name]
+    words += [f"--trainer.max_time={_clock(minutes)}", f"--trainer.logger={logger}"]
+    words += [f"--trainer.logger.save_dir={out}", "--trainer.logger.name=run"]
+    words += ["--trainer.logger.version="]
+    start = time.monotonic()
+    done = subprocess.run([sys.executable, "-m", "intaglio.recipes", *words], check=False)
+    if done.returncode:
+        raise ValueError(f"the training ended with status {done.returncode}; see above")
+    checkpoint = out / "run" / "checkpoints" / "last.ckpt"
+    codec = load(checkpoint)
+    assert isinstance(codec, AudioCodec)
+    return Training(codec, out / "run" / "metrics.csv", time.monotonic() - start)
+
+
+def _clock(minutes: float) -> str:
+    """Duration as Lightning reads it: days:hours:minutes:seconds."""
+    seconds = round(60 * minutes)
+    return f"{seconds // 86400:02}:{seconds // 3600 % 24:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"
+
+
+def _heldout(name: str, codec: AudioCodec, out: Path, count: int) -> list[Item]:
+    """Utterances of the test split, written to ``heldout/`` as they are scored."""
+    folder, records = find(name)
+    long = [r for r in records if r.seconds == 0 or r.seconds >= MIN_SECONDS]
+    items = read_items(folder, choose(long, "test", shares=SHARES, limit=count), codec.sample_rate)
+    items = [item._replace(name=Path(item.name).stem) for item in items]
+    (out / "heldout").mkdir(exist_ok=True)
+    for item in items:
+        write_wave(out / "heldout" / f"{item.name}.wav", item.wave[None], codec.sample_rate)
+    return items
+
+
+def _through_files(out: Path, items: list[Item]) -> None:
+    """Encode and decode the held-out files with the commands, and check their lengths."""
+    parser = argparse.ArgumentParser()
+    encode.add_arguments(parser)
+    tail = ["--codec", str(out / "codec"), "--overwrite"]
+    encode.run(parser.parse_args([str(out / "heldout"), "-o", str(out / "tokens"), *tail]))
+    parser = argparse.ArgumentParser()
+    decode.add_arguments(parser)
+    decode.run(parser.parse_args([str(out / "tokens"), "-o", str(out / "decoded"), *tail]))
+    for item in items:
+        decoded, _ = read_wave(out / "decoded" / f"{item.name}.wav")
+        assert decoded.shape[-1] == len(item.wave), f"{item.name} changed its length"
+
+
+def _export(codec: AudioCodec, out: Path, items: list[Item]) -> list[ExportedFile]:
+    """Export to ONNX and run the exported pair on a held-out utterance."""
+    try:
+        from intaglio.export import onnx
+        from intaglio.export.export import export
+
+        records = export(codec, out / "exported", ["onnx"])
+        encoder, decoder = onnx.run(out / "exported")
+    except ModuleNotFoundError as error:
+        _say(f"going on without ONNX: {explain(error)}")
+        return []
+    wave = items[0].wave[None, None]
+    tokens = codec.encode(wave)
+    equal = bool(torch.equal(encoder(wave), tokens.ids))
+    error = (decoder(tokens.ids)[..., : wave.shape[-1]] - codec.decode(tokens)).abs().max().item()
+    result = records[0]["verified"]
+    check = (
+        f"{result['tokens']} tokens equal at {len(result['lengths'])} lengths; on {items[0].name}: "
+        f"{'all tokens equal' if equal else 'TOKENS DIFFER'}, samples within {error:.1g}"
+    )
+    sizes = records[0]["files"].items()
+    return [ExportedFile(f"exported/{name}", size, check, equal) for name, size in sizes]
+
+
+def _report(
+    name: str,
+    training: Training,
+    items: list[Item],
+    comparison: Comparison,
+    metrics: list[Metric],
+    recogniser: Recogniser,
+) -> Report:
+    codec = training.codec
+    ours = next(row for row in comparison.rows if row.is_ours)
+    scores = [f"{m.label} {ours.scores[m.name].mean:.2f}" for m in metrics if _has(ours, m)]
+    seconds = sum(len(item.wave) for item in items) / codec.sample_rate
+    facts = [
+        ("Data", name),
+        ("Codec", f"{codec.name}, {sum(p.numel() for p in codec.parameters()) / 1e6:.1f} M parameters"),
+        ("Rate", f"{codec.bits_per_second:.0f} bit/s: {codec.frame_rate:g} tokens a second"),
+        ("Codebook", f"{codec.vocab[0]} codes"),
+        ("Training", f"{training.seconds / 60:.1f} minutes, {_steps(training.log)} steps"),
+        ("Scored", f"{len(items)} utterances not seen in training, {seconds:.0f} s"),
+    ]
+    return Report(
+        title=f"{codec.name}: speech at {codec.bits_per_second:.0f} bit/s",
+        summary=(
+            f"A speech codec trained from nothing in {training.seconds / 60:.1f} minutes, and what it "
+            f"makes of utterances that it has never heard: {', '.join(scores)}."
+        ),
+        facts=facts,
+        sample_rate=codec.sample_rate,
+        utterances=_utterances(codec, items, comparison, recogniser),
+        rows=comparison.rows,
+        metrics=metrics,
+        results=[
+            Figure(
+                rate_distortion(comparison.rows),
+                "STOI and word error rate of each codec over its bit rate",
+                "Better is up and to the left for STOI, down and to the left for errors.",
+            )
+        ],
+        tokens=_token_figures(codec, items, comparison),
+        training=[Figure(loss_curves(training.log), "Losses over the steps of the training")],
+        commands=[
+            Command("Encode a recording", "intaglio encode a.wav -o a.intaglio"),
+            Command("Look into the token file", "intaglio info a.intaglio"),
+            Command("Decode it", "intaglio decode a.intaglio -o b.wav"),
+            Command("Train longer", f"intaglio fit -c audio/speech_small --data.root {name}"),
+            Command("Train on your recordings", "intaglio fit -c audio/speech_small --data.root FOLDER"),
+        ],
+        footnote=f"torch {torch.__version__}, {time.strftime('%Y-%m-%d')}. " + " ".join(
+            notes(comparison.rows, metrics)
+        ),
+    )
+
+
+def _has(row: Any, metric: Metric) -> bool:
+    return metric.name in row.scores and row.scores[metric.name].mean is not None
+
+
+def _steps(log: Path) -> int:
+    from intaglio.recipes.evaluation.plots import read_curves
+
+    return max(points[-1][0] for points in read_curves(log).values()) + 1
+
+
+def _utterances(
+    codec: AudioCodec, items: list[Item], comparison: Comparison, recogniser: Recogniser
+) -> list[Utterance]:
+    utterances = []
+    for place in range(0, len(items), max(1, len(items) // PLAYERS))[:PLAYERS]:
+        item = items[place]
+        versions: dict[str, Tensor] = {s: w[place] for s, w in comparison.decoded.items()}
+        players = [
+            Player(
+                row.system,
+                versions[row.system],
+                "" if row.system == ORIGINAL else bit_rate(row) + " bit/s",
+                _heard(recogniser, versions[row.system], codec.sample_rate),
+                row.is_ours,
+            )
+            for row in comparison.rows
+            if row.system in versions
+        ]
+        sounds = [Sound(ORIGINAL, item.wave), Sound(codec.name, versions[codec.name])]
+        figure = Figure(
+            spectrograms(sounds, codec.sample_rate),
+            f"Spectrograms of {item.name}: original above, decoded below",
+        )
+        utterances.append(Utterance(item.name, item.text, players, figure))
+    return utterances
+
+
+def _heard(recogniser: Recogniser, wave: Tensor, rate: int) -> str | None:
+    return recogniser.hear(wave, rate) if recogniser.is_available() else None
+
+
+def _token_figures(codec: AudioCodec, items: list[Item], comparison: Comparison) -> list[Figure]:
+    return [
+        Figure(
+            token_raster(comparison.tokens[0], items[0].wave, codec.sample_rate),
+            f"The ids of the tokens of {items[0].name} over time, below its waveform",
+            f"{codec.frame_rate:g} tokens a second, each one of {codec.vocab[0]} codes.",
+        ),
+        Figure(
+            code_usage(usage_of(comparison.tokens)),
+            "Share of all tokens that each code has, most frequent first",
+            "A healthy codebook falls off slowly; a collapsed one is a spike.",
+        ),
+    ]
+
+
+def _print_table(comparison: Comparison, metrics: list[Metric]) -> None:
+    from rich.console import Console
+
+    console = Console()
+    console.width = console.width if console.is_terminal else max(120, console.width)
+    console.print(terminal_table(comparison.rows, metrics))
+    for line in notes(comparison.rows, metrics):
+        print(line)

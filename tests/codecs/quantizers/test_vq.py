@@ -1,0 +1,148 @@
+import pytest
+import torch
+from intaglio.codecs.quantizers import vq
+from intaglio.codecs.quantizers.vq import VectorQuantizer, nearest
+from torch.nn import functional as F
+
+KINDS = {
+    "ema": {},
+    "gradient": {"update": "gradient"},
+    "cosine": {"cosine": True},
+    "projected": {"codebook_dim": 4},
+    "projected cosine": {"codebook_dim": 4, "cosine": True},
+    "projected gradient": {"codebook_dim": 4, "update": "gradient"},
+}
+
+
+def quantizer(**changes):
+    return VectorQuantizer(16, 32, **({"kmeans_iterations": 5} | changes))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_inference_equals_the_librarys_token_for_token(kind):
+    module = quantizer(**KINDS[kind]).train()
+    for _ in range(3):
+        module(torch.randn(4, 40, 16))
+    module.eval()
+    latents = torch.randn(3, 50, 16)
+    values, ids, _ = module.trained(latents)
+    ours = module.encode_ids(latents)
+    assert torch.equal(ours[..., 0], ids)
+    torch.testing.assert_close(module.decode_ids(ours), values)
+    output = module(latents)
+    assert torch.equal(output.ids, ours)
+    torch.testing.assert_close(output.values, values)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_training_brings_the_values_near_the_latents_and_uses_the_codes(kind):
+    module = quantizer(**KINDS[kind], kmeans_iterations=0, decay=0.8).train()
+    optimizer = torch.optim.Adam([*module.parameters(), torch.zeros(1, requires_grad=True)], 1e-2)
+    centres = torch.randn(32, 16)
+    alike = []
+    for _ in range(150):
+        latents = centres[torch.randint(32, (8, 64))] + 0.05 * torch.randn(8, 64, 16)
+        output = module(latents.requires_grad_())
+        optimizer.zero_grad()
+        (sum(output.losses.values()) + (output.values - latents).square().mean()).backward()
+        optimizer.step()
+        alike.append(F.cosine_similarity(output.values, latents, dim=-1).mean().item())
+    assert alike[0] < 0.6
+    assert alike[-1] > 0.85
+    assert output.stats["perplexity"] > 16
+    assert set(output.losses) == {"commitment", *({"codebook"} if "gradient" in kind else set())}
+
+
+def test_nearest_is_the_nearest_in_slices_too(monkeypatch):
+    x, codebook = torch.randn(101, 7), torch.randn(33, 7)
+    expected = (x[:, None] - codebook).square().sum(-1).argmin(1)
+    assert torch.equal(nearest(x, codebook), expected)
+    monkeypatch.setattr(vq, "SCORES_AT_ONCE", 10 * 33)
+    assert torch.equal(nearest(x, codebook), expected)
+
+
+def test_the_straight_through_gradient_is_the_identity():
+    module = quantizer().train()
+    latents = torch.randn(2, 20, 16, requires_grad=True)
+    values = module(latents).values
+    weight = torch.randn_like(values)
+    (values * weight).sum().backward()
+    torch.testing.assert_close(latents.grad, weight)
+
+
+def test_commitment_moves_latents_and_only_the_codebook_loss_moves_codes():
+    module = quantizer(update="gradient").train()
+    latents = torch.randn(2, 20, 16, requires_grad=True)
+    losses = module(latents).losses
+    parameter = module.trained._codebook.embed
+    moved = torch.autograd.grad(
+        losses["commitment"], [latents, parameter], allow_unused=True, retain_graph=True
+    )
+    assert moved[0].abs().sum() > 0
+    assert moved[1] is None
+    moved = torch.autograd.grad(losses["codebook"], [latents, parameter], allow_unused=True)
+    assert moved[0] is None
+    assert moved[1].abs().sum() > 0
+
+
+def test_kmeans_starts_on_the_first_batch_of_the_training_only():
+    module = quantizer().eval()
+    module(torch.randn(1, 64, 16))
+    assert not module.trained._codebook.initted
+    module.train()
+    module(10 + torch.randn(4, 64, 16))
+    assert module.trained._codebook.initted
+    assert (module.codebook.mean(1) - 10).abs().max() < 1.5
+
+
+def test_dead_codes_revive_on_data_far_away_and_stay_bounded():
+    torch.manual_seed(0)
+    module = VectorQuantizer(8, 64, kmeans_iterations=0, decay=0.9, dead_below=1.0).train()
+    for _ in range(20):
+        output = module(30 + torch.randn(1, 512, 8))
+    assert output.stats["perplexity"] > 0.7 * 64
+    assert module.codebook.norm(dim=1).max() < 2 * 30 * 8**0.5
+    frozen = VectorQuantizer(8, 64, kmeans_iterations=0, decay=0.9, dead_below=0).train()
+    for _ in range(20):
+        output = frozen(30 + torch.randn(1, 512, 8))
+    assert output.stats["perplexity"] < 20
+
+
+def test_masked_positions_move_nothing():
+    mask = torch.arange(20) < torch.tensor([[20], [7]])
+    latents = torch.randn(2, 20, 16)
+    other = latents.clone()
+    other[1, 7:] = 1e3
+    states = []
+    for data in (latents, other):
+        torch.manual_seed(3)
+        module = quantizer(dead_below=0).train()
+        output = module(data, mask)
+        states.append((module.codebook.clone(), output.losses["commitment"]))
+    torch.testing.assert_close(states[0], states[1])
+
+
+def test_values_that_are_not_finite_leave_the_codebook_alone():
+    module = quantizer().train()
+    module(torch.randn(2, 40, 16))
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    latents = torch.randn(2, 40, 16)
+    latents[0, 3, 5] = float("nan")
+    module(latents)
+    for name, value in module.state_dict().items():
+        assert torch.equal(before[name], value), name
+
+
+def test_bfloat16_gives_the_ids_of_its_values():
+    module = quantizer().train()
+    module(torch.randn(2, 40, 16))
+    module.eval()
+    latents = torch.randn(1, 300, 16).bfloat16()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        ids = module(latents).ids
+    assert torch.equal(ids, module.encode_ids(latents.float()))
+
+
+def test_a_cosine_codebook_cannot_be_trained_by_gradients():
+    with pytest.raises(ValueError, match="cosine"):
+        VectorQuantizer(4, 8, update="gradient", cosine=True)

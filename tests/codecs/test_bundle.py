@@ -1,0 +1,183 @@
+import copy
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+from intaglio.codecs import load
+from intaglio.codecs.bundle import fold, folded_state, replacing, restore, save
+from intaglio.codecs.part import describe
+from intaglio.codecs.quantizers.fsq import FSQ
+
+
+def test_a_loaded_codec_gives_the_same_tokens_and_samples(tiny_codec, tmp_path):
+    wave = torch.randn(1, 1, 500)
+    codec = load(save(tiny_codec, tmp_path / "b"))
+    assert not codec.training
+    assert not any(p.requires_grad for p in codec.parameters())
+    tokens = tiny_codec.encode(wave)
+    assert torch.equal(codec.encode(wave).ids, tokens.ids)
+    torch.testing.assert_close(codec.decode(tokens), tiny_codec.decode(tokens), atol=1e-6, rtol=0)
+
+
+def test_folding_keeps_the_output_and_the_fingerprint(tiny_codec):
+    folded = copy.deepcopy(tiny_codec)
+    expected = folded_state(folded)
+    fold(folded)  # and leaves the codec alone that it was copied from
+    assert set(folded.state_dict()) == set(expected)
+    assert not any("parametrizations" in name for name in expected)
+    assert folded.fingerprint == tiny_codec.fingerprint
+
+
+def test_a_fingerprint_changes_with_any_weight_and_any_argument(tiny_codec):
+    before = tiny_codec.fingerprint
+    with torch.no_grad():
+        tiny_codec.decoder.head.out.bias[0] += 1e-6
+    assert tiny_codec.fingerprint != before
+    other = copy.deepcopy(tiny_codec)
+    other.init_args = {**other.init_args, "sample_rate": 2000}
+    assert other.fingerprint != tiny_codec.fingerprint
+
+
+def test_a_bundle_can_be_trained_on(tiny_codec, tmp_path):
+    codec = load(save(tiny_codec, tmp_path), trainable=True)
+    assert codec.training
+    assert set(codec.state_dict()) == set(tiny_codec.state_dict())
+    wave = torch.randn(1, 1, 300)
+    assert torch.equal(codec.encode(wave).ids, tiny_codec.encode(wave).ids)
+    codec(torch.randn(2, 1, 300)).values.sum().backward()
+    assert codec.encoder.stem.conv.parametrizations.weight.original0.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("position", [0, 9, 1000, -1])
+def test_a_flipped_bit_in_the_weights_is_found(tiny_codec, tmp_path, position):
+    save(tiny_codec, tmp_path)
+    file = tmp_path / "model.safetensors"
+    content = bytearray(file.read_bytes())
+    content[position] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(ValueError, match="damaged"):
+        load(tmp_path)
+
+
+def change_config(folder, change):
+    file = folder / "config.json"
+    config = json.loads(file.read_text())
+    change(config)
+    file.write_text(json.dumps(config))
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda c: c.update(format_version=2), "upgrade"),
+        (lambda c: c.pop("sha256"), "sha256"),
+        (lambda c: c.pop("format_version"), "not the configuration"),
+        (lambda c: c["recipe"].update(class_path="os.system"), "refused"),
+        (
+            lambda c: c["recipe"]["init_args"]["encoder"].update(class_path="torch.nn.Conv1d"),
+            "refused",
+        ),
+        (lambda c: c["recipe"]["init_args"].update(sample_rate=2000), "fingerprint"),
+        (lambda c: c["recipe"]["init_args"]["encoder"]["init_args"].update(width=8), "do not fit"),
+    ],
+)
+def test_each_wrong_configuration_is_told(tiny_codec, tmp_path, change, reason):
+    save(tiny_codec, tmp_path)
+    change_config(tmp_path, change)
+    with pytest.raises(ValueError, match=reason):
+        load(tmp_path)
+
+
+def test_a_bundle_of_something_else_is_no_codec(tmp_path):
+    save(FSQ(4), tmp_path)
+    with pytest.raises(ValueError, match="FSQ, not a codec"):
+        load(tmp_path)
+
+
+def test_missing_and_empty_places_are_told(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no codec"):
+        load(tmp_path / "nowhere")
+    with pytest.raises(FileNotFoundError, match=r"config\.json"):
+        load(tmp_path)
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(ValueError, match="JSON"):
+        load(tmp_path)
+
+
+def test_a_failed_write_leaves_the_old_bundle(tiny_codec, tmp_path, monkeypatch):
+    save(tiny_codec, tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with torch.no_grad():
+        tiny_codec.decoder.head.out.bias.add_(1)
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        save(tiny_codec, tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_replacing_removes_what_a_failure_left(tmp_path):
+    with pytest.raises(RuntimeError), replacing(tmp_path / "a") as part:
+        part.write_text("half")
+        raise RuntimeError
+    assert list(tmp_path.iterdir()) == []
+
+
+def checkpoint_of(codec, **extra):
+    state = {f"codec.{name}": value for name, value in codec.state_dict().items()}
+    recipe = describe(codec)
+    return {"hyper_parameters": {"codec": recipe}, "state_dict": state, **extra}
+
+
+def test_a_checkpoint_restores_without_lightning(tiny_codec, tmp_path):
+    path = tmp_path / "last.ckpt"
+    torch.save(checkpoint_of(tiny_codec), path)
+    code = (
+        "import sys; from intaglio.codecs import load; "
+        f"print(load({str(path)!r}).fingerprint); "
+        "assert not any(m.startswith('lightning') for m in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == tiny_codec.fingerprint, done.stderr
+
+
+def test_averaged_weights_are_preferred(tiny_codec, tmp_path):
+    average = {name: value + 1 for name, value in tiny_codec.named_parameters()}
+    content = checkpoint_of(tiny_codec, averaged_weights={"codec": average})
+    torch.save(content, tmp_path / "c.ckpt")
+    restored = restore(tmp_path / "c.ckpt")
+    torch.testing.assert_close(
+        restored.decoder.head.out.bias, tiny_codec.decoder.head.out.bias + 1
+    )
+
+
+class Evil:
+    def __reduce__(self):
+        return (print, ("code ran",))
+
+
+@pytest.mark.parametrize("content", [Evil(), {"state_dict": {}}, {"hyper_parameters": {}}, 3])
+def test_foreign_checkpoints_are_refused_and_run_nothing(content, tmp_path, capsys):
+    torch.save(content, tmp_path / "c.ckpt")
+    with pytest.raises(ValueError, match=r"c\.ckpt"):
+        load(tmp_path / "c.ckpt")
+    assert "code ran" not in capsys.readouterr().out
+
+
+def test_foreign_class_paths_in_a_checkpoint_are_refused(tiny_codec, tmp_path):
+    content = checkpoint_of(tiny_codec)
+    content["hyper_parameters"]["codec"]["init_args"]["decoder"]["class_path"] = "os.system"
+    torch.save(content, tmp_path / "c.ckpt")
+    with pytest.raises(ValueError, match="refused"):
+        load(tmp_path / "c.ckpt")
+
+
+def test_a_file_that_is_no_checkpoint_is_told(tmp_path):
+    (tmp_path / "c.ckpt").write_bytes(b"RIFF0000")
+    with pytest.raises(ValueError, match="no readable training checkpoint"):
+        load(tmp_path / "c.ckpt")

@@ -1,0 +1,71 @@
+import pytest
+from intaglio.codecs.audio.speech_small import speech_small
+from intaglio.codecs.part import Part, build, describe
+from intaglio.codecs.quantizers.fsq import FSQ
+from torch import nn
+
+
+class Outer(Part):
+    def __init__(self, inner: Part, sizes: tuple[int, ...] = (1, 2), name: str | None = None):
+        super().__init__()
+        self.inner = inner
+
+
+def test_a_description_holds_every_argument_and_its_nested_parts():
+    recipe = describe(Outer(FSQ(8, levels=[5, 5]), name="x"))
+    assert recipe["init_args"]["sizes"] == [1, 2]
+    assert recipe["init_args"]["name"] == "x"
+    assert recipe["init_args"]["inner"] == {
+        "class_path": "intaglio.codecs.quantizers.fsq.FSQ",
+        "init_args": {"dim": 8, "levels": [5, 5]},
+    }
+
+
+def test_a_codec_is_rebuilt_with_the_same_description_and_shapes():
+    codec = speech_small(codebook_size=64)
+    again = build(describe(codec))
+    assert describe(again) == describe(codec)
+    shapes = {name: value.shape for name, value in codec.state_dict().items()}
+    assert {name: value.shape for name, value in again.state_dict().items()} == shapes
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "os.system",
+        "torch.nn.Linear",
+        "intaglio_evil.Part",
+        "intaglio.codecs.bundle.torch.load",
+        "intaglio.codecs.bundle.save",
+        "intaglio.codecs.part.importlib.import_module",
+        "intaglio.codecs.load.load_nothing",
+        "intaglio.nowhere.Part",
+        42,
+    ],
+)
+def test_foreign_paths_are_refused_at_any_depth(path):
+    recipe = describe(speech_small(codebook_size=64))
+    recipe["init_args"]["quantizer"]["init_args"]["dim"] = [{"class_path": path, "init_args": {}}]
+    with pytest.raises(ValueError, match="refused|there is no"):
+        build(recipe)
+
+
+def test_nothing_is_built_before_all_paths_are_checked(monkeypatch):
+    built = []
+    monkeypatch.setattr(FSQ, "__init__", lambda self, **_: built.append(1))
+    bad = {"class_path": "os.system", "init_args": {}}
+    fsq = {"class_path": "intaglio.codecs.quantizers.fsq.FSQ", "init_args": {"dim": 2}}
+    with pytest.raises(ValueError, match=r"os\.system"):
+        build([fsq, bad])
+    assert not built
+
+
+def test_arguments_that_do_not_fit_are_told():
+    recipe = {"class_path": "intaglio.codecs.quantizers.fsq.FSQ", "init_args": {"dimm": 2}}
+    with pytest.raises(ValueError, match="dimm"):
+        build(recipe)
+
+
+def test_arguments_that_are_no_plain_data_are_refused():
+    with pytest.raises(ValueError, match="Linear"):
+        describe(Outer(nn.Linear(1, 1)))

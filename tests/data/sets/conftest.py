@@ -1,0 +1,69 @@
+"""A Debian that serves packages out of a folder, in place of the real tools."""
+
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+APT_GET = """#!/bin/sh
+echo "$@" >> "{shelf}/calls"
+case "$1" in
+update)
+    [ -e "{shelf}/unreachable" ] && {{ echo "E: cannot resolve" >&2; exit 100; }}
+    touch "{shelf}/lists"; exit 0;;
+download)
+    shift
+    [ -e "{shelf}/lists" ] || {{ echo "W: odd" >&2; echo "E: Unable to locate $1" >&2; exit 100; }}
+    echo "W: Download is performed unsandboxed as root" >&2
+    for name in "$@"; do
+        [ -e "{shelf}/$name.tar" ] || {{ echo "E: Unable to locate $name" >&2; exit 100; }}
+        cp "{shelf}/$name.tar" "./${{name}}_1_all.deb"
+    done;;
+esac
+"""
+DPKG_DEB = """#!/bin/sh
+[ "$1" = -x ] && tar xf "$2" -C "$3"
+"""
+
+
+class Debian:
+    """Packages on a shelf; ``lists`` are there from the start, as after ``apt-get update``."""
+
+    def __init__(self, shelf: Path) -> None:
+        self.shelf = shelf
+        (shelf / "lists").touch()
+
+    def offer(self, package: str, files: dict[str, bytes]) -> None:
+        tree = self.shelf / f"{package}.tree"
+        for name, content in files.items():
+            (tree / name).parent.mkdir(parents=True, exist_ok=True)
+            (tree / name).write_bytes(content)
+        command = ["tar", "cf", str(self.shelf / f"{package}.tar"), "-C", str(tree), "."]
+        subprocess.run(command, check=True)
+
+    @property
+    def calls(self) -> list[str]:
+        log = self.shelf / "calls"
+        return log.read_text().splitlines() if log.exists() else []
+
+
+@pytest.fixture
+def debian(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Debian:
+    """Fake apt-get and dpkg-deb first on the PATH, no apt-cache, and an empty home of the sets."""
+    shelf, tools = tmp_path / "shelf", tmp_path / "tools"
+    shelf.mkdir()
+    tools.mkdir()
+    for name, text in (("apt-get", APT_GET), ("dpkg-deb", DPKG_DEB), ("apt-cache", "#!/bin/sh\n")):
+        (tools / name).write_text(text.format(shelf=shelf) if name == "apt-get" else text)
+        (tools / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tools}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("INTAGLIO_DATA", str(tmp_path / "home"))
+    return Debian(shelf)
+
+
+@pytest.fixture
+def as_user(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Pretend to be the user with this number."""
+    return lambda number: monkeypatch.setattr(os, "geteuid", lambda: number)
