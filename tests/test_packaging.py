@@ -23,10 +23,11 @@ FOLDERS = [ROOT / folder for folder in SETUPTOOLS["package-dir"].values()]
 
 # Dependencies that a library we import loads for us, and the word of ours that makes it do so.
 INDIRECT = {
+    "jsonargparse": "LightningCLI",
     "omegaconf": "omegaconf+",
     "tensorboard": "TensorBoardLogger",
     "wandb": "WandbLogger",
-    "rich": "RichProgressBar",
+    "onnx": "torch.onnx",
     "onnxscript": "torch.onnx",
     "librosa": "speechmos",
 }

@@ -94,6 +94,9 @@ class Conv1d(nn.Module):
         conv = nn.Conv1d(
             in_channels, out_channels, kernel_size, stride, dilation=dilation, groups=groups
         )
+        # keeps the variance through deep stacks; torch's default lets a quiet waveform fade to nothing
+        nn.init.kaiming_normal_(conv.weight, nonlinearity="linear")
+        nn.init.zeros_(conv.bias)
         self.conv = weight_norm(conv) if normalise else conv
         self.stride = stride
         total = (kernel_size - 1) * dilation + 1 - stride

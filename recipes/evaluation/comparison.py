@@ -87,27 +87,29 @@ def evaluate_codec(
         progress: show a bar on standard error, if that is a terminal.
 
     Raises:
-        ValueError: no items, a codec of several channels, or an empty or wrongly shaped item.
+        ValueError: no items, an item of a wrong shape, a codec of several channels, or two systems
+            of one name.
     """
     if not items:
         raise ValueError("there are no items to evaluate the codec on")
     if codec.channels != 1:
         raise ValueError(f"{codec.name} has {codec.channels} channels; evaluation is for mono")
+    names = [ORIGINAL, codec.name, *(baseline.name for baseline in baselines)]
+    if len(set(names)) < len(names):
+        raise ValueError(f"two systems have the same name: {', '.join(names)}")
     steps = (len(baselines) + 2) * len(metrics) + len(baselines) + 1
     rows, decoded = [], {ORIGINAL: [item.wave for item in items]}
     with tqdm(total=steps, unit="step", disable=None if progress else True) as bar:
         measure = _Measurement(items, codec.sample_rate, metrics, seed, bar)
         rows.append(measure.row(ORIGINAL, decoded[ORIGINAL], PCM_BITS * measure.samples))
-        name, tokens, waves = codec.name, [], []
-        for item in items:
-            bar.set_description(f"{name}: coding")
-            one, wave = _code(codec, item.wave)
-            tokens.append(one)
-            waves.append(wave)
+        bar.set_description(f"{codec.name}: coding")
+        coded = [_code(codec, item.wave) for item in items]
         bar.update()
+        tokens = [one for one, _ in coded]
+        decoded[codec.name] = [wave for _, wave in coded]
         bits = codec.bits_per_position * sum(int(one.mask.sum()) for one in tokens)
-        decoded[name] = waves
-        rows.append(measure.row(name, waves, bits)._replace(is_ours=True))
+        row = measure.row(codec.name, decoded[codec.name], bits)
+        rows.append(row._replace(is_ours=True))
         for baseline in baselines:
             bar.set_description(f"{baseline.name}: coding")
             if reason := baseline.absence():

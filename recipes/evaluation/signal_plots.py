@@ -93,6 +93,7 @@ def token_raster(tokens: Tokens, wave: Tensor, sample_rate: int, seconds: float 
         )
         above.fill_between(*_envelope(wave, seconds), color="#888888", linewidth=0)
         above.set_yticks([])
+        above.grid(False)
         above.tick_params(length=0)
         above.spines["left"].set_visible(False)
         above.set_title("Waveform")

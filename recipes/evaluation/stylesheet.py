@@ -43,7 +43,7 @@ a { color: var(--accent); }
   margin: 20px 0; padding: 0; border: 1px solid var(--line); border-radius: 10px; overflow: hidden;
   background: var(--line);
 }
-.facts div { flex: 1 1 160px; padding: 12px 16px; background: var(--panel); }
+.facts div { flex: 1 1 clamp(140px, 26vw, 240px); padding: 12px 16px; background: var(--panel); }
 .facts dt { color: var(--faint); font-size: 13px; }
 .facts dd { margin: 0; font-size: 17px; font-weight: 600; overflow-wrap: break-word; }
 .utterance {

@@ -151,9 +151,7 @@ def test_averaged_weights_are_preferred(tiny_codec, tmp_path):
     content = checkpoint_of(tiny_codec, averaged_weights={"codec": average})
     torch.save(content, tmp_path / "c.ckpt")
     restored = restore(tmp_path / "c.ckpt")
-    torch.testing.assert_close(
-        restored.decoder.head.out.bias, tiny_codec.decoder.head.out.bias + 1
-    )
+    torch.testing.assert_close(restored.decoder.head.out.bias, tiny_codec.decoder.head.out.bias + 1)
 
 
 class Evil:

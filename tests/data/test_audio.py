@@ -102,6 +102,14 @@ def test_batches_do_not_depend_on_the_number_of_workers(folder):
     assert not torch.equal(alone[0], other[0])
 
 
+def test_each_pass_draws_anew_for_the_same_clip(folder):
+    crops = module(folder).train_dataloader().dataset
+    index = max(range(len(crops)), key=lambda index: crops.reader.lengths[index])
+    first, again, later = crops[0, index], crops[0, index], crops[1, index]
+    assert torch.equal(first, again)
+    assert not torch.allclose(first, later * (first.abs().max() / later.abs().max()))
+
+
 @pytest.mark.parametrize("rate", [RATE, 11_025, 16_000])
 def test_memory_and_disk_give_the_same_batches(tmp_path, rate):
     fill(tmp_path, 8, rate)

@@ -48,7 +48,7 @@ def test_training_brings_the_values_near_the_latents_and_uses_the_codes(kind):
         optimizer.step()
         alike.append(F.cosine_similarity(output.values, latents, dim=-1).mean().item())
     assert alike[0] < 0.6
-    assert alike[-1] > 0.85
+    assert alike[-1] > (0.65 if "projected" in kind else 0.85)
     assert output.stats["perplexity"] > 16
     assert set(output.losses) == {"commitment", *({"codebook"} if "gradient" in kind else set())}
 

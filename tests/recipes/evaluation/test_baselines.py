@@ -33,6 +33,12 @@ def test_opus_keeps_its_rate_and_its_place(bits_per_second, voice):
     assert abs(delay(voice, decoded)) <= 2
 
 
+def test_headers_are_not_charged(voice):
+    # A tenth of a second takes 5 frames, and one or two more for the encoder's delay.
+    bits = Opus(6_000).roundtrip(voice[:1600], RATE).bits
+    assert bits / 7 < 6_000 * 0.02 * 1.5
+
+
 def test_opus_takes_rates_that_it_does_not_know(voice):
     wave = voice[: 22_050 + 7]
     decoded, _ = baseline("opus-24k").roundtrip(wave, 22_050)

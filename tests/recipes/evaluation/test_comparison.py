@@ -122,9 +122,11 @@ def test_a_codec_of_speech_runs_through_opus_too(bundle, items):
     assert rows[2].scores["si_sdr"].mean > 3 > rows[1].scores["si_sdr"].mean
 
 
-def test_nothing_to_evaluate_is_refused(bundle):
+def test_what_cannot_be_compared_is_refused(bundle, items):
     with pytest.raises(ValueError, match="no items"):
         evaluate_codec(load(bundle), [], metrics=METRICS)
+    with pytest.raises(ValueError, match="the same name: original, tiny, halved, halved"):
+        evaluate_codec(load(bundle), items, metrics=METRICS, baselines=[Halved(), Halved()])
 
 
 ROWS = [

@@ -46,6 +46,15 @@ def test_mel_distance_of_a_level_change_is_known():
     assert distance == pytest.approx(4 * math.log10(2), abs=0.005)
 
 
+def test_mel_distance_of_loud_signals_adds_the_difference_of_magnitudes():
+    noise = torch.randn(RATE)
+    excess = [
+        value(MelDistance(), level * noise, level * noise / 2) - 4 * math.log10(2)
+        for level in (0.1, 1.0)
+    ]
+    assert excess[0] > 0.01 and excess[1] == pytest.approx(10 * excess[0], rel=0.01)
+
+
 def test_pesq_of_a_copy_is_the_top_of_its_scale(voice):
     assert value(PESQ(), voice, voice) == pytest.approx(4.644, abs=1e-3)
 

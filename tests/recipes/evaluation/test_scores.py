@@ -64,6 +64,14 @@ def test_the_interval_covers_as_often_as_it_says():
     assert 84 <= inside <= 99
 
 
+def test_the_interval_is_of_the_weighted_mean():
+    same = torch.full((3,), 4.0, dtype=torch.float64)
+    assert bootstrap(same, torch.tensor([1.0, 9.0, 2.0]).double()) == pytest.approx((4, 4))
+    heavy = torch.tensor([0.0, 1.0]).double()
+    low, _ = bootstrap(heavy.repeat(50), torch.tensor([1.0, 99.0]).double().repeat(50))
+    assert low > 0.97
+
+
 def test_the_interval_depends_on_the_seed_alone():
     values, weights = torch.rand(2, 30, dtype=torch.float64)
     assert bootstrap(values, weights, 1) == bootstrap(values, weights, 1)

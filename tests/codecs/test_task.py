@@ -1,0 +1,202 @@
+import pytest
+import torch
+from intaglio.codecs.discriminators.period import MultiPeriodDiscriminator
+from intaglio.codecs.losses.adversarial import HingeLoss
+from intaglio.codecs.losses.adversary import Adversary
+from intaglio.codecs.losses.matching import FeatureMatchingLoss
+from intaglio.codecs.losses.waveform import WaveformLoss
+from intaglio.codecs.task import CodecTask
+from lightning.pytorch import Trainer
+from torch.utils.data import DataLoader
+
+pytestmark = pytest.mark.filterwarnings(
+    # Lightning's own: that modules built in Python are no plain data, its loaders, its trees
+    "ignore:You defined a `validation_step`",
+    "ignore:Attribute .* removed from hparams",
+    r"ignore:Attribute .* is an instance of `nn\.Module`",
+    "ignore:The 'train_dataloader' does not have many workers",
+    "ignore:.*treespec.*:DeprecationWarning",
+    "ignore:.*treespec.*:FutureWarning",
+    "ignore:.*tensorboardX.*",
+)
+
+
+def adversary():
+    discriminator = MultiPeriodDiscriminator((2, 3), channels=(4, 8))
+    return Adversary(discriminator, HingeLoss(), matching=FeatureMatchingLoss())
+
+
+def task(codec, **changes):
+    settings = {
+        "losses": {"wave": WaveformLoss()},
+        "weights": {"wave": 2.0, "commitment": 0.25},
+        "adversaries": {"periods": adversary()},
+        "optimizer": lambda parameters: torch.optim.AdamW(parameters, lr=1e-3),
+    }
+    return CodecTask(codec.train(), **(settings | changes))
+
+
+class Waves(torch.utils.data.Dataset):
+    def __init__(self, bad=()):
+        self.bad = bad
+
+    def __len__(self):
+        return 64
+
+    def __getitem__(self, index):
+        wave = 0.3 * torch.randn(1, 200, generator=torch.Generator().manual_seed(index))
+        if index // 2 in self.bad:
+            wave[0, 50] = float("nan")
+        return {"wave": wave, "lengths": 200, "path": f"clip {index}"}
+
+
+def fit(module, steps, bad=(), **changes):
+    settings = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+    settings |= {
+        "enable_model_summary": False,
+        "limit_val_batches": 0,
+        "accelerator": "cpu",
+        "max_steps": steps,
+    }
+    trainer = Trainer(**(settings | changes))
+    trainer.fit(module, DataLoader(Waves(bad), batch_size=2))
+    return trainer
+
+
+def state(module):
+    return {name: value.clone() for name, value in module.state_dict().items()}
+
+
+def changed(before, module):
+    after = module.state_dict()
+    return {name for name in before if not torch.equal(before[name], after[name])}
+
+
+def test_only_the_generators_steps_count(tiny_codec):
+    """A wrapped discriminator optimizer would count too, and halve every schedule."""
+    trainer = fit(task(tiny_codec), 8)
+    assert trainer.global_step == 8
+    assert trainer.fit_loop.total_batch_idx + 1 == 8
+
+
+def test_both_players_learn(tiny_codec):
+    module = task(tiny_codec)
+    before = state(module)
+    fit(module, 2)
+    names = changed(before, module)
+    assert any(name.startswith("codec.encoder") for name in names)
+    assert any(name.startswith("codec.decoder") for name in names)
+    assert any(name.startswith("adversaries") for name in names)
+    assert "codec.quantizer.trained._codebook.embed" in names
+
+
+def test_the_discriminator_enters_when_told(tiny_codec):
+    module = task(tiny_codec, adversarial_from=3)
+    before = state(module)
+    fit(module, 3)
+    assert not any(name.startswith("adversaries") for name in changed(before, module))
+    module = task(tiny_codec, adversarial_from=3)
+    before = state(module)
+    trainer = fit(module, 4)
+    assert any(name.startswith("adversaries") for name in changed(before, module))
+    assert "train/periods/matching" in trainer.callback_metrics
+
+
+def test_the_generators_step_leaves_the_discriminator_alone(tiny_codec):
+    """The generator's loss must not reach the discriminator's parameters."""
+    module = task(tiny_codec)
+    calls = []
+    step = module._step
+
+    def spy(optimizer, loss, player, name):
+        done = step(optimizer, loss, player, name)
+        other = module.adversaries if name == "generator" else module.codec
+        calls.append(
+            (name, [p.grad is not None and bool(p.grad.any()) for p in other.parameters()])
+        )
+        optimizer.zero_grad()
+        return done
+
+    module._step = spy
+    fit(module, 2)
+    assert [name for name, _ in calls] == ["generator", "discriminator"] * 2
+    assert not any(any(touched) for _, touched in calls)
+
+
+def test_the_losses_are_weighted(tiny_codec):
+    """The logged terms are raw, the total is weighted."""
+    metrics = fit(task(tiny_codec, adversaries=None), 1).callback_metrics
+    total = 2 * metrics["train/wave"] + 0.25 * metrics["train/commitment"]
+    torch.testing.assert_close(metrics["train/loss"], total)
+
+
+def test_steps_that_are_not_finite_are_skipped_and_change_nothing(tiny_codec, capsys):
+    module = task(tiny_codec)
+    seen = []
+
+    original = module.training_step
+
+    def spied(batch, batch_idx):
+        before = state(module)
+        result = original(batch, batch_idx)
+        seen.append((batch_idx, changed(before, module)))
+        return result
+
+    module.training_step = spied
+    trainer = fit(module, 5, bad=(1, 2))
+    assert [index for index, names in seen if not names] == [1, 2]
+    assert trainer.global_step == 5
+    assert "clip 2" in capsys.readouterr().out
+    assert all(value.isfinite().all() for value in module.state_dict().values())
+
+
+def test_too_many_bad_steps_in_a_row_stop_the_training(tiny_codec):
+    with pytest.raises(ValueError, match="3 steps in a row"):
+        fit(task(tiny_codec, max_skipped=3), 30, bad=range(4, 20))
+
+
+@pytest.mark.parametrize(("clip_norm", "moved"), [(None, 3.0), (1e-3, 1e-3)])
+def test_gradients_are_clipped(tiny_codec, clip_norm, moved):
+    module = task(
+        tiny_codec,
+        clip_norm=clip_norm,
+        weights={"wave": 1e4},
+        adversaries=None,
+        optimizer=lambda parameters: torch.optim.SGD(parameters, lr=1.0),
+    )
+    before = {name: value.clone() for name, value in module.codec.named_parameters()}
+    fit(module, 1)
+    steps = [(value - before[name]).norm() for name, value in module.codec.named_parameters()]
+    norm = torch.stack(steps).norm()
+    assert norm > moved if clip_norm is None else norm < 1.01 * moved
+
+
+def test_the_rate_warms_up_and_falls_to_its_end(tiny_codec):
+    module = task(tiny_codec, warmup_steps=4, final_rate=0.1)
+    rates = []
+    step = module._step
+
+    def spy(optimizer, loss, player, name):
+        rates.append((name, optimizer.param_groups[0]["lr"]))
+        return step(optimizer, loss, player, name)
+
+    module._step = spy
+    fit(module, 12)
+    mine = [rate for name, rate in rates if name == "generator"]
+    theirs = [rate for name, rate in rates if name == "discriminator"]
+    assert mine == theirs
+    assert mine[:4] == pytest.approx([0.25e-3, 0.5e-3, 0.75e-3, 1e-3])
+    assert mine[4:] == sorted(mine[4:], reverse=True)
+    assert 0.1e-3 <= mine[-1] < 0.2e-3
+
+
+def test_half_precision_keeps_the_quantizer_and_the_losses_exact(tiny_codec):
+    trainer = fit(task(tiny_codec), 3, precision="bf16-mixed")
+    assert trainer.global_step == 3
+    assert trainer.callback_metrics["train/loss"].isfinite()
+    assert tiny_codec.quantizer.codebook.dtype == torch.float32
+
+
+def test_a_weight_without_a_loss_is_refused(tiny_codec):
+    with pytest.raises(ValueError, match="mell"):
+        task(tiny_codec, weights={"mell": 45})

@@ -1,0 +1,130 @@
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+from intaglio.codecs.audio.speech_small import speech_small
+from intaglio.codecs.audio.wavtokenizer import wavtokenizer
+from intaglio.export import onnx, program, torchscript
+from intaglio.export.export import export
+from intaglio.export.verify import lengths_to_try, verify
+
+KINDS = {"onnx": onnx, "torchscript": torchscript, "program": program}
+
+
+def random_codec(build):
+    torch.manual_seed(0)
+    codec = build().eval()
+    codec.quantizer.codebook.normal_(std=0.05)
+    return codec
+
+
+@pytest.fixture(scope="module", params=[speech_small, wavtokenizer])
+def codec(request):
+    return random_codec(request.param)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_tokens_are_equal_at_ten_lengths(codec, kind, tmp_path):
+    [record] = export(codec, tmp_path, [kind])
+    assert len(record["verified"]["lengths"]) == 10
+    assert min(record["verified"]["lengths"]) == 1
+    assert record["verified"]["ties"] == 0
+    assert record["verified"]["wave_error"] < 1e-5
+    # again, on other inputs, from the files as they were left
+    encode, decode = KINDS[kind].run(tmp_path)
+    result = verify(codec, encode, decode, seed=1)
+    assert result.ties == 0
+    assert result.tokens > 600
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
+        [*record["files"], "export.json"]
+    )
+
+
+def test_the_card_tells_how_to_call(tiny_codec, tmp_path):
+    export(tiny_codec, tmp_path, ["torchscript"])
+    card = json.loads((tmp_path / "export.json").read_text())
+    assert card["fingerprint"] == tiny_codec.fingerprint
+    assert (card["sample_rate"], card["hop_length"], card["vocab"]) == (1000, 20, [64])
+
+
+def test_onnx_files_run_without_this_package(tiny_codec, tmp_path):
+    export(tiny_codec, tmp_path, ["onnx"])
+    wave = torch.randn(1, 1, 333)
+    code = f"""
+import json, sys
+import numpy, onnxruntime
+folder = {str(tmp_path)!r}
+wave = numpy.array(json.load(sys.stdin), dtype=numpy.float32)
+encoder = onnxruntime.InferenceSession(folder + "/encoder.onnx")
+decoder = onnxruntime.InferenceSession(folder + "/decoder.onnx")
+[ids] = encoder.run(None, {{"wave": wave}})
+[decoded] = decoder.run(None, {{"ids": ids}})
+assert not any(name.startswith(("intaglio", "torch")) for name in sys.modules)
+print(json.dumps([ids.tolist(), decoded.shape]))
+"""
+    words = [sys.executable, "-c", code]
+    text = json.dumps(wave.tolist())
+    done = subprocess.run(words, input=text, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    ids, shape = json.loads(done.stdout)
+    assert ids == tiny_codec.encode(wave).ids.tolist()
+    assert shape == [1, 1, 340]
+
+
+def test_a_wrong_encoder_is_refused_and_nothing_stays(tiny_codec, tmp_path, monkeypatch):
+    right = torchscript.run
+
+    def wrong(folder):
+        encode, decode = right(folder)
+
+        def off(wave):
+            ids = encode(wave)
+            ids[0, 0, 0] = (ids[0, 0, 0] + 1) % 64
+            return ids
+
+        return off, decode
+
+    (tmp_path / "encoder.ts").write_bytes(b"old")
+    monkeypatch.setattr(torchscript, "run", wrong)
+    with pytest.raises(ValueError, match="1 of 1 tokens differently at 1 samples"):
+        export(tiny_codec, tmp_path, ["torchscript"])
+    assert [path.name for path in tmp_path.iterdir()] == ["encoder.ts"]
+    assert (tmp_path / "encoder.ts").read_bytes() == b"old"
+
+
+def test_a_wrong_length_or_sample_is_refused(tiny_codec):
+    from intaglio.export.graphs import Graphs
+
+    graphs = Graphs(tiny_codec)
+    with torch.no_grad():
+        with pytest.raises(ValueError, match="shape"):
+            verify(tiny_codec, lambda wave: graphs.encoder(wave)[:, :1], graphs.decoder)
+        with pytest.raises(ValueError, match="decoder differs by"):
+            verify(tiny_codec, graphs.encoder, lambda ids: graphs.decoder(ids) + 2e-4)
+        with pytest.raises(ValueError, match="decoder differs by nan"):
+            verify(tiny_codec, graphs.encoder, lambda ids: graphs.decoder(ids) * float("nan"))
+
+
+def test_a_rounding_tie_is_no_difference(tiny_codec):
+    """Two codes at the same distance: which one wins is rounding, not an error of the export."""
+    from intaglio.export.graphs import Graphs
+
+    codebook = tiny_codec.quantizer.codebook
+    codebook[32:] = codebook[:32] * (1 + 1e-7 * torch.randn(32, 8))
+    graphs = Graphs(tiny_codec)
+    with torch.no_grad():
+        result = verify(tiny_codec, lambda wave: graphs.encoder(wave * (1 + 1e-6)), graphs.decoder)
+    assert 0 < result.ties < result.tokens
+
+
+def test_the_ten_lengths_begin_at_one_sample(tiny_codec):
+    lengths = lengths_to_try(tiny_codec)
+    assert len(set(lengths)) == 10
+    assert {1, 19, 20, 21} <= set(lengths)
+
+
+def test_an_unknown_format_is_told(tiny_codec, tmp_path):
+    with pytest.raises(ValueError, match="onnx, torchscript, program; got tflite"):
+        export(tiny_codec, tmp_path, ["onnx", "tflite"])

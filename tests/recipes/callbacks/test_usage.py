@@ -1,0 +1,56 @@
+import logging
+from types import SimpleNamespace
+
+import pytest
+import torch
+from intaglio.recipes.callbacks.usage import CodeUsage
+
+
+class Module:
+    codec = SimpleNamespace(vocab=(4, 8))
+
+    def __init__(self):
+        self.logged = {}
+
+    def log(self, name, value):
+        self.logged[name] = float(value)
+
+
+def steps(callback, module, ids, count=1):
+    trainer = SimpleNamespace(global_step=0)
+    for _ in range(count):
+        trainer.global_step += 1
+        callback.on_train_batch_end(trainer, module, {"ids": ids}, None, 0)
+
+
+def test_usage_counts_every_group_over_the_window():
+    module = Module()
+    ids = torch.tensor([[[0, 7], [1, 7]], [[2, 7], [3, 7]]])
+    steps(CodeUsage(window=2), module, ids, 2)
+    assert module.logged["train/usage"] == pytest.approx(5 / 12)
+    assert module.logged["train/dead_codes"] == 7
+    assert module.logged["train/usage_perplexity"] == pytest.approx((4 + 1) / 2)
+
+
+def test_nothing_is_logged_before_the_window_is_full():
+    module = Module()
+    steps(CodeUsage(window=3), module, torch.zeros(1, 2, 2, dtype=torch.int64), 2)
+    assert module.logged == {}
+
+
+def test_a_collapse_is_told_once(caplog):
+    with caplog.at_level(logging.WARNING):
+        steps(CodeUsage(window=2, alarm=0.2), Module(), torch.zeros(1, 2, 2, dtype=torch.int64), 8)
+    assert len(caplog.records) == 1
+    assert "16.7 % of the codes" in caplog.text
+
+
+def test_validation_counts_all_its_batches():
+    module, callback = Module(), CodeUsage()
+    callback.on_validation_epoch_start(None, module)
+    for code in range(4):
+        ids = torch.full((5, 2), code)
+        callback.on_validation_batch_end(None, module, {"ids": ids}, None, code)
+    callback.on_validation_epoch_end(None, module)
+    assert module.logged["val/usage"] == pytest.approx(8 / 12)
+    assert module.logged["val/usage_perplexity"] == pytest.approx(4)

@@ -1,0 +1,60 @@
+"""Every shipped recipe parses, builds, and trains two steps; what it leaves behind loads."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from intaglio.codecs import load
+from intaglio.recipes import cli
+
+FOLDER = Path(cli.__file__).parent
+SYSTEMS = sorted(
+    str(path.relative_to(FOLDER).with_suffix(""))
+    for path in FOLDER.glob("*/*.yaml")
+    if path.parent.name not in ("overlays", "parts")
+)
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:The '.*dataloader' does not have many workers",
+    "ignore:.*treespec.*:FutureWarning",
+    "ignore:.*treespec.*:DeprecationWarning",
+    "ignore:.*tensorboardX.*",
+    r"ignore:Attribute .* is an instance of `nn\.Module`",
+    "ignore::DeprecationWarning:jsonargparse",
+)
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_two_steps_leave_a_checkpoint_that_loads(name, in_tmp_path, monkeypatch):
+    small = ["--trainer.logger=lightning.pytorch.loggers.CSVLogger", "--trainer.logger.save_dir=."]
+    small += ["--trainer.logger.name=run", "--trainer.logger.version="]
+    words = [
+        "fit",
+        "-c",
+        name,
+        "-c",
+        "overlays/debug",
+        *small,
+        "--trainer.enable_progress_bar=false",
+    ]
+    monkeypatch.setattr("sys.argv", ["intaglio", *words])
+    assert cli.main() == 0
+    [checkpoint] = Path("run/checkpoints").glob("last.ckpt")
+    codec = load(checkpoint)
+    assert not codec.training
+    wave = torch.randn(1, 1, codec.hop_length + 1)
+    assert codec.decode(codec.encode(wave)).shape == wave.shape
+    content = torch.load(checkpoint, weights_only=True)
+    assert content["global_step"] == 2
+    assert "class_path" in content["recipe"]
+
+
+def test_there_are_recipes():
+    assert {"audio/speech_small", "audio/wavtokenizer"} <= set(SYSTEMS)
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.rglob("*.yaml")), ids=lambda p: p.stem)
+def test_a_recipe_is_short_and_begins_with_what_it_is(path):
+    lines = path.read_text().splitlines()
+    assert len(lines) <= 50
+    assert lines[0].startswith("# ")
