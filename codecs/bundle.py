@@ -1,8 +1,8 @@
 """Bundle: any part as a folder that is safe to load and cannot be damaged unnoticed.
 
-``config.json`` holds the format version, the recipe (all constructor arguments), the fingerprint and
-the SHA-256 of ``model.safetensors``, which holds the weights with weight normalisation folded in.
-No pickle, no Lightning. Also restores a part from a training checkpoint, under the same rules.
+``config.json`` holds the format version, the recipe (all constructor arguments), the fingerprint
+and the SHA-256 of ``model.safetensors``, which holds the weights with weight normalisation folded
+in. No pickle, no Lightning. Also restores a part from a training checkpoint, under the same rules.
 """
 
 import hashlib
@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError
@@ -31,13 +31,14 @@ MAX_CONFIG_BYTES = 1 << 20
 def fingerprint(part: Part) -> str:
     """Hash of a part's recipe and weights, 32 hexadecimal digits.
 
-    Weight normalisation is folded first, so a part has the same fingerprint before and after folding,
-    on a disk and in a training run.
+    Weight normalisation is folded first, so a part has the same fingerprint before and after
+    folding, on a disk and in a training run.
     """
     digest = hashlib.sha256(_canonical(describe(part)).encode())
     for name, tensor in sorted(folded_state(part).items()):
         digest.update(f"{name}{list(tensor.shape)}{tensor.dtype}".encode())
-        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+        data = tensor.detach().cpu().contiguous().view(-1).view(torch.uint8)
+        digest.update(data.numpy().tobytes())
     return digest.hexdigest()[:32]
 
 
@@ -46,7 +47,7 @@ def folded_state(module: nn.Module) -> dict[str, Tensor]:
     state = dict(module.state_dict())
     for prefix, child in module.named_modules():
         if parametrize.is_parametrized(child):
-            for name in child.parametrizations:  # type: ignore[union-attr]
+            for name in child.parametrizations:
                 dot = f"{prefix}." if prefix else ""
                 inner = f"{dot}parametrizations.{name}."
                 state = {key: value for key, value in state.items() if not key.startswith(inner)}
@@ -59,7 +60,7 @@ def fold(module: nn.Module) -> nn.Module:
     for child in list(module.modules()):
         if not parametrize.is_parametrized(child):
             continue
-        weights = {name: getattr(child, name).detach() for name in child.parametrizations}  # type: ignore[union-attr]
+        weights = {name: getattr(child, name).detach() for name in child.parametrizations}
         # torch's own removal would also take the weights from deep copies, which share the class
         del child.parametrizations
         child.__class__ = type(child).__bases__[0]
@@ -69,7 +70,8 @@ def fold(module: nn.Module) -> nn.Module:
 
 
 def save(part: Part, folder: str | Path) -> Path:
-    """Write ``part`` as a bundle; an existing bundle in ``folder`` is replaced, or stays if this fails.
+    """Write ``part`` as a bundle; an existing bundle in ``folder`` is replaced, or stays if this
+    fails.
 
     Raises:
         OSError: the folder cannot be written; nothing half-written is left.
@@ -148,7 +150,7 @@ def read_config(folder: str | Path) -> dict[str, Any]:
         raise ValueError(f"{path} is not the configuration of an intaglio bundle")
     if version > FORMAT_VERSION:
         raise ValueError(
-            f"{path} has format {version}; this intaglio reads up to {FORMAT_VERSION}: upgrade intaglio"
+            f"{path} has format {version}, this intaglio reads up to {FORMAT_VERSION}: upgrade it"
         )
     missing = {"recipe", "sha256", "fingerprint", "name"} - set(config)
     if missing:
@@ -159,8 +161,8 @@ def read_config(folder: str | Path) -> dict[str, Any]:
 def restore(checkpoint: str | Path, name: str = "codec", trainable: bool = False) -> Part:
     """Part that was trained as argument ``name`` of a task, from a Lightning checkpoint.
 
-    Averaged weights, if the run kept them, are preferred; weight normalisation is folded in unless the
-    part is to be ``trainable``. Lightning is not imported; the file is read
+    Averaged weights, if the run kept them, are preferred; weight normalisation is folded in unless
+    the part is to be ``trainable``. Lightning is not imported; the file is read
     with ``weights_only=True``; class paths outside this package are refused at any depth.
 
     Raises:
@@ -184,7 +186,7 @@ def restore(checkpoint: str | Path, name: str = "codec", trainable: bool = False
     }
     averaged = content.get("averaged_weights", {}).get(name, {})
     part = _filled(build(recipe), state | averaged, str(checkpoint))
-    return part if trainable else fold(part)
+    return part if trainable else cast(Part, fold(part))
 
 
 def _filled(part: Any, state: dict[str, Tensor], source: str) -> Any:
@@ -192,7 +194,9 @@ def _filled(part: Any, state: dict[str, Tensor], source: str) -> Any:
         part.load_state_dict(state)
     except RuntimeError as error:
         reason = " ".join(str(error).split())
-        raise ValueError(f"the weights in {source} do not fit its recipe: {reason[:300]}") from error
+        raise ValueError(
+            f"the weights in {source} do not fit its recipe: {reason[:300]}"
+        ) from error
     return part
 
 
@@ -201,7 +205,7 @@ def _unfolded(part: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor]:
     state = dict(state)
     for prefix, child in part.named_modules():
         if parametrize.is_parametrized(child):
-            for name, chain in child.parametrizations.items():  # type: ignore[union-attr, operator]
+            for name, chain in child.parametrizations.items():
                 dot = f"{prefix}." if prefix else ""
                 originals = chain[0].right_inverse(state.pop(f"{dot}{name}"))
                 for number, original in enumerate(originals):
@@ -213,8 +217,8 @@ def _unfolded(part: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor]:
 def replacing(path: Path) -> Iterator[Path]:
     """Path of a temporary neighbour that takes the place of ``path`` when the block ends well.
 
-    The file is flushed to the disk first, and removed if the block fails: readers see the old file or
-    the whole new one, never a part.
+    The file is flushed to the disk first, and removed if the block fails: readers see the old file
+    or the whole new one, never a part.
     """
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:

@@ -1,6 +1,6 @@
 """Codec: an encoder, a quantizer and a decoder, and the contract that every codec keeps.
 
-A codec is a plain module: it loads, runs and exports without Lightning. Training is `CodecTask`'s job.
+A codec is a plain module: it loads, runs and exports without Lightning. `CodecTask` trains it.
 """
 
 import math
@@ -194,8 +194,8 @@ class AudioCodec(Codec):
     def _check(self, x: Tensor, lengths: Tensor | None) -> None:
         if x.dim() != 3 or not x.is_floating_point() or x.shape[1] != self.channels:
             raise ValueError(
-                f"{self.name} takes float waveforms [batch, {self.channels}, samples], got {x.dtype} "
-                f"{list(x.shape)}"
+                f"{self.name} takes float waveforms [batch, {self.channels}, samples], got "
+                f"{x.dtype} {list(x.shape)}"
             )
         if x.shape[0] == 0 or x.shape[-1] == 0:
             raise ValueError(f"there is nothing to encode in a waveform of shape {list(x.shape)}")

@@ -12,8 +12,8 @@ def load(source: str | Path, trainable: bool = False) -> Codec:
     Args:
         source: a bundle (folder with ``config.json`` and ``model.safetensors``) or a training
             checkpoint (``.ckpt``).
-        trainable: keep gradients and training mode on, for fine-tuning; otherwise the codec is frozen
-            and in evaluation mode.
+        trainable: keep gradients and training mode on, for fine-tuning; otherwise the codec is
+            frozen and in evaluation mode.
 
     Raises:
         FileNotFoundError: there is no such file or folder.
@@ -21,7 +21,9 @@ def load(source: str | Path, trainable: bool = False) -> Codec:
     """
     path = Path(source)
     if not path.exists():
-        raise FileNotFoundError(f"there is no codec at {path}: give a bundle folder or a checkpoint")
+        raise FileNotFoundError(
+            f"there is no codec at {path}: give a bundle folder or a checkpoint"
+        )
     if path.is_dir() and not (path / CONFIG).is_file():
         raise FileNotFoundError(f"{path} is no bundle: it has no {CONFIG}")
     codec = read(path, trainable) if path.is_dir() else restore(path, trainable=trainable)

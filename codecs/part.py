@@ -1,8 +1,8 @@
-"""Part: a module that remembers its recipe, and the one place where a recipe becomes a module again.
+"""Part: a module that remembers its recipe, and the place where a recipe becomes a module again.
 
 A recipe is plain data, ``{"class_path": …, "init_args": {…}}``, nested where a part receives parts.
-It is what a bundle stores, what YAML recipes spell out and what a fingerprint hashes. A recipe names
-code, so only code of this package is ever built from one: see `build`.
+It is what a bundle stores, what YAML recipes spell out and what a fingerprint hashes. A recipe
+names code, so only code of this package is ever built from one: see `build`.
 """
 
 import importlib
@@ -20,7 +20,7 @@ class _Remembering(type):
 
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
         part = super().__call__(*args, **kwargs)
-        bound = inspect.signature(cls.__init__).bind(part, *args, **kwargs)
+        bound = inspect.signature(cls.__init__).bind(part, *args, **kwargs)  # type: ignore[misc]
         bound.apply_defaults()
         part.init_args = dict(list(bound.arguments.items())[1:])
         return part
@@ -86,7 +86,9 @@ def _build(value: Any) -> Any:
         try:
             return maker(**arguments)
         except TypeError as error:
-            raise ValueError(f"the recipe of {value['class_path']} does not fit it: {error}") from error
+            raise ValueError(
+                f"the recipe of {value['class_path']} does not fit it: {error}"
+            ) from error
     if isinstance(value, list | tuple):
         return [_build(item) for item in value]
     return value

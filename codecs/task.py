@@ -5,7 +5,7 @@ detached output. Only the generator's steps count as steps (``max_steps``, sched
 """
 
 import math
-from typing import Any
+from typing import Any, cast
 
 import torch
 from lightning.pytorch import LightningModule
@@ -23,19 +23,20 @@ Batch = dict[str, Any]
 
 
 class CodecTask(LightningModule):
-    """Train a codec on batches ``{"wave": [batch, channels, samples], "lengths": int64 [batch], …}``.
+    """Train a codec on batches ``{"wave": [batch, channels, samples], "lengths": int64 [batch],
+    …}``.
 
     Args:
         codec: what is trained.
         losses: distances between output and input, by name.
-        weights: weight of each loss and of each of the quantizer's losses (``commitment`` …) by name;
-            1 where a name is left out.
+        weights: weight of each loss and of each of the quantizer's losses (``commitment`` …) by
+            name; 1 where a name is left out.
         adversaries: discriminators with their losses, by name.
         optimizer: gives the generator's optimizer from its parameters.
         discriminator_optimizer: gives the discriminators'; the same as ``optimizer`` if None.
         warmup_steps: steps of linear growth of the learning rate.
-        final_rate: learning rate at the end (``max_steps`` or ``max_time``) as a share of the first,
-            after a cosine; 1 keeps it.
+        final_rate: learning rate at the end (``max_steps`` or ``max_time``) as a share of the
+            first, after a cosine; 1 keeps it.
         adversarial_from: step at which the discriminators enter.
         clip_norm: largest gradient norm of either player; None leaves gradients alone.
         max_skipped: how many steps in a row may be skipped for values that are not finite.
@@ -91,11 +92,11 @@ class CodecTask(LightningModule):
         return self.final_rate + (1 - self.final_rate) * 0.5 * (1 + math.cos(math.pi * self.done()))
 
     def done(self) -> float:
-        """Share of the training that is over, by ``max_steps`` or ``max_time``, whichever is near."""
+        """Share of the training that is over, by ``max_steps`` or ``max_time``."""
         shares = [0.0]
         if self.trainer.max_steps > 0:
             shares.append(self.global_step / self.trainer.max_steps)
-        for callback in self.trainer.callbacks:
+        for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
             remaining = callback.time_remaining() if isinstance(callback, Timer) else None
             if remaining is not None:
                 elapsed = callback.time_elapsed()
@@ -103,7 +104,7 @@ class CodecTask(LightningModule):
         return min(1.0, max(shares))
 
     def training_step(self, batch: Batch, batch_index: int) -> dict[str, Tensor]:
-        """One step of the generator, then one of the discriminators; returns the ids for statistics."""
+        """One step of the generator, then one of the discriminators; gives the ids to callbacks."""
         real = batch["wave"]
         adversarial = bool(self.adversaries) and self.global_step >= self.adversarial_from
         generator = self._set_rates()[0]
@@ -136,7 +137,8 @@ class CodecTask(LightningModule):
         terms |= output.quantized.losses
         weighted = [self.weights.get(name, 1.0) * term for name, term in terms.items()]
         if adversarial:
-            for name, adversary in self.adversaries.items():
+            for name, module in self.adversaries.items():
+                adversary = cast(Adversary, module)
                 raw = adversary.generator_losses(real, output.values)
                 factors = {"adversarial": adversary.weight, "matching": adversary.matching_weight}
                 weighted += [factors[kind] * term for kind, term in raw.items()]
@@ -152,7 +154,7 @@ class CodecTask(LightningModule):
         optimizer = self._optimizers()[1].optimizer
         self.toggle_optimizer(optimizer)
         terms = {
-            name: adversary.discriminator_loss(real, fake)
+            name: cast(Adversary, adversary).discriminator_loss(real, fake)
             for name, adversary in self.adversaries.items()
         }
         for name, term in terms.items():
@@ -182,8 +184,8 @@ class CodecTask(LightningModule):
         self.print(f"skipped step {self.global_step}: a loss or gradient is not finite {paths}")
         if self.skipped >= self.max_skipped:
             raise ValueError(
-                f"{self.skipped} steps in a row gave values that are not finite; lower the learning "
-                "rate or set clip_norm, and go on from the last checkpoint"
+                f"{self.skipped} steps in a row gave values that are not finite; lower the "
+                "learning rate or set clip_norm, and go on from the last checkpoint"
             )
 
     def _evaluate(self, batch: Batch, stage: str) -> dict[str, Tensor]:

@@ -47,7 +47,7 @@ class Tokens(NamedTuple):
         if wrong.any():
             item, position, group = wrong.nonzero()[0].tolist()
             raise ValueError(
-                f"id {int(self.ids[item, position, group])} at position {position}, group {group} of "
-                f"item {item} is outside [0, {self.vocab[group]})"
+                f"id {int(self.ids[item, position, group])} at position {position}, group {group} "
+                f"of item {item} is outside [0, {self.vocab[group]})"
             )
         return self

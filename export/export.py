@@ -1,4 +1,4 @@
-"""Export a codec in one or more formats, each verified against the codec before it is put in place."""
+"""Export a codec in one or more formats, each compared with the codec before it is put in place."""
 
 import json
 import tempfile
@@ -62,7 +62,7 @@ def _card(codec: AudioCodec, records: list[dict[str, Any]]) -> dict[str, Any]:
         "channels": codec.channels,
         "hop_length": codec.hop_length,
         "vocab": list(codec.vocab),
-        "encoder": "wave float32 [batch, channels, samples] -> ids int64 [batch, positions, groups]",
-        "decoder": "ids int64 [batch, positions, groups] -> wave float32 [batch, channels, samples]",
+        "wave": "float32 [batch, channels, samples], what the encoder takes and the decoder gives",
+        "ids": "int64 [batch, positions, groups], what the encoder gives and the decoder takes",
         "exports": records,
     }

@@ -65,8 +65,8 @@ def _capture(graph: nn.Module, example: Tensor, time_axis: int) -> ExportedProgr
     dims = ({0: Dim.DYNAMIC, time_axis: Dim.DYNAMIC},)
     with torch.no_grad(), _open_lstm():
         program = torch.export.export(graph, (example,), dynamic_shapes=dims, strict=False)
-    # Capture guards against sizes of 1, which it treats as special. Nothing here depends on them, as
-    # the comparison with the codec at such sizes proves before anything is written.
+    # Capture guards against sizes of 1, which it treats as special. Nothing here depends on them,
+    # as the comparison with the codec at such sizes proves before anything is written.
     program._guards_code = []
     return program
 
@@ -76,13 +76,11 @@ def _open_lstm() -> Iterator[None]:
     """Keep an LSTM's number of steps open while a graph is captured.
 
     torch.export finds an LSTM's output sizes by unrolling it, which fixes the number of steps. The
-    one-layer form that does not unroll gives the same sizes; the captured graph holds the LSTM itself
-    either way.
+    one-layer form that does not unroll gives the same sizes; the captured graph holds the LSTM
+    itself either way.
     """
     select = decompositions.select_one_layer_lstm_function
-    decompositions.select_one_layer_lstm_function = (
-        lambda *_: decompositions.mkldnn_one_layer_lstm
-    )
+    decompositions.select_one_layer_lstm_function = lambda *_: decompositions.mkldnn_one_layer_lstm
     try:
         yield
     finally:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-
 from torch.export import ExportedProgram
 
 from intaglio.export.graphs import Graphs
@@ -117,5 +116,3 @@ def _need(package: str) -> None:
         raise ModuleNotFoundError(
             f"ONNX export needs {package}: pip install 'intaglio[export]'"
         ) from error
-
-

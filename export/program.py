@@ -17,7 +17,7 @@ def write(graphs: Graphs, folder: Path) -> list[Path]:
 
 
 def run(folder: Path) -> tuple[Runner, Runner]:
-    """Encoder and decoder as functions of tensors. Loading a program runs code: trust its source."""
+    """Encoder and decoder as functions of tensors. Loading runs code: trust the files' source."""
     encoder, decoder = (
         torch.export.load(folder / name).module() for name in ("encoder.pt2", "decoder.pt2")
     )

@@ -22,7 +22,7 @@ def write(graphs: Graphs, folder: Path) -> list[Path]:
 
 
 def run(folder: Path) -> tuple[Runner, Runner]:
-    """Encoder and decoder as functions of tensors. Loading TorchScript runs code: trust its source."""
+    """Encoder and decoder as functions of tensors. Loading runs code: trust the files' source."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=DeprecationWarning, message=".*torch.jit.*")
         encoder, decoder = (torch.jit.load(folder / name) for name in ("encoder.ts", "decoder.ts"))

@@ -1,4 +1,4 @@
-"""Comparison of an exported codec with the codec itself: same tokens, same samples, or no export."""
+"""Comparison of an exported codec with the codec: the same tokens and samples, or no export."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -35,7 +35,18 @@ class Verification(NamedTuple):
 def lengths_to_try(codec: AudioCodec) -> list[int]:
     """Ten lengths in samples: the shortest, those around a hop, odd ones, and about two seconds."""
     hop = codec.hop_length
-    return [1, 2, hop - 1, hop, hop + 1, 2 * hop, 5 * hop + 3, 12 * hop - 1, 33 * hop, 101 * hop + 7]
+    return [
+        1,
+        2,
+        hop - 1,
+        hop,
+        hop + 1,
+        2 * hop,
+        5 * hop + 3,
+        12 * hop - 1,
+        33 * hop,
+        101 * hop + 7,
+    ]
 
 
 def verify(codec: AudioCodec, encode: Runner, decode: Runner, *, seed: int = 0) -> Verification:
@@ -75,7 +86,12 @@ def verify(codec: AudioCodec, encode: Runner, decode: Runner, *, seed: int = 0) 
 
 
 def _check_tokens(
-    graphs: Graphs, wave: Tensor, ids: Tensor, theirs: Tensor, samples: int, generator: torch.Generator
+    graphs: Graphs,
+    wave: Tensor,
+    ids: Tensor,
+    theirs: Tensor,
+    samples: int,
+    generator: torch.Generator,
 ) -> None:
     if ids.shape != theirs.shape:
         raise ValueError(
@@ -90,8 +106,8 @@ def _check_tokens(
         differs &= graphs.encoder(wave * (1 + TIE * noise)) == ids
     if differs.any():
         raise ValueError(
-            f"the exported encoder gives {int(differs.sum())} of {ids.numel()} tokens differently at "
-            f"{samples} samples: nothing was written"
+            f"the exported encoder gives {int(differs.sum())} of {ids.numel()} tokens differently "
+            f"at {samples} samples: nothing was written"
         )
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy
 import pytest
 import torch
+
 from intaglio.codecs import AudioCodec
 from intaglio.codecs.decoders.vocos import VocosDecoder
 from intaglio.codecs.encoders.seanet import SEANetEncoder

@@ -1,8 +1,9 @@
 """WavTokenizer (Ji et al., ICLR 2025): one codebook, 40 or 75 tokens a second, 24 kHz.
 
-Layers and sizes are the authors' release's, 71.8 million parameters at 75 tokens a second. The release
-also stores an EnCodec decoder of 8.8 million parameters that is never called; it is left out. Dead
-codes stay replaced here (in the release the running means undo it), and k-means runs in training only.
+Layers and sizes are the authors' release's, 71.8 million parameters at 75 tokens a second. The
+release also stores an EnCodec decoder of 8.8 million parameters that is never called; it is left
+out. Dead codes stay replaced here (in the release the running means undo it), and k-means runs in
+training only.
 """
 
 from intaglio.codecs.codec import AudioCodec

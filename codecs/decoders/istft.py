@@ -1,7 +1,8 @@
 """ISTFT head: frames to a waveform through a predicted spectrum (Vocos, Siuzdak 2023).
 
 The inverse transform is one transposed convolution with a fixed basis: exact to float32 rounding,
-faster on a CPU than an inverse FFT with overlap-add, and free of complex numbers, so that it exports.
+faster on a CPU than an inverse FFT with overlap-add, and free of complex numbers, so that it
+exports.
 """
 
 import math
@@ -18,8 +19,8 @@ class InverseSTFT(nn.Module):
     Args:
         n_fft: samples of a frame, even.
         hop_length: samples between frames; must divide n_fft / 2.
-        padding: ``same`` gives frames * hop_length samples; ``center`` gives (frames - 1) * hop_length,
-            as `torch.istft` does.
+        padding: ``same`` gives frames * hop_length samples; ``center`` gives (frames - 1) *
+            hop_length, as `torch.istft` does.
     """
 
     basis: Tensor
@@ -42,7 +43,9 @@ class InverseSTFT(nn.Module):
         scale = twice * window / n_fft
         basis = torch.cat([scale * angle.cos(), -scale * angle.sin()])
         self.register_buffer("basis", basis.float().unsqueeze(1), persistent=False)
-        self.register_buffer("window_square", window.square().float().view(1, 1, -1), persistent=False)
+        self.register_buffer(
+            "window_square", window.square().float().view(1, 1, -1), persistent=False
+        )
 
     def forward(self, real: Tensor, imaginary: Tensor, mask: Tensor | None = None) -> Tensor:
         """Waveform [batch, 1, samples] of a spectrum, twice [batch, n_fft / 2 + 1, frames].
@@ -71,9 +74,7 @@ class ISTFTHead(nn.Module):
         max_magnitude: bound of the magnitudes, against early blow-ups (100 in Vocos).
     """
 
-    def __init__(
-        self, dim: int, n_fft: int, hop_length: int, max_magnitude: float = 100.0
-    ) -> None:
+    def __init__(self, dim: int, n_fft: int, hop_length: int, max_magnitude: float = 100.0) -> None:
         super().__init__()
         self.out = nn.Linear(dim, n_fft + 2)
         self.inverse = InverseSTFT(n_fft, hop_length)

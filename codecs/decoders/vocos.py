@@ -24,8 +24,8 @@ class VocosDecoder(Decoder):
         hop_length: samples per position.
         n_fft: samples of the ISTFT's frames.
         attention: whether to begin with the residual blocks and the self-attention.
-        conditions: conditions of the layer normalisations. The published WavTokenizer has 4 that mean
-            nothing: one is drawn in each training step, the first is used otherwise.
+        conditions: conditions of the layer normalisations. The published WavTokenizer has 4 that
+            mean nothing: one is drawn in each training step, the first is used otherwise.
         dropout: of the residual blocks.
     """
 
@@ -50,7 +50,8 @@ class VocosDecoder(Decoder):
         self.context = Context(width, dropout) if attention else None
         self.norm = AdaLayerNorm(width, conditions)
         self.blocks = nn.ModuleList(
-            ConvNeXtBlock(width, intermediate, conditions, 1 / num_layers) for _ in range(num_layers)
+            ConvNeXtBlock(width, intermediate, conditions, 1 / num_layers)
+            for _ in range(num_layers)
         )
         self.final_norm = nn.LayerNorm(width, eps=1e-6)
         self.head = ISTFTHead(width, n_fft, hop_length)

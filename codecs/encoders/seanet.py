@@ -22,9 +22,10 @@ class SEANetEncoder(Encoder):
         residual_kernel_size: taps of the residual blocks.
         lstm_layers: layers of the recurrent part; 0 leaves it out.
         causal: whether a latent may see only samples up to the end of its own hop.
-        pad_mode: ``reflect`` (EnCodec, WavTokenizer) or ``constant``. Mirrored samples come from the
-            other side, so ``reflect`` is not strictly causal in the first latents.
-        true_skip: whether residual blocks add their input itself instead of a 1 × 1 convolution of it.
+        pad_mode: ``reflect`` (EnCodec, WavTokenizer) or ``constant``. Mirrored samples come from
+            the other side, so ``reflect`` is not strictly causal in the first latents.
+        true_skip: whether residual blocks add their input itself instead of a 1 × 1 convolution of
+            it.
     """
 
     def __init__(
@@ -45,7 +46,9 @@ class SEANetEncoder(Encoder):
         self.dim = dim
         self.hop_length = math.prod(strides)
         self.stem = Conv1d(channels, width, kernel_size, causal=causal, pad_mode=pad_mode)
-        self.stages = nn.ModuleList()
+        self.strides = tuple(strides)
+        self.residuals = nn.ModuleList()
+        self.downs = nn.ModuleList()
         for stride in strides:
             residual = ResidualBlock(
                 width, residual_kernel_size, causal=causal, pad_mode=pad_mode, true_skip=true_skip
@@ -53,19 +56,20 @@ class SEANetEncoder(Encoder):
             down = Conv1d(
                 width, 2 * width, 2 * stride, stride=stride, causal=causal, pad_mode=pad_mode
             )
-            self.stages.append(nn.ModuleList([residual, down]))
+            self.residuals.append(residual)
+            self.downs.append(down)
             width *= 2
         self.lstm = ResidualLSTM(width, lstm_layers) if lstm_layers else None
         self.head = Conv1d(width, dim, kernel_size, causal=causal, pad_mode=pad_mode)
         self.activation = nn.ELU()
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Latents [batch, ceil(samples / hop_length), dim] of a waveform [batch, channels, samples]."""
+        """Latents, [batch, ceil(samples / hop_length), dim]; see `Encoder`."""
         x = self.stem(x, lengths)
-        for residual, down in self.stages:
+        for residual, down, stride in zip(self.residuals, self.downs, self.strides, strict=True):
             x = down(self.activation(residual(x, lengths)), lengths)
             if lengths is not None:
-                lengths = -(-lengths // down.stride)
+                lengths = -(-lengths // stride)
         if self.lstm is not None:
             x = self.lstm(mask_time(x, lengths))
         return self.head(self.activation(x), lengths).transpose(1, 2)

@@ -1,9 +1,9 @@
 """Conv1d: the one padding rule of the project: the output has ceil(length / stride) steps.
 
-EnCodec's rule (Défossez et al., 2022). With the effective kernel k = (kernel - 1) * dilation + 1, the
-input is padded by k - stride in all (causal: left; otherwise right gets the smaller half) and, on the
-right, by what the last window lacks. Lengths of single items of a batch follow the same rule, so an
-item gives the same output alone and beside longer ones.
+EnCodec's rule (Défossez et al., 2022). With the effective kernel k = (kernel - 1) * dilation + 1,
+the input is padded by k - stride in all (causal: left; otherwise right gets the smaller half) and,
+on the right, by what the last window lacks. Lengths of single items of a batch follow the same
+rule, so an item gives the same output alone and beside longer ones.
 """
 
 from typing import Literal
@@ -39,8 +39,8 @@ def pad(
         left: steps before the first sample.
         right: steps after the last sample, besides those that complete the last window.
         stride: step of the windows.
-        mode: ``reflect`` mirrors at the ends of each item (an item shorter than its padding gets zeros
-            on the right first), ``constant`` adds zeros.
+        mode: ``reflect`` mirrors at the ends of each item (an item shorter than its padding gets
+            zeros on the right first), ``constant`` adds zeros.
         lengths: int64 [batch], steps of each item.
     """
     x = mask_time(x, lengths)
@@ -94,9 +94,10 @@ class Conv1d(nn.Module):
         conv = nn.Conv1d(
             in_channels, out_channels, kernel_size, stride, dilation=dilation, groups=groups
         )
-        # keeps the variance through deep stacks; torch's default lets a quiet waveform fade to nothing
+        # keeps the variance through deep stacks; torch's default lets a quiet waveform fade to
+        # nothing
         nn.init.kaiming_normal_(conv.weight, nonlinearity="linear")
-        nn.init.zeros_(conv.bias)
+        conv.bias.data.zero_()  # type: ignore[union-attr]
         self.conv = weight_norm(conv) if normalise else conv
         self.stride = stride
         total = (kernel_size - 1) * dilation + 1 - stride
@@ -106,7 +107,5 @@ class Conv1d(nn.Module):
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """[batch, channels, time] → [batch, channels, ceil(time / stride)]."""
-        x = pad(
-            x, self.left, self.right, stride=self.stride, mode=self.pad_mode, lengths=lengths
-        )
+        x = pad(x, self.left, self.right, stride=self.stride, mode=self.pad_mode, lengths=lengths)
         return self.conv(x)

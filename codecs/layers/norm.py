@@ -8,7 +8,7 @@ from torch.nn import functional as F
 class GroupNorm1d(nn.GroupNorm):
     """Group normalisation over time (Wu and He, 2018) that counts only an item's own steps."""
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:  # type: ignore[override]
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """[batch, channels, time] → the same shape; ``mask`` is bool [batch, time]."""
         if mask is None:
             return super().forward(x)

@@ -11,9 +11,10 @@ class Quantized(NamedTuple):
     """What a quantizer gives.
 
     Attributes:
-        values: quantized latents, [batch, positions, dim]; in training with a straight-through gradient.
+        values: quantized latents, [batch, positions, dim]; in training with a straight-through
+            gradient.
         ids: int64 [batch, positions, groups].
-        losses: scalar losses to add to the training objective, already weighted (``commitment`` …).
+        losses: scalar terms of the training objective by name (``commitment`` …), not weighted.
         stats: scalars to log (``perplexity`` …).
     """
 
@@ -30,15 +31,21 @@ class Quantizer(Part):
         dim: size of a latent vector.
         vocab: codebook size of each group.
 
-    `forward` trains (and updates codebooks, in training mode only); `encode_ids` and `decode_ids` are
-    the inference path: plain tensor operations in float32, exportable, never changing any state.
+    `forward` trains (and updates codebooks, in training mode only); `encode_ids` and `decode_ids`
+    are the inference path: plain tensor operations in float32, exportable, never changing any
+    state.
     """
 
     dim: int
     vocab: tuple[int, ...]
 
     def forward(self, latents: Tensor, mask: Tensor | None = None) -> Quantized:
-        """Quantize latents [batch, positions, dim]; ``mask`` (bool [batch, positions]) marks real ones."""
+        """Quantize latents.
+
+        Args:
+            latents: [batch, positions, dim].
+            mask: bool [batch, positions], True where a position belongs to its item; all if None.
+        """
         raise NotImplementedError
 
     def encode_ids(self, latents: Tensor) -> Tensor:

@@ -19,7 +19,8 @@ class FSQ(Quantizer):
 
     Args:
         dim: size of a latent vector.
-        levels: number of levels of each dimension, each at least 3; their product is the codebook size.
+        levels: number of levels of each dimension, each at least 3; their product is the codebook
+            size.
     """
 
     levels: Tensor

@@ -5,7 +5,7 @@ from torch import Tensor
 
 
 def perplexity(ids: Tensor, codebook_size: int) -> Tensor:
-    """Exponential of the entropy of the ids' distribution: 1 (one code) to codebook_size (all alike).
+    """Exponential of the entropy of the ids: 1 (one code) to codebook_size (all alike).
 
     Args:
         ids: integers of any shape in [0, codebook_size).

@@ -1,9 +1,10 @@
 """Vector quantization (van den Oord et al., 2017) with one codebook, in its four usual forms.
 
-EMA (codebooks follow running means), gradient (trained by the optimizer), cosine (nearest direction)
-and projected (looked up in a smaller space; Yu et al., 2022). vector-quantize-pytorch keeps the
-codebook in training: running means, k-means initialisation, revival of dead codes, agreement of all
-ranks. Inference uses plain tensor operations over its codebook, equal token for token.
+EMA (codebooks follow running means), gradient (trained by the optimizer), cosine (nearest
+direction) and projected (looked up in a smaller space; Yu et al., 2022). vector-quantize-pytorch
+keeps the codebook in training: running means, k-means initialisation, revival of dead codes,
+agreement of all ranks. Inference uses plain tensor operations over its codebook, equal token for
+token.
 """
 
 from typing import Literal
@@ -26,8 +27,8 @@ def nearest(x: Tensor, codebook: Tensor) -> Tensor:
         x: [vectors, dim].
         codebook: [codes, dim].
 
-    Distances are compared as x·c - |c|² / 2, one matrix product and no [vectors, codes, dim] tensor;
-    long inputs go in slices, so memory does not grow with them.
+    Distances are compared as x·c - |c|² / 2, one matrix product and no [vectors, codes, dim]
+    tensor; long inputs go in slices, so memory does not grow with them.
     """
     half_norm = codebook.square().sum(1).mul(-0.5)
     turned = codebook.t()
@@ -49,8 +50,8 @@ class VectorQuantizer(Quantizer):
         cosine: whether the nearest direction counts; codes and vectors are normalised.
         decay: of the running means.
         kmeans_iterations: of the initialisation on the first training batch; 0 starts at random.
-        dead_below: a code whose running count per batch is below this is replaced by a vector of the
-            batch; 0 never.
+        dead_below: a code whose running count per batch is below this is replaced by a vector of
+            the batch; 0 never.
         rotation_trick: gradient of Fifty et al. (2024) instead of straight-through.
     """
 

@@ -7,7 +7,8 @@ from lightning.pytorch.cli import SaveConfigCallback
 
 
 class RecipeInCheckpoint(SaveConfigCallback):
-    """Write the resolved recipe into the folder of the logs, and into every checkpoint as YAML text.
+    """Write the resolved recipe into the folder of the logs, and into every checkpoint as YAML
+    text.
 
     It is found there under ``recipe``: one file says how to repeat the run that it belongs to.
     """

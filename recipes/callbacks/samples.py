@@ -2,7 +2,7 @@
 
 import io
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import soundfile
 import torch
@@ -10,14 +10,15 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 from torch import Tensor
 
+from intaglio.codecs import AudioCodec
 from intaglio.recipes.evaluation.signal_plots import Sound, spectrograms
 
 
 class SampleLogger(Callback):
     """Log original and decoded audio, and their spectrograms, of the first validation clips.
 
-    TensorBoard and wandb get them in their own form; beside a CSV log they are files in ``samples/``.
-    Without matplotlib (``pip install 'intaglio[demo]'``) there are no spectrograms.
+    TensorBoard and wandb get them in their own form; beside a CSV log they are files in
+    ``samples/``. Without matplotlib (``pip install 'intaglio[demo]'``) there are no spectrograms.
 
     Args:
         num_clips: clips of the first validation batch.
@@ -44,10 +45,12 @@ class SampleLogger(Callback):
         self.validations += 1
         if (self.validations - 1) % self.every:
             return
-        rate = pl_module.codec.sample_rate
+        rate = cast(AudioCodec, pl_module.codec).sample_rate
         for place in range(min(self.num_clips, len(batch["wave"]))):
             size = int(batch["lengths"][place])
-            pair = [wave[place, 0, :size].float().cpu() for wave in (batch["wave"], outputs["decoded"])]
+            pair = [
+                wave[place, 0, :size].float().cpu() for wave in (batch["wave"], outputs["decoded"])
+            ]
             picture = _picture(pair, rate)
             for logger in trainer.loggers:
                 _write(logger, f"clip_{place}", pair, picture, rate, trainer.global_step)

@@ -2,12 +2,13 @@
 
 import logging
 from collections import deque
-from typing import Any
+from typing import Any, cast
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
+from intaglio.codecs import Codec
 from intaglio.codecs.quantizers.usage import counts_perplexity
 
 log = logging.getLogger(__name__)
@@ -68,12 +69,12 @@ class CodeUsage(Callback):
 
     def _counts(self, pl_module: LightningModule, ids: Tensor) -> Tensor:
         """Histogram of the ids of all groups, [groups, codes of the largest group]."""
-        vocab = pl_module.codec.vocab
+        vocab = _codec(pl_module).vocab
         flat = ids.reshape(-1, len(vocab))
         return torch.stack([torch.bincount(column, minlength=max(vocab)) for column in flat.t()])
 
     def _log(self, pl_module: LightningModule, counts: Tensor, stage: str) -> float:
-        vocab = pl_module.codec.vocab
+        vocab = _codec(pl_module).vocab
         used = (counts > 0).sum().item()
         share = used / sum(vocab)
         perplexities = torch.stack([counts_perplexity(group.float()) for group in counts])
@@ -81,3 +82,7 @@ class CodeUsage(Callback):
         pl_module.log(f"{stage}/dead_codes", float(sum(vocab) - used))
         pl_module.log(f"{stage}/usage_perplexity", perplexities.mean())
         return share
+
+
+def _codec(pl_module: LightningModule) -> Codec:
+    return cast(Codec, pl_module.codec)

@@ -1,4 +1,4 @@
-"""``intaglio demo``: the whole way on real speech, from training to an exported codec, with a report."""
+"""``intaglio demo``: the whole way on real speech, from training to an export, with a report."""
 
 import argparse
 import subprocess
@@ -149,7 +149,9 @@ def _train(name: str, out: Path, minutes: float) -> Training:
 def _clock(minutes: float) -> str:
     """Duration as Lightning reads it: days:hours:minutes:seconds."""
     seconds = round(60 * minutes)
-    return f"{seconds // 86400:02}:{seconds // 3600 % 24:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"
+    return (
+        f"{seconds // 86400:02}:{seconds // 3600 % 24:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"
+    )
 
 
 def _heldout(name: str, codec: AudioCodec, out: Path, count: int) -> list[Item]:
@@ -192,11 +194,12 @@ def _export(codec: AudioCodec, out: Path, items: list[Item]) -> list[ExportedFil
     wave = items[0].wave[None, None]
     tokens = codec.encode(wave)
     equal = bool(torch.equal(encoder(wave), tokens.ids))
-    error = (decoder(tokens.ids)[..., : wave.shape[-1]] - codec.decode(tokens)).abs().max().item()
+    decoded = decoder(tokens.ids)[..., : wave.shape[-1]]
+    difference = (decoded - codec.decode(tokens)).abs().max().item()
     result = records[0]["verified"]
     check = (
         f"{result['tokens']} tokens equal at {len(result['lengths'])} lengths; on {items[0].name}: "
-        f"{'all tokens equal' if equal else 'TOKENS DIFFER'}, samples within {error:.1g}"
+        f"{'all tokens equal' if equal else 'TOKENS DIFFER'}, samples within {difference:.1g}"
     )
     sizes = records[0]["files"].items()
     return [ExportedFile(f"exported/{name}", size, check, equal) for name, size in sizes]
@@ -216,7 +219,10 @@ def _report(
     seconds = sum(len(item.wave) for item in items) / codec.sample_rate
     facts = [
         ("Data", name),
-        ("Codec", f"{codec.name}, {sum(p.numel() for p in codec.parameters()) / 1e6:.1f} M parameters"),
+        (
+            "Codec",
+            f"{codec.name}, {sum(p.numel() for p in codec.parameters()) / 1e6:.1f} M parameters",
+        ),
         ("Rate", f"{codec.bits_per_second:.0f} bit/s: {codec.frame_rate:g} tokens a second"),
         ("Codebook", f"{codec.vocab[0]} codes"),
         ("Training", f"{training.seconds / 60:.1f} minutes, {_steps(training.log)} steps"),
@@ -225,8 +231,8 @@ def _report(
     return Report(
         title=f"{codec.name}: speech at {codec.bits_per_second:.0f} bit/s",
         summary=(
-            f"A speech codec trained from nothing in {training.seconds / 60:.1f} minutes, and what it "
-            f"makes of utterances that it has never heard: {', '.join(scores)}."
+            f"A speech codec trained from nothing in {training.seconds / 60:.1f} minutes, and what "
+            f"it makes of utterances that it has never heard: {', '.join(scores)}."
         ),
         facts=facts,
         sample_rate=codec.sample_rate,
@@ -247,11 +253,12 @@ def _report(
             Command("Look into the token file", "intaglio info a.intaglio"),
             Command("Decode it", "intaglio decode a.intaglio -o b.wav"),
             Command("Train longer", f"intaglio fit -c audio/speech_small --data.root {name}"),
-            Command("Train on your recordings", "intaglio fit -c audio/speech_small --data.root FOLDER"),
+            Command(
+                "Train on your recordings", "intaglio fit -c audio/speech_small --data.root FOLDER"
+            ),
         ],
-        footnote=f"torch {torch.__version__}, {time.strftime('%Y-%m-%d')}. " + " ".join(
-            notes(comparison.rows, metrics)
-        ),
+        footnote=f"torch {torch.__version__}, {time.strftime('%Y-%m-%d')}. "
+        + " ".join(notes(comparison.rows, metrics)),
     )
 
 

@@ -1,4 +1,4 @@
-"""``intaglio export``: a codec as ONNX, TorchScript or an exported program, compared before written."""
+"""``intaglio export``: a codec as ONNX, TorchScript or an exported program, verified."""
 
 import argparse
 
@@ -8,8 +8,8 @@ from intaglio.recipes.codec_option import chosen_codec
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.epilog = (
-        "Each export runs on inputs of ten lengths, alone and in batches, before it is put in place;\n"
-        "it is refused if a token differs.\n\n"
+        "Each export runs on inputs of ten lengths, alone and in batches, before it is put in\n"
+        "place; it is refused if a token differs.\n\n"
         "example:\n  intaglio export demo/codec -o exported --format onnx,torchscript,program"
     )
     parser.add_argument("codec", help="bundle folder or training checkpoint")

@@ -5,6 +5,7 @@ import sys
 
 import pytest
 import torch
+
 from intaglio.codecs import load
 from intaglio.codecs.bundle import fold, folded_state, replacing, restore, save
 from intaglio.codecs.part import describe

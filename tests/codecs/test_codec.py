@@ -1,5 +1,6 @@
 import pytest
 import torch
+
 from intaglio.codecs import AudioCodec, Tokens
 from intaglio.codecs.decoders.vocos import VocosDecoder
 from intaglio.codecs.encoders.seanet import SEANetEncoder

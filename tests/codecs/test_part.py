@@ -1,8 +1,9 @@
 import pytest
+from torch import nn
+
 from intaglio.codecs.audio.speech_small import speech_small
 from intaglio.codecs.part import Part, build, describe
 from intaglio.codecs.quantizers.fsq import FSQ
-from torch import nn
 
 
 class Outer(Part):

@@ -1,13 +1,14 @@
 import pytest
 import torch
+from lightning.pytorch import Trainer
+from torch.utils.data import DataLoader
+
 from intaglio.codecs.discriminators.period import MultiPeriodDiscriminator
 from intaglio.codecs.losses.adversarial import HingeLoss
 from intaglio.codecs.losses.adversary import Adversary
 from intaglio.codecs.losses.matching import FeatureMatchingLoss
 from intaglio.codecs.losses.waveform import WaveformLoss
 from intaglio.codecs.task import CodecTask
-from lightning.pytorch import Trainer
-from torch.utils.data import DataLoader
 
 pytestmark = pytest.mark.filterwarnings(
     # Lightning's own: that modules built in Python are no plain data, its loaders, its trees

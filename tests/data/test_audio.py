@@ -233,6 +233,9 @@ def test_damaged_samples_are_found_at_setup_when_all_is_kept_in_memory(tmp_path)
     made = module(tmp_path, cache=True, max_bad_share=0.05)
     assert list(made.damage.reasons) and str(paths[0]) in made.damage.summary()
     assert sum(len(reader) for reader in made.readers.values()) == 29
+    for reader in made.readers.values():
+        for index, clip in enumerate(reader.clips):
+            assert torch.equal(reader.read(index), read_wave(clip.path)[0])
     with pytest.raises(ValueError, match="max_bad_share"):
         module(tmp_path, cache=True, max_bad_share=0.01)
 

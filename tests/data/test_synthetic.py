@@ -27,6 +27,7 @@ def test_validation_and_test_are_fixed_and_different():
     assert set(first[0]) == {"wave", "lengths", "text", "path"}
     assert first[0]["lengths"].tolist() == [2_000, 2_000]
     assert torch.equal(first[0]["wave"], again[0]["wave"])
+    assert not torch.equal(first[0]["wave"][0], first[0]["wave"][1])
     assert not torch.equal(first[0]["wave"], next(iter(made.test_dataloader()))["wave"])
 
 

@@ -4,6 +4,7 @@ import sys
 
 import pytest
 import torch
+
 from intaglio.codecs.audio.speech_small import speech_small
 from intaglio.codecs.audio.wavtokenizer import wavtokenizer
 from intaglio.export import onnx, program, torchscript

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from intaglio.codecs import load
 from intaglio.recipes import cli
 

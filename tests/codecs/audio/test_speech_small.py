@@ -1,4 +1,5 @@
 import torch
+
 from intaglio.codecs.audio.speech_small import speech_small
 
 

@@ -1,5 +1,6 @@
 import pytest
 import torch
+
 from intaglio.codecs.audio.wavtokenizer import wavtokenizer
 
 
@@ -16,7 +17,7 @@ def codec(request):
 
 
 def test_parameters_are_the_published_ones(codec):
-    """Encoder, backbone and head of the release, without its EnCodec decoder that is never called."""
+    """Encoder, backbone and head of the release, without the decoder that it never calls."""
     rate = round(codec.frame_rate)
     head = count(codec.decoder.head)
     assert count(codec.encoder) == {75: 8_802_816, 40: 8_303_104}[rate]

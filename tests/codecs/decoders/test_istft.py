@@ -1,5 +1,6 @@
 import pytest
 import torch
+
 from intaglio.codecs.decoders.istft import InverseSTFT, ISTFTHead
 
 

@@ -1,4 +1,5 @@
 import torch
+
 from intaglio.codecs.encoders.seanet import SEANetEncoder
 
 

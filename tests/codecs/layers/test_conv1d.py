@@ -1,7 +1,8 @@
 import pytest
 import torch
-from intaglio.codecs.layers.conv1d import Conv1d, mask_time, pad
 from torch.nn import functional as F
+
+from intaglio.codecs.layers.conv1d import Conv1d, mask_time, pad
 
 
 @pytest.mark.parametrize("stride", [1, 2, 5, 8])

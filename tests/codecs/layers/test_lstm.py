@@ -1,4 +1,5 @@
 import torch
+
 from intaglio.codecs.layers.lstm import ResidualLSTM
 
 

@@ -1,6 +1,7 @@
 import torch
-from intaglio.codecs.layers.norm import AdaLayerNorm, GroupNorm1d
 from torch import nn
+
+from intaglio.codecs.layers.norm import AdaLayerNorm, GroupNorm1d
 
 
 def test_group_norm_counts_only_an_items_own_steps():

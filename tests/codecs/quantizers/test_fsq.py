@@ -1,7 +1,8 @@
 import pytest
 import torch
-from intaglio.codecs.quantizers.fsq import FSQ
 from vector_quantize_pytorch import FSQ as LibraryFSQ
+
+from intaglio.codecs.quantizers.fsq import FSQ
 
 LEVELS = [(8, 5, 5, 5), (3,) * 8, (4, 6), (7,)]
 

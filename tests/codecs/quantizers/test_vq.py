@@ -1,8 +1,9 @@
 import pytest
 import torch
+from torch.nn import functional as F
+
 from intaglio.codecs.quantizers import vq
 from intaglio.codecs.quantizers.vq import VectorQuantizer, nearest
-from torch.nn import functional as F
 
 KINDS = {
     "ema": {},

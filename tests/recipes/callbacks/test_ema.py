@@ -2,8 +2,9 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from intaglio.recipes.callbacks.ema import ParameterEMA
 from torch import nn
+
+from intaglio.recipes.callbacks.ema import ParameterEMA
 
 
 class Module(nn.Module):

@@ -3,8 +3,9 @@ from types import SimpleNamespace
 import pytest
 import soundfile
 import torch
-from intaglio.recipes.callbacks.samples import SampleLogger
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger, WandbLogger
+
+from intaglio.recipes.callbacks.samples import SampleLogger
 
 
 def validate(callback, loggers):

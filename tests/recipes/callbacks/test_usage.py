@@ -3,6 +3,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+
 from intaglio.recipes.callbacks.usage import CodeUsage
 
 
