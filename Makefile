@@ -48,4 +48,4 @@ wheel: $(STAMP)
 	$(CLEAN)/bin/python -m pip check
 	cd build && environment/bin/intaglio --help
 	cd build && environment/bin/intaglio doctor
-	$(CLEAN)/bin/python -P -m pytest tests/test_packaging.py
+	$(CLEAN)/bin/python -P -m pytest -m 'not slow' tests/test_packaging.py tests/recipes/test_recipes.py

@@ -60,7 +60,7 @@ def fold(module: nn.Module) -> nn.Module:
     for child in list(module.modules()):
         if not parametrize.is_parametrized(child):
             continue
-        weights = {name: getattr(child, name).detach() for name in child.parametrizations}
+        weights = {name: getattr(child, name).detach() for name in child.parametrizations}  # type: ignore[union-attr]
         # torch's own removal would also take the weights from deep copies, which share the class
         del child.parametrizations
         child.__class__ = type(child).__bases__[0]
