@@ -150,7 +150,7 @@ def read_config(folder: str | Path) -> dict[str, Any]:
         raise ValueError(f"{path} is not the configuration of an intaglio bundle")
     if version > FORMAT_VERSION:
         raise ValueError(
-            f"{path} has format {version}, this intaglio reads up to {FORMAT_VERSION}: upgrade it"
+            f"{path} has format {version}, this one reads up to {FORMAT_VERSION}: upgrade intaglio"
         )
     missing = {"recipe", "sha256", "fingerprint", "name"} - set(config)
     if missing:

@@ -1,5 +1,6 @@
 """The two graphs of a codec that are exported, and their capture with open batch and time axes."""
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -63,7 +64,9 @@ class Graphs:
 
 def _capture(graph: nn.Module, example: Tensor, time_axis: int) -> ExportedProgram:
     dims = ({0: Dim.DYNAMIC, time_axis: Dim.DYNAMIC},)
-    with torch.no_grad(), _open_lstm():
+    with torch.no_grad(), open_lstm(), warnings.catch_warnings():
+        # an LSTM's list of its own weights, which stays what it is
+        warnings.filterwarnings("ignore", message="The tensor attributes? .*_flat_weights")
         program = torch.export.export(graph, (example,), dynamic_shapes=dims, strict=False)
     # Capture guards against sizes of 1, which it treats as special. Nothing here depends on them,
     # as the comparison with the codec at such sizes proves before anything is written.
@@ -72,7 +75,7 @@ def _capture(graph: nn.Module, example: Tensor, time_axis: int) -> ExportedProgr
 
 
 @contextmanager
-def _open_lstm() -> Iterator[None]:
+def open_lstm() -> Iterator[None]:
     """Keep an LSTM's number of steps open while a graph is captured.
 
     torch.export finds an LSTM's output sizes by unrolling it, which fixes the number of steps. The

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch.export import ExportedProgram
 
-from intaglio.export.graphs import Graphs
+from intaglio.export.graphs import Graphs, open_lstm
 from intaglio.export.verify import Runner
 
 OPSET = 18
@@ -49,7 +49,7 @@ def _write(program: ExportedProgram, source: str, target: str, path: Path) -> No
     level = noise.level
     noise.setLevel(logging.ERROR)  # it reports each optional package that is not installed
     try:
-        with warnings.catch_warnings():
+        with open_lstm(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # deprecations inside the exporter, not ours to mend
             exported = torch.onnx.export(
                 program,

@@ -14,8 +14,10 @@ def write(graphs: Graphs, folder: Path) -> list[Path]:
     paths = [folder / "encoder.ts", folder / "decoder.ts"]
     examples = ((graphs.encoder, graphs.wave), (graphs.decoder, graphs.ids))
     with torch.no_grad(), warnings.catch_warnings():
-        # PyTorch advises against TorchScript, users of C++ need it
+        # PyTorch advises against TorchScript, which users of C++ need; and it warns of size checks
+        # within its own functions, which the comparison at ten lengths covers
         warnings.filterwarnings("ignore", category=DeprecationWarning, message=".*torch.jit.*")
+        warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)
         for (graph, example), path in zip(examples, paths, strict=True):
             torch.jit.trace(graph, (example,), check_trace=False).save(path)
     return paths

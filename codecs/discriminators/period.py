@@ -7,6 +7,7 @@ is a multiple of the period already by one more period; this one leaves it as it
 from collections.abc import Sequence
 from itertools import pairwise
 
+from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import weight_norm
@@ -68,5 +69,7 @@ class _PeriodJudge(nn.Module):
                 f"a waveform of {samples} samples is too short for period {self.period}"
             )
         rows = F.pad(x.reshape(-1, 1, samples), (0, missing), mode="reflect")
-        features = self.stack(rows.unflatten(-1, (-1, self.period)))
+        features = self.stack(
+            rearrange(rows, "n one (row place) -> n one row place", place=self.period)
+        )
         return features, self.score(features[-1])

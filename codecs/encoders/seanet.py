@@ -26,6 +26,8 @@ class SEANetEncoder(Encoder):
             the other side, so ``reflect`` is not strictly causal in the first latents.
         true_skip: whether residual blocks add their input itself instead of a 1 × 1 convolution of
             it.
+        final_norm: whether to normalise each latent vector to mean 0 and variance 1 (layer
+            normalisation without weights), so that a fixed grid such as FSQ's fits from the start.
     """
 
     def __init__(
@@ -41,6 +43,7 @@ class SEANetEncoder(Encoder):
         causal: bool = False,
         pad_mode: PadMode = "reflect",
         true_skip: bool = False,
+        final_norm: bool = False,
     ) -> None:
         super().__init__()
         self.dim = dim
@@ -61,6 +64,7 @@ class SEANetEncoder(Encoder):
             width *= 2
         self.lstm = ResidualLSTM(width, lstm_layers) if lstm_layers else None
         self.head = Conv1d(width, dim, kernel_size, causal=causal, pad_mode=pad_mode)
+        self.norm = nn.LayerNorm(dim, elementwise_affine=False) if final_norm else nn.Identity()
         self.activation = nn.ELU()
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
@@ -72,7 +76,7 @@ class SEANetEncoder(Encoder):
                 lengths = -(-lengths // stride)
         if self.lstm is not None:
             x = self.lstm(mask_time(x, lengths))
-        return self.head(self.activation(x), lengths).transpose(1, 2)
+        return self.norm(self.head(self.activation(x), lengths).transpose(1, 2))
 
 
 class ResidualBlock(nn.Module):

@@ -23,7 +23,7 @@ def test_a_description_holds_every_argument_and_its_nested_parts():
 
 
 def test_a_codec_is_rebuilt_with_the_same_description_and_shapes():
-    codec = speech_small(codebook_size=64)
+    codec = speech_small(levels=(4, 4, 4))
     again = build(describe(codec))
     assert describe(again) == describe(codec)
     shapes = {name: value.shape for name, value in codec.state_dict().items()}
@@ -45,7 +45,7 @@ def test_a_codec_is_rebuilt_with_the_same_description_and_shapes():
     ],
 )
 def test_foreign_paths_are_refused_at_any_depth(path):
-    recipe = describe(speech_small(codebook_size=64))
+    recipe = describe(speech_small(levels=(4, 4, 4)))
     recipe["init_args"]["quantizer"]["init_args"]["dim"] = [{"class_path": path, "init_args": {}}]
     with pytest.raises(ValueError, match="refused|there is no"):
         build(recipe)
