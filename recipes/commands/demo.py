@@ -1,14 +1,13 @@
 """``intaglio demo``: the whole way on real speech, from training to an export, with a report."""
 
 import argparse
+import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
 
 from intaglio.codecs import AudioCodec, load
 from intaglio.codecs.bundle import save
@@ -20,38 +19,19 @@ from intaglio.recipes.commands import decode, encode
 from intaglio.recipes.commands.eval import choose, read_items
 from intaglio.recipes.errors import explain
 from intaglio.recipes.evaluation.baselines import baseline
-from intaglio.recipes.evaluation.comparison import ORIGINAL, Comparison, Item, evaluate_codec
+from intaglio.recipes.evaluation.codec_report import Training, codec_report
+from intaglio.recipes.evaluation.comparison import Comparison, Item, evaluate_codec
 from intaglio.recipes.evaluation.metrics import select
-from intaglio.recipes.evaluation.plots import code_usage, loss_curves, rate_distortion
 from intaglio.recipes.evaluation.recognition import Recogniser
-from intaglio.recipes.evaluation.report import (
-    Command,
-    ExportedFile,
-    Figure,
-    Player,
-    Report,
-    Utterance,
-    write_report,
-)
+from intaglio.recipes.evaluation.report import ExportedFile, write_report
 from intaglio.recipes.evaluation.scores import Metric
-from intaglio.recipes.evaluation.signal_plots import Sound, spectrograms, token_raster
-from intaglio.recipes.evaluation.tables import bit_rate, notes, terminal_table, write_records
+from intaglio.recipes.evaluation.tables import notes, terminal_table, write_records
 from intaglio.recipes.evaluation.tables import records as json_records
-from intaglio.recipes.evaluation.usage import usage_of
 
 BASELINES = ("codec2-1200", "codec2-2400", "codec2-3200", "opus-6k")
 METRICS = ("stoi", "estoi", "pesq", "wer", "mel", "si_sdr")
 SHARES = (0.05, 0.05)  # of validation and test, as in the recipe
 MIN_SECONDS = 1.5  # of an utterance that is scored
-PLAYERS = 4  # utterances to listen to in the report
-
-
-class Training(NamedTuple):
-    """What was trained, where its log is, and how long it took."""
-
-    codec: AudioCodec
-    log: Path
-    seconds: float
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -82,7 +62,7 @@ def run(args: argparse.Namespace) -> None:
         raise ValueError(f"--minutes and --clips must be positive: {args.minutes}, {args.clips}")
     torch.set_num_threads(min(2, torch.get_num_threads()))
     out = Path(args.out)
-    out.mkdir(parents=True, exist_ok=True)
+    _clear(out)
     name = _fetch(args.data)
     training = _train(name, out, args.minutes)
     save(training.codec, out / "codec")
@@ -98,10 +78,19 @@ def run(args: argparse.Namespace) -> None:
         codec, items, metrics=metrics, baselines=[baseline(b) for b in BASELINES], progress=True
     )
     write_records(out / "eval.json", json_records(comparison.rows, name))
-    report = _report(name, training, items, comparison, metrics, recogniser)
+    report = codec_report(name, training, items, comparison, metrics, recogniser)
     path = write_report(out, report._replace(files=exported))
     _print_table(comparison, metrics)
     print(f"\nlisten and look: {path}")
+
+
+def _clear(out: Path) -> None:
+    """Make the folder, without what an earlier demo left; refuse one that is somebody else's."""
+    if out.exists() and any(out.iterdir()) and not (out / "run").is_dir():
+        raise FileExistsError(f"{out} holds something else than a demo; choose another --out")
+    for name in ("run", "heldout", "tokens", "decoded", "exported"):
+        shutil.rmtree(out / name, ignore_errors=True)
+    (out / "run").mkdir(parents=True)
 
 
 def _say(text: str) -> None:
@@ -203,119 +192,6 @@ def _export(codec: AudioCodec, out: Path, items: list[Item]) -> list[ExportedFil
     )
     sizes = records[0]["files"].items()
     return [ExportedFile(f"exported/{name}", size, check, equal) for name, size in sizes]
-
-
-def _report(
-    name: str,
-    training: Training,
-    items: list[Item],
-    comparison: Comparison,
-    metrics: list[Metric],
-    recogniser: Recogniser,
-) -> Report:
-    codec = training.codec
-    ours = next(row for row in comparison.rows if row.is_ours)
-    scores = [f"{m.label} {ours.scores[m.name].mean:.2f}" for m in metrics if _has(ours, m)]
-    seconds = sum(len(item.wave) for item in items) / codec.sample_rate
-    facts = [
-        ("Data", name),
-        (
-            "Codec",
-            f"{codec.name}, {sum(p.numel() for p in codec.parameters()) / 1e6:.1f} M parameters",
-        ),
-        ("Rate", f"{codec.bits_per_second:.0f} bit/s: {codec.frame_rate:g} tokens a second"),
-        ("Codebook", f"{codec.vocab[0]} codes"),
-        ("Training", f"{training.seconds / 60:.1f} minutes, {_steps(training.log)} steps"),
-        ("Scored", f"{len(items)} utterances not seen in training, {seconds:.0f} s"),
-    ]
-    return Report(
-        title=f"{codec.name}: speech at {codec.bits_per_second:.0f} bit/s",
-        summary=(
-            f"A speech codec trained from nothing in {training.seconds / 60:.1f} minutes, and what "
-            f"it makes of utterances that it has never heard: {', '.join(scores)}."
-        ),
-        facts=facts,
-        sample_rate=codec.sample_rate,
-        utterances=_utterances(codec, items, comparison, recogniser),
-        rows=comparison.rows,
-        metrics=metrics,
-        results=[
-            Figure(
-                rate_distortion(comparison.rows),
-                "STOI and word error rate of each codec over its bit rate",
-                "Better is up and to the left for STOI, down and to the left for errors.",
-            )
-        ],
-        tokens=_token_figures(codec, items, comparison),
-        training=[Figure(loss_curves(training.log), "Losses over the steps of the training")],
-        commands=[
-            Command("Encode a recording", "intaglio encode a.wav -o a.intaglio"),
-            Command("Look into the token file", "intaglio info a.intaglio"),
-            Command("Decode it", "intaglio decode a.intaglio -o b.wav"),
-            Command("Train longer", f"intaglio fit -c audio/speech_small --data.root {name}"),
-            Command(
-                "Train on your recordings", "intaglio fit -c audio/speech_small --data.root FOLDER"
-            ),
-        ],
-        footnote=f"torch {torch.__version__}, {time.strftime('%Y-%m-%d')}. "
-        + " ".join(notes(comparison.rows, metrics)),
-    )
-
-
-def _has(row: Any, metric: Metric) -> bool:
-    return metric.name in row.scores and row.scores[metric.name].mean is not None
-
-
-def _steps(log: Path) -> int:
-    from intaglio.recipes.evaluation.plots import read_curves
-
-    return max(points[-1][0] for points in read_curves(log).values()) + 1
-
-
-def _utterances(
-    codec: AudioCodec, items: list[Item], comparison: Comparison, recogniser: Recogniser
-) -> list[Utterance]:
-    utterances = []
-    for place in range(0, len(items), max(1, len(items) // PLAYERS))[:PLAYERS]:
-        item = items[place]
-        versions: dict[str, Tensor] = {s: w[place] for s, w in comparison.decoded.items()}
-        players = [
-            Player(
-                row.system,
-                versions[row.system],
-                "" if row.system == ORIGINAL else bit_rate(row) + " bit/s",
-                _heard(recogniser, versions[row.system], codec.sample_rate),
-                row.is_ours,
-            )
-            for row in comparison.rows
-            if row.system in versions
-        ]
-        sounds = [Sound(ORIGINAL, item.wave), Sound(codec.name, versions[codec.name])]
-        figure = Figure(
-            spectrograms(sounds, codec.sample_rate),
-            f"Spectrograms of {item.name}: original above, decoded below",
-        )
-        utterances.append(Utterance(item.name, item.text, players, figure))
-    return utterances
-
-
-def _heard(recogniser: Recogniser, wave: Tensor, rate: int) -> str | None:
-    return recogniser.hear(wave, rate) if recogniser.is_available() else None
-
-
-def _token_figures(codec: AudioCodec, items: list[Item], comparison: Comparison) -> list[Figure]:
-    return [
-        Figure(
-            token_raster(comparison.tokens[0], items[0].wave, codec.sample_rate),
-            f"The ids of the tokens of {items[0].name} over time, below its waveform",
-            f"{codec.frame_rate:g} tokens a second, each one of {codec.vocab[0]} codes.",
-        ),
-        Figure(
-            code_usage(usage_of(comparison.tokens)),
-            "Share of all tokens that each code has, most frequent first",
-            "A healthy codebook falls off slowly; a collapsed one is a spike.",
-        ),
-    ]
 
 
 def _print_table(comparison: Comparison, metrics: list[Metric]) -> None:

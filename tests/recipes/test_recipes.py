@@ -57,5 +57,5 @@ def test_there_are_recipes():
 @pytest.mark.parametrize("path", sorted(FOLDER.rglob("*.yaml")), ids=lambda p: p.stem)
 def test_a_recipe_is_short_and_begins_with_what_it_is(path):
     lines = path.read_text().splitlines()
-    assert len(lines) <= 50
+    assert len(lines) <= 40
     assert lines[0].startswith("# ")

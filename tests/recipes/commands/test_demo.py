@@ -48,3 +48,13 @@ def test_impossible_wishes_are_told(monkeypatch, capsys, in_tmp_path):
     assert cli.main() == 1
     assert "must be positive" in capsys.readouterr().err
     assert not (in_tmp_path / "demo").exists()
+
+
+def test_a_folder_of_somebody_else_is_left_alone(monkeypatch, capsys, in_tmp_path):
+    mine = in_tmp_path / "work" / "tokens" / "mine.txt"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine")
+    monkeypatch.setattr("sys.argv", ["intaglio", "demo", "--out", "work"])
+    assert cli.main() == 1
+    assert "choose another --out" in capsys.readouterr().err
+    assert mine.read_text() == "mine"
