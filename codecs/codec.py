@@ -80,15 +80,15 @@ class Codec(Part):
     @contextmanager
     def _inference(self) -> Iterator[None]:
         """No gradients, and evaluation mode for the time being: nothing a caller sees changes."""
-        training = self.training
-        if training:
-            self.eval()
+        training = [module for module in self.modules() if module.training]
+        for module in training:
+            module.training = False
         try:
             with torch.no_grad():
                 yield
         finally:
-            if training:
-                self.train()
+            for module in training:
+                module.training = True
 
 
 class AudioCodec(Codec):

@@ -52,11 +52,13 @@ def test_rates(tiny_codec):
 
 def test_encoding_leaves_the_mode_and_the_state_alone(tiny_codec):
     tiny_codec.train()
+    tiny_codec.encoder.eval()
     before = {name: value.clone() for name, value in tiny_codec.state_dict().items()}
     tokens = tiny_codec.encode(torch.randn(1, 1, 300))
     assert not tiny_codec.decode(tokens).requires_grad
     assert tiny_codec.training
     assert tiny_codec.decoder.training
+    assert not tiny_codec.encoder.training
     for name, value in tiny_codec.state_dict().items():
         assert torch.equal(before[name], value), name
 
