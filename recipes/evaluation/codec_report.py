@@ -55,25 +55,13 @@ def codec_report(
     codec = training.codec
     ours = next(row for row in comparison.rows if row.is_ours)
     scores = [f"{m.label} {ours.scores[m.name].mean:.2f}" for m in metrics if _has(ours, m)]
-    seconds = sum(len(item.wave) for item in items) / codec.sample_rate
-    facts = [
-        ("Data", name),
-        (
-            "Codec",
-            f"{codec.name}, {sum(p.numel() for p in codec.parameters()) / 1e6:.1f} M parameters",
-        ),
-        ("Rate", f"{codec.bits_per_second:.0f} bit/s: {codec.frame_rate:g} tokens a second"),
-        ("Codebook", f"{codec.vocab[0]} codes"),
-        ("Training", f"{training.seconds / 60:.1f} minutes, {_steps(training.log)} steps"),
-        ("Scored", f"{len(items)} utterances not seen in training, {seconds:.0f} s"),
-    ]
     return Report(
         title=f"{codec.name}: speech at {codec.bits_per_second:.0f} bit/s",
         summary=(
             f"A speech codec trained from nothing in {training.seconds / 60:.1f} minutes, and what "
             f"it makes of utterances that it has never heard: {', '.join(scores)}."
         ),
-        facts=facts,
+        facts=_facts(name, training, items),
         sample_rate=codec.sample_rate,
         utterances=_utterances(codec, items, comparison, recogniser),
         rows=comparison.rows,
@@ -99,6 +87,22 @@ def codec_report(
         footnote=f"torch {torch.__version__}, {time.strftime('%Y-%m-%d')}. "
         + " ".join(notes(comparison.rows, metrics)),
     )
+
+
+def _facts(name: str, training: Training, items: Sequence[Item]) -> list[tuple[str, str]]:
+    codec = training.codec
+    seconds = sum(len(item.wave) for item in items) / codec.sample_rate
+    return [
+        ("Data", name),
+        (
+            "Codec",
+            f"{codec.name}, {sum(p.numel() for p in codec.parameters()) / 1e6:.1f} M parameters",
+        ),
+        ("Rate", f"{codec.bits_per_second:.0f} bit/s: {codec.frame_rate:g} tokens a second"),
+        ("Codebook", f"{codec.vocab[0]} codes"),
+        ("Training", f"{training.seconds / 60:.1f} minutes, {_steps(training.log)} steps"),
+        ("Scored", f"{len(items)} utterances not seen in training, {seconds:.0f} s"),
+    ]
 
 
 def _has(row: Row, metric: Metric) -> bool:
