@@ -1,8 +1,8 @@
 """speech_small: WavTokenizer's design at a size that two CPU cores train in minutes, 16 kHz speech.
 
 Our own system (2026). It differs from WavTokenizer (Ji et al., 2025) in size, in strides that begin
-with a reduction by four, in having no recurrent layers, and in scalar quantization (FSQ): a learned
-codebook needs more batches to settle than a short training has.
+with a reduction by four, in having no recurrent layers, and in scalar quantization (FSQ), which has
+no codebook to start or to revive.
 """
 
 import math
