@@ -71,7 +71,7 @@ def fold(module: nn.Module) -> nn.Module:
 
 def save(part: Part, folder: str | Path) -> Path:
     """Write ``part`` as a bundle; an existing bundle in ``folder`` is replaced, or stays if this
-    fails.
+    fails. Should the machine stop between the two renames, `read` refuses the bundle.
 
     Raises:
         OSError: the folder cannot be written; nothing half-written is left.
@@ -90,7 +90,7 @@ def save(part: Part, folder: str | Path) -> Path:
         "recipe": describe(part),
     }
     text = json.dumps(config, indent=2) + "\n"
-    with replacing(folder / WEIGHTS) as new_weights, replacing(folder / CONFIG) as new_config:
+    with _replacing_all(folder / WEIGHTS, folder / CONFIG) as (new_weights, new_config):
         new_weights.write_bytes(weights)
         new_config.write_text(text, encoding="utf-8")
     return folder
@@ -220,14 +220,24 @@ def replacing(path: Path) -> Iterator[Path]:
     The file is flushed to the disk first, and removed if the block fails: readers see the old file
     or the whole new one, never a part.
     """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    with _replacing_all(path) as (part,):
         yield part
-        with part.open("rb") as file:
-            os.fsync(file.fileno())
-        os.replace(part, path)
+
+
+@contextmanager
+def _replacing_all(*paths: Path) -> Iterator[list[Path]]:
+    """As `replacing`; all files are safe on the disk before the first takes its place."""
+    parts = [path.with_name(f".{path.name}.{os.getpid()}.part") for path in paths]
+    try:
+        yield parts
+        for part in parts:
+            with part.open("rb") as file:
+                os.fsync(file.fileno())
+        for part, path in zip(parts, paths, strict=True):
+            os.replace(part, path)
     finally:
-        part.unlink(missing_ok=True)
+        for part in parts:
+            part.unlink(missing_ok=True)
 
 
 def _canonical(value: Any) -> str:

@@ -206,6 +206,10 @@ class AudioFolder(LightningDataModule):
         """Batches of whole clips; no loader if no clip was kept for the test."""
         return self._whole("test")
 
+    def predict_dataloader(self) -> list[DataLoader[WholeClip]]:
+        """Batches of all clips, whole, whatever side of the split they are on."""
+        return [loader for side in self.readers for loader in self._whole(side)]
+
     def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Stop the run when the workers have met too many damaged files."""
         if self.damage is not None:
@@ -220,7 +224,7 @@ class AudioFolder(LightningDataModule):
     def _loader(self, dataset: Any, collate: Any, **options: Any) -> DataLoader[Any]:
         return DataLoader(
             dataset,
-            self.batch_size,
+            batch_size=self.batch_size,
             collate_fn=collate,
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,

@@ -84,6 +84,10 @@ class SyntheticAudio(LightningDataModule):
         """Other signals than in validation."""
         return self._whole(self.seed + 2)
 
+    def predict_dataloader(self) -> DataLoader[WholeClip]:
+        """The signals of the test."""
+        return self.test_dataloader()
+
     def _whole(self, seed: int) -> DataLoader[WholeClip]:
         signals = _Signals(self.validation_samples, self.size, self.sample_rate, seed)
         return self._loader(_Clips(signals), collate_clips)
@@ -91,7 +95,7 @@ class SyntheticAudio(LightningDataModule):
     def _loader(self, dataset: Any, collate: Any, **options: Any) -> DataLoader[Any]:
         return DataLoader(
             dataset,
-            self.batch_size,
+            batch_size=self.batch_size,
             collate_fn=collate,
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,

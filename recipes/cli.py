@@ -26,7 +26,7 @@ COMMANDS = {
         "fit": "train a codec or a generator by a recipe",
         "validate": "losses on the validation data",
         "test": "losses on the test data",
-        "predict": "outputs for the prediction data",
+        "predict": "tokens of all clips of the data, as files beside the logs",
     },
     "use": {
         "encode": "audio files to token files",

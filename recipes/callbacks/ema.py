@@ -14,8 +14,8 @@ from torch import Tensor
 class ParameterEMA(Callback):
     """Exponential moving average of the parameters of one sub-module.
 
-    The average takes the live parameters' place during validation and tests, and is stored in every
-    checkpoint beside them; `intaglio.codecs.load` prefers it.
+    The average takes the live parameters' place during validation, tests and prediction, and is in
+    every checkpoint beside them; `intaglio.codecs.load` prefers it.
 
     Args:
         decay: share of the old average that a step keeps. The first steps keep less,
@@ -64,8 +64,8 @@ class ParameterEMA(Callback):
             self._assign(pl_module, self.live)
             self.live = {}
 
-    on_test_start = on_validation_start
-    on_test_end = on_validation_end
+    on_test_start = on_predict_start = on_validation_start
+    on_test_end = on_predict_end = on_validation_end
 
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]

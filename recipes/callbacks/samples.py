@@ -8,6 +8,7 @@ import soundfile
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
 from intaglio.codecs import AudioCodec
@@ -59,7 +60,8 @@ class SampleLogger(Callback):
 def _picture(pair: list[Tensor], rate: int) -> bytes | None:
     try:
         return spectrograms([Sound("original", pair[0]), Sound("decoded", pair[1])], rate)
-    except ModuleNotFoundError:
+    except ModuleNotFoundError as error:
+        rank_zero_warn(f"no spectrograms are drawn: {error}")
         return None
 
 

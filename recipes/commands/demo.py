@@ -148,7 +148,10 @@ def _heldout(name: str, codec: AudioCodec, out: Path, count: int) -> list[Item]:
     folder, records = find(name)
     long = [r for r in records if r.seconds == 0 or r.seconds >= MIN_SECONDS]
     items = read_items(folder, choose(long, "test", shares=SHARES, limit=count), codec.sample_rate)
-    items = [item._replace(name=Path(item.name).stem) for item in items]
+    items = [
+        item._replace(name=Path(item.name).with_suffix("").as_posix().replace("/", "-"))
+        for item in items
+    ]
     (out / "heldout").mkdir(exist_ok=True)
     for item in items:
         write_wave(out / "heldout" / f"{item.name}.wav", item.wave[None], codec.sample_rate)

@@ -2,8 +2,9 @@
 
 import argparse
 from pathlib import Path
+from typing import Any
 
-from intaglio.codecs import AudioCodec
+from intaglio.codecs import AudioCodec, Tokens
 from intaglio.codecs.bundle import replacing
 from intaglio.data.formats.tokens import SUFFIX, TokenHeader, write_tokens
 from intaglio.data.formats.wave import SUFFIXES, read_wave, resample
@@ -56,18 +57,45 @@ def encode_file(codec: AudioCodec, fingerprint: str, job: Job) -> None:
     wave = resample(source, rate, codec.sample_rate)
     device = next(codec.parameters()).device
     tokens = codec.encode(wave.unsqueeze(0).to(device))
+    extras = {"source": {"sample_rate": rate, "length": source.shape[-1]}}
+    write_item(codec, fingerprint, tokens, Path(job.target), extras=extras)
+
+
+def write_item(
+    codec: AudioCodec,
+    fingerprint: str,
+    tokens: Tokens,
+    target: Path,
+    *,
+    item: int = 0,
+    extras: dict[str, Any] | None = None,
+) -> None:
+    """Write one item of a batch of tokens as a token file; folders are made.
+
+    Args:
+        codec: that made the tokens.
+        fingerprint: the codec's.
+        tokens: of a batch, with ``lengths``.
+        target: the file, replaced if it exists.
+        item: which of the batch.
+        extras: of the header.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    assert tokens.lengths is not None
+    ids = tokens.ids[item][tokens.mask[item]]
     header = TokenHeader(
         codec=codec.name,
         fingerprint=fingerprint,
         vocab=tokens.vocab,
-        positions=tokens.ids.shape[1],
+        positions=len(ids),
         sample_rate=codec.sample_rate,
         hop_length=codec.hop_length,
         channels=codec.channels,
-        length=wave.shape[-1],
-        extras={"source": {"sample_rate": rate, "length": source.shape[-1]}},
+        length=int(tokens.lengths[item]),
+        extras=extras or {},
     )
-    target = Path(job.target)
     target.parent.mkdir(parents=True, exist_ok=True)
     with replacing(target) as part, part.open("wb") as file:
-        write_tokens(file, header, tokens.ids[0])
+        write_tokens(file, header, ids)

@@ -180,3 +180,22 @@ def test_a_file_that_is_no_checkpoint_is_told(tmp_path):
     (tmp_path / "c.ckpt").write_bytes(b"RIFF0000")
     with pytest.raises(ValueError, match="no readable training checkpoint"):
         load(tmp_path / "c.ckpt")
+
+
+@pytest.mark.parametrize("failing", [1, 2])
+def test_a_disk_that_fails_leaves_the_old_bundle(tiny_codec, tmp_path, monkeypatch, failing):
+    save(tiny_codec, tmp_path)
+    old = tiny_codec.fingerprint
+    tiny_codec.quantizer.codebook.mul_(2)
+    calls = []
+
+    def flush(descriptor: int) -> None:
+        calls.append(descriptor)
+        if len(calls) == failing:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", flush)
+    with pytest.raises(OSError, match="No space"):
+        save(tiny_codec, tmp_path)
+    assert load(tmp_path).fingerprint == old
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["config.json", "model.safetensors"]

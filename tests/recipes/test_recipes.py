@@ -1,11 +1,13 @@
 """Every shipped recipe parses, builds, and trains two steps; what it leaves behind loads."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
 
 from intaglio.codecs import load
+from intaglio.data.formats.tokens import read_tokens
 from intaglio.recipes import cli
 
 FOLDER = Path(cli.__file__).parent
@@ -48,6 +50,34 @@ def test_two_steps_leave_a_checkpoint_that_loads(name, in_tmp_path, monkeypatch)
     content = torch.load(checkpoint, weights_only=True)
     assert content["global_step"] == 2
     assert "class_path" in content["recipe"]
+
+
+def test_a_run_validates_tests_and_predicts_from_its_own_files(in_tmp_path, monkeypatch):
+    """What the documentation says to do with RUN/config.yaml, with the averaged weights."""
+    small = ["--trainer.logger=lightning.pytorch.loggers.CSVLogger", "--trainer.logger.save_dir=."]
+    small += ["--trainer.logger.name=run", "--trainer.logger.version="]
+    small += ["--trainer.enable_progress_bar=false"]
+    words = ["fit", "-c", "audio/speech_small", "-c", "overlays/debug", *small]
+    monkeypatch.setattr("sys.argv", ["intaglio", *words])
+    assert cli.main() == 0
+    Path("run/config.yaml").rename("config.yaml")
+    Path("run/checkpoints/last.ckpt").rename("last.ckpt")
+    codec = load("last.ckpt")
+    for command in ("validate", "test", "predict"):
+        shutil.rmtree("run", ignore_errors=True)
+        words = [command, "-c", "config.yaml", "--ckpt_path", "last.ckpt"]
+        monkeypatch.setattr("sys.argv", ["intaglio", *words])
+        assert cli.main() == 0
+        if command != "predict":
+            log = Path("run/metrics.csv").read_text()
+            assert {"validate": "val/mel", "test": "test/mel"}[command] in log
+    files = sorted(Path("run/predictions").iterdir())
+    assert [path.name for path in files] == [f"{n:06}_{n}.intaglio" for n in range(4)]
+    with files[0].open("rb") as file:
+        header, ids = read_tokens(file)
+    assert header.fingerprint == codec.fingerprint
+    assert header.length == 3200
+    assert ids.shape == (13, 1)
 
 
 def test_there_are_recipes():
