@@ -18,7 +18,7 @@ demo: $(STAMP)
 	$(BIN)/intaglio demo --out demo
 
 test: lint
-	$(BIN)/pytest -m 'not slow' -rs
+	$(BIN)/pytest -m 'not slow' -rs --numprocesses auto --dist worksteal
 
 lint: $(STAMP)
 	$(BIN)/ruff check
@@ -48,4 +48,4 @@ wheel: $(STAMP)
 	$(CLEAN)/bin/python -m pip check
 	cd build && environment/bin/intaglio --help
 	cd build && environment/bin/intaglio doctor
-	$(CLEAN)/bin/python -P -m pytest -m 'not slow' tests/test_packaging.py tests/recipes/test_recipes.py
+	$(CLEAN)/bin/python -P -m pytest -m 'not slow' --numprocesses auto tests/test_packaging.py tests/recipes/test_recipes.py

@@ -31,10 +31,11 @@ MAX_CONFIG_BYTES = 1 << 20
 def fingerprint(part: Part) -> str:
     """Hash of a part's recipe and weights, 32 hexadecimal digits.
 
+    Of the recipe without arguments at their defaults, so that options added later change nothing.
     Weight normalisation is folded first, so a part has the same fingerprint before and after
     folding, on a disk and in a training run.
     """
-    digest = hashlib.sha256(_canonical(describe(part)).encode())
+    digest = hashlib.sha256(_canonical(describe(part, defaults=False)).encode())
     for name, tensor in sorted(folded_state(part).items()):
         digest.update(f"{name}{list(tensor.shape)}{tensor.dtype}".encode())
         data = tensor.detach().cpu().contiguous().view(-1).view(torch.uint8)

@@ -35,19 +35,33 @@ class Part(nn.Module, metaclass=_Remembering):
         super().__init__()
 
 
-def describe(value: Any) -> Any:
+def describe(value: Any, *, defaults: bool = True) -> Any:
     """Recipe of a part: nested plain data that `build` turns back into an equal, untrained part.
+
+    Args:
+        value: a part, or plain data that may hold parts.
+        defaults: whether to spell out arguments that have their default value. Without them, an
+            option that a later version adds leaves the recipes of older parts as they are.
 
     Raises:
         ValueError: an argument of the part is neither plain data nor a part.
     """
     if isinstance(value, Part):
         path = f"{type(value).__module__}.{type(value).__qualname__}"
-        return {"class_path": path, "init_args": describe(value.init_args)}
+        arguments = describe(value.init_args, defaults=defaults)
+        if not defaults:
+            usual = inspect.signature(type(value).__init__).parameters
+            arguments = {
+                name: argument
+                for name, argument in arguments.items()
+                if usual[name].default is inspect.Parameter.empty
+                or argument != describe(usual[name].default, defaults=False)
+            }
+        return {"class_path": path, "init_args": arguments}
     if isinstance(value, Mapping):
-        return {str(key): describe(item) for key, item in value.items()}
+        return {str(key): describe(item, defaults=defaults) for key, item in value.items()}
     if isinstance(value, list | tuple | nn.ModuleList):
-        return [describe(item) for item in value]
+        return [describe(item, defaults=defaults) for item in value]
     if value is None or isinstance(value, bool | int | float | str):
         return value
     raise ValueError(f"a recipe holds plain data and parts, not {type(value).__qualname__}")

@@ -2,11 +2,18 @@
 
 One pass of the codec serves both players: the generator steps first, then the discriminators on the
 detached output. Only the generator's steps count as steps (``max_steps``, schedules, checkpoints).
+
+What a step draws (dropout, depths of a residual quantizer) is a function of the seed, the process
+and the number of the batch: a training that is resumed from a checkpoint draws as if it had never
+stopped.
 """
 
+import hashlib
 import math
-from typing import Any, cast
+import random
+from typing import Any, NamedTuple, cast
 
+import numpy
 import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.callbacks import Timer
@@ -16,10 +23,27 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from intaglio.codecs.codec import Codec, Reconstruction
+from intaglio.codecs.layers.processes import summed
 from intaglio.codecs.losses.adversary import Adversary
+from intaglio.codecs.losses.balancer import Balancer
 from intaglio.codecs.losses.base import ReconstructionLoss
 
 Batch = dict[str, Any]
+Terms = dict[str, Tensor]
+
+
+class Part(NamedTuple):
+    """Some items of a batch, and their share of it."""
+
+    wave: Tensor
+    share: float
+
+
+class GeneratorLoss(NamedTuple):
+    """What the generator minimises, and the terms that it is made of, not weighted, by name."""
+
+    total: Tensor
+    terms: Terms
 
 
 class CodecTask(LightningModule):
@@ -38,11 +62,17 @@ class CodecTask(LightningModule):
         final_rate: learning rate at the end (``max_steps`` or ``max_time``) as a share of the
             first, after a cosine; 1 keeps it.
         adversarial_from: step at which the discriminators enter.
+        discriminator_share: share of the batches in which the discriminators learn (EnCodec 2/3).
+        balancer: makes the weights of losses and adversaries shares of the gradient (EnCodec);
+            the quantizer's losses are added as they are.
         clip_norm: largest gradient norm of either player; None leaves gradients alone.
+        accumulate: parts that a batch is worked off in, one after the other, to save memory. The
+            gradient is that of the whole batch if losses are means over items; codebooks that
+            follow running means move once a part.
         max_skipped: how many steps in a row may be skipped for values that are not finite.
 
     Raises:
-        ValueError: a weight names no loss.
+        ValueError: a weight names no loss, or ``accumulate`` is below 1.
     """
 
     def __init__(
@@ -56,7 +86,10 @@ class CodecTask(LightningModule):
         warmup_steps: int = 0,
         final_rate: float = 0.0,
         adversarial_from: int = 0,
+        discriminator_share: float = 1.0,
+        balancer: Balancer | None = None,
         clip_norm: float | None = None,
+        accumulate: int = 1,
         max_skipped: int = 20,
     ) -> None:
         super().__init__()
@@ -71,9 +104,16 @@ class CodecTask(LightningModule):
         self.warmup_steps = warmup_steps
         self.final_rate = final_rate
         self.adversarial_from = adversarial_from
+        self.discriminator_share = discriminator_share
+        self.balancer = balancer
         self.clip_norm = clip_norm
+        self.accumulate = accumulate
         self.max_skipped = max_skipped
         self.skipped = 0
+        self.batches = 0
+        self.seed: int | None = None
+        if accumulate < 1:
+            raise ValueError(f"a batch cannot be worked off in {accumulate} parts")
         unknown = set(self.weights) - set(losses) - {"commitment", "codebook"}
         if unknown:
             raise ValueError(f"weights name no loss: {', '.join(sorted(unknown))}")
@@ -103,22 +143,48 @@ class CodecTask(LightningModule):
                 shares.append(elapsed / max(1e-9, elapsed + remaining))
         return min(1.0, max(shares))
 
+    def on_fit_start(self) -> None:
+        """Take the seed of the run, the same in all processes, unless a checkpoint brought it."""
+        if self.seed is None:
+            self.seed = self.trainer.strategy.broadcast(torch.initial_seed())
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add what only this task knows of the run."""
+        keys = ("seed", "batches", "skipped")
+        checkpoint["training"] = {key: getattr(self, key) for key in keys}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take it back."""
+        for key, value in checkpoint.get("training", {}).items():
+            setattr(self, key, value)
+
     def training_step(self, batch: Batch, batch_index: int) -> dict[str, Tensor]:
         """One step of the generator, then one of the discriminators; gives the ids to callbacks."""
-        real = batch["wave"]
+        self._seed_step()
+        parts = _parts(batch["wave"], self.accumulate)
         adversarial = bool(self.adversaries) and self.global_step >= self.adversarial_from
         generator = self._set_rates()[0]
         self.toggle_optimizer(generator)
-        output = self.codec(real)
-        loss = self._generator_loss(output, real, adversarial)
-        stepped = self._step(generator, loss, self.codec, "generator")
+        generator.zero_grad()
+        fakes, ids, terms, stats = [], [], [], []
+        for part in parts:
+            output = self.codec(part.wave)
+            loss = self._generator_loss(output, part.wave, adversarial)
+            self.manual_backward(part.share * loss.total)
+            fakes.append(output.values.detach())
+            ids.append(output.quantized.ids.detach())
+            terms.append(loss.terms | {"loss": loss.total})
+            stats.append(output.quantized.stats)
+        means = _means(terms, parts)
+        self._log_terms(means, tuple(self.losses) + ("loss",))
+        stepped = self._step(generator, means["loss"], self.codec, "generator")
         self.untoggle_optimizer(generator)
-        if stepped and adversarial:
-            self._discriminator_step(real, output.values.detach())
+        if stepped and adversarial and self._discriminators_turn():
+            self._discriminator_step(parts, fakes)
         self._count(stepped, batch)
-        for name, value in output.quantized.stats.items():
-            self.log(f"train/{name}", value, prog_bar=name == "perplexity")
-        return {"ids": output.quantized.ids.detach()}
+        self._log_terms(_means(stats, parts), ("perplexity",))
+        self.batches += 1
+        return {"ids": torch.cat(ids)}
 
     def validation_step(self, batch: Batch, batch_index: int) -> dict[str, Tensor]:
         """Losses of whole clips that went through tokens and back."""
@@ -132,48 +198,72 @@ class CodecTask(LightningModule):
         """Tokens of a batch."""
         return self.codec.encode(batch["wave"], batch.get("lengths"))
 
-    def _generator_loss(self, output: Reconstruction, real: Tensor, adversarial: bool) -> Tensor:
-        terms = {name: loss(output.values, real) for name, loss in self.losses.items()}
-        terms |= output.quantized.losses
-        weighted = [self.weights.get(name, 1.0) * term for name, term in terms.items()]
-        if adversarial:
-            for name, module in self.adversaries.items():
-                adversary = cast(Adversary, module)
-                raw = adversary.generator_losses(real, output.values)
-                factors = {"adversarial": adversary.weight, "matching": adversary.matching_weight}
-                weighted += [factors[kind] * term for kind, term in raw.items()]
-                terms |= {f"{name}/{kind}": term for kind, term in raw.items()}
-        total = torch.stack(weighted).sum()
-        for name, term in terms.items():
-            self.log(f"train/{name}", term.detach(), prog_bar=name in self.losses)
-        self.log("train/loss", total.detach(), prog_bar=True)
-        return total
+    def _generator_loss(
+        self, output: Reconstruction, real: Tensor, adversarial: bool
+    ) -> GeneratorLoss:
+        with torch.autocast(real.device.type, enabled=False):
+            fake = output.values.float()
+            terms = {name: loss(fake, real.float()) for name, loss in self.losses.items()}
+        weights = {name: self.weights.get(name, 1.0) for name in terms}
+        for name, module in self.adversaries.items() if adversarial else ():
+            adversary = cast(Adversary, module)
+            factors = {"adversarial": adversary.weight, "matching": adversary.matching_weight}
+            for kind, term in adversary.generator_losses(real, output.values).items():
+                terms[f"{name}/{kind}"], weights[f"{name}/{kind}"] = term, factors[kind]
+        if self.balancer is None:
+            total = torch.stack([weights[name] * term for name, term in terms.items()]).sum()
+        else:
+            total = self.balancer(terms, weights, output.values)
+        for name, term in output.quantized.losses.items():
+            total = total + self.weights.get(name, 1.0) * term
+        return GeneratorLoss(total, terms | output.quantized.losses)
 
-    def _discriminator_step(self, real: Tensor, fake: Tensor) -> None:
+    def _discriminators_turn(self) -> bool:
+        """Whether the discriminators learn from this batch; alike in all processes."""
+        draw = random.Random(f"{self.seed} {self.batches}").random()
+        return draw < self.discriminator_share
+
+    def _discriminator_step(self, parts: list[Part], fakes: list[Tensor]) -> None:
         # the bare optimizer: a wrapped one would count its steps as steps of the training
         optimizer = self._optimizers()[1].optimizer
         self.toggle_optimizer(optimizer)
-        terms = {
-            name: cast(Adversary, adversary).discriminator_loss(real, fake)
-            for name, adversary in self.adversaries.items()
-        }
-        for name, term in terms.items():
-            self.log(f"train/{name}/discriminator", term.detach())
-        total = torch.stack(list(terms.values())).sum()
+        optimizer.zero_grad()
+        losses = []
+        for part, fake in zip(parts, fakes, strict=True):
+            terms = {
+                f"{name}/discriminator": cast(Adversary, module).discriminator_loss(part.wave, fake)
+                for name, module in self.adversaries.items()
+            }
+            total = torch.stack(list(terms.values())).sum()
+            self.manual_backward(part.share * total)
+            losses.append(terms | {"total": total})
+        means = _means(losses, parts)
+        total = means.pop("total")
+        self._log_terms(means, ())
         self._step(optimizer, total, self.adversaries, "discriminator")
         self.untoggle_optimizer(optimizer)
 
     def _step(self, optimizer: Any, loss: Tensor, player: nn.Module, name: str) -> bool:
-        """Back-propagate and step, unless the loss or a gradient is not finite."""
-        optimizer.zero_grad()
-        self.manual_backward(loss)
+        """Step, unless the loss or a gradient is not finite in any process."""
         norm = nn.utils.clip_grad_norm_(player.parameters(), self.clip_norm or math.inf)
         self.log(f"train/{name}_norm", norm)
-        if not bool((norm + loss.detach()).isfinite()):
+        if not bool(summed(norm + loss).isfinite()):
             optimizer.zero_grad()
             return False
         optimizer.step()
         return True
+
+    def _log_terms(self, terms: Terms, shown: tuple[str, ...]) -> None:
+        for name, value in terms.items():
+            self.log(f"train/{name}", value, prog_bar=name in shown)
+
+    def _seed_step(self) -> None:
+        """Make what this batch draws a function of the run, the process and the batch's number."""
+        key = f"{self.seed} {self.global_rank} {self.batches}"
+        number = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") >> 1
+        torch.manual_seed(number)
+        random.seed(number)
+        numpy.random.seed(number % 2**32)
 
     def _count(self, stepped: bool, batch: Batch) -> None:
         self.skipped = 0 if stepped else self.skipped + 1
@@ -210,3 +300,17 @@ class CodecTask(LightningModule):
                 group["lr"] = group.setdefault("initial_lr", group["lr"]) * share
         self.log("train/rate", optimizers[0].param_groups[0]["lr"])
         return optimizers
+
+
+def _parts(wave: Tensor, count: int) -> list[Part]:
+    return [Part(part, len(part) / len(wave)) for part in wave.chunk(count)]
+
+
+def _means(terms: list[Terms], parts: list[Part]) -> Terms:
+    """Means over the batch of what was found in its parts, without gradients."""
+    return {
+        name: torch.stack(
+            [part.share * term[name].detach() for term, part in zip(terms, parts, strict=True)]
+        ).sum()
+        for name in terms[0]
+    }

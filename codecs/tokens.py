@@ -16,12 +16,15 @@ class Tokens(NamedTuple):
         vocab: codebook size of each group (residual level, sub-code or latent dimension).
         lengths: int64 [batch], size of each item before encoding (audio: samples), or None if the
             items fill all positions.
+        scale: float32 [batch, segments], factors of the decoded signal that the encoder took out
+            (EnCodec 48 kHz: the loudness of each segment), or None.
     """
 
     ids: Tensor
     mask: Tensor
     vocab: tuple[int, ...]
     lengths: Tensor | None = None
+    scale: Tensor | None = None
 
     @property
     def bits_per_position(self) -> float:

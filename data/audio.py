@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from intaglio.data.clips import Damage, Reader, find, scan
 from intaglio.data.manifest import Side, source_key, split_of
-from intaglio.data.sampler import PassSampler
+from intaglio.data.sampler import PassLoader, PassSampler, ShareSampler, trained_batches
 from intaglio.data.transforms import RandomGain, generator_of, pad_stack, random_start, tile
 
 VALIDATION_PEAK = -3.0  # dB, as Vocos and WavTokenizer
@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 
 class WholeClip(NamedTuple):
-    """A clip for validation: waveform [1, samples], what is said in it, and where it is from."""
+    """A clip for validation: waveform [channels, samples], its text, and where it is from."""
 
     wave: Tensor
     text: str
@@ -76,7 +76,7 @@ class WholeClips(Dataset[WholeClip]):
 
 
 def collate_crops(crops: list[Tensor]) -> dict[str, Tensor]:
-    """Batch ``wave`` [batch, 1, samples] and ``lengths`` [batch] of crops of one size."""
+    """Batch ``wave`` [batch, channels, samples] and ``lengths`` [batch] of crops of one size."""
     wave, lengths = pad_stack(crops)
     return {"wave": wave, "lengths": lengths}
 
@@ -88,12 +88,14 @@ def collate_clips(clips: list[WholeClip]) -> dict[str, Any]:
 
 
 class AudioFolder(LightningDataModule):
-    """Mono audio of any folder, manifest or fetched set, at one sample rate.
+    """Audio of any folder, manifest or fetched set, at one sample rate.
 
-    Training batches are dictionaries of ``wave``, float32 [batch, 1, samples] in [-1, 1], and
-    ``lengths``, int64 [batch]; the crops, their levels and their order are functions of the seed
-    and the epoch, whatever the number of workers. Validation and test batches hold whole clips at
-    a fixed level, padded with zeros, and the lists ``text`` and ``path``.
+    Training batches are dictionaries of ``wave``, float32 [batch, channels, samples] in [-1, 1],
+    and ``lengths``, int64 [batch]; the crops, their levels and their order are functions of the
+    seed and the epoch, whatever the number of workers. Several processes read disjoint clips, and a
+    resumed training goes on with the batch after the checkpoint's last. Validation and test
+    batches hold whole clips at a fixed level, padded with zeros, and the lists ``text`` and
+    ``path``.
 
     Clips with the same text fall on the same side of the split; clips without text are split by
     their path. Files that cannot be read are named with the reason and replaced by other clips.
@@ -103,7 +105,7 @@ class AudioFolder(LightningDataModule):
             counts as one), or the name of a set fetched with ``intaglio data get``.
         sample_rate: in Hz; other rates are resampled.
         seconds: length of a training crop; shorter clips are repeated.
-        batch_size: clips in a batch; incomplete training batches are dropped.
+        batch_size: clips in a batch of each process; incomplete training batches are dropped.
         num_workers: processes that read; 0 reads in the main one, which is best with ``cache``.
         validation_share: share of the texts kept for validation.
         test_share: share of the texts kept for the test.
@@ -112,6 +114,7 @@ class AudioFolder(LightningDataModule):
         min_seconds: shorter clips are left out.
         max_seconds: longer clips are cut there in validation and test.
         max_bad_share: share of files that may be damaged before the run stops.
+        channels: 1 takes the mean of a recording's channels; 2 reads stereo and doubles mono.
         cache: keep all clips decoded in memory, 4 bytes a sample.
         samples_per_epoch: crops in an epoch; by default as many as there are clips, but at least
             one batch.
@@ -136,6 +139,7 @@ class AudioFolder(LightningDataModule):
         min_seconds: float = 0.1,
         max_seconds: float = 30.0,
         max_bad_share: float = 0.01,
+        channels: int = 1,
         cache: bool = False,
         samples_per_epoch: int | None = None,
     ) -> None:
@@ -153,6 +157,7 @@ class AudioFolder(LightningDataModule):
         self.crop_size, self.max_size = int(seconds * sample_rate), int(max_seconds * sample_rate)
         self.gain = RandomGain(*gain)
         self.min_seconds, self.max_bad_share = min_seconds, max_bad_share
+        self.channels = channels
         self.cache, self.samples_per_epoch = cache, samples_per_epoch
         self.readers: dict[Side, Reader] = {}
         self.damage: Damage | None = None
@@ -170,7 +175,9 @@ class AudioFolder(LightningDataModule):
         for clip in long:
             sides[split_of(source_key(clip.record), self.shares, self.seed)].append(clip)
         for side, members in sides.items():
-            self.readers[side] = Reader(members, self.sample_rate, damage, cache=self.cache)
+            self.readers[side] = Reader(
+                members, self.sample_rate, damage, channels=self.channels, cache=self.cache
+            )
         damage.check()
         if len(damage):
             logger.warning("%s", damage.summary())
@@ -189,14 +196,23 @@ class AudioFolder(LightningDataModule):
     def train_dataloader(self) -> DataLoader[Tensor]:
         """Batches of random crops; the sampler starts in the epoch in which the trainer is."""
         reader = self.readers["train"]
+        rank, num_processes = self._place()
         sampler = PassSampler(
             len(reader),
             seed=self.seed,
-            size=self.samples_per_epoch or max(len(reader), self.batch_size),
+            size=self.samples_per_epoch or max(len(reader), self.batch_size * num_processes),
             epoch=self.trainer.current_epoch if self.trainer is not None else 0,
+            batch_size=self.batch_size,
+            rank=rank,
+            num_processes=num_processes,
         )
-        crops = Crops(reader, self.crop_size, self.gain, self.seed)
-        return self._loader(crops, collate_crops, sampler=sampler, drop_last=True)
+        return PassLoader(
+            Crops(reader, self.crop_size, self.gain, self.seed),
+            sampler,
+            collate_fn=collate_crops,
+            trained=lambda: trained_batches(self.trainer),
+            num_workers=self.num_workers,
+        )
 
     def val_dataloader(self) -> list[DataLoader[WholeClip]]:
         """Batches of whole clips; no loader if no clip was kept for validation."""
@@ -218,16 +234,21 @@ class AudioFolder(LightningDataModule):
 
     def _whole(self, side: Side) -> list[DataLoader[WholeClip]]:
         reader = self.readers[side]
-        clips = WholeClips(reader, self.max_size)
-        return [self._loader(clips, collate_clips)] if len(reader) else []
-
-    def _loader(self, dataset: Any, collate: Any, **options: Any) -> DataLoader[Any]:
-        return DataLoader(
-            dataset,
+        if len(reader) == 0:
+            return []
+        rank, num_processes = self._place()
+        loader = DataLoader(
+            WholeClips(reader, self.max_size),
             batch_size=self.batch_size,
-            collate_fn=collate,
+            sampler=ShareSampler(len(reader), rank=rank, num_processes=num_processes),
+            collate_fn=collate_clips,
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
             pin_memory=torch.cuda.is_available(),
-            **options,
         )
+        return [loader]
+
+    def _place(self) -> tuple[int, int]:
+        """Number of this process and how many there are."""
+        trainer = self.trainer
+        return (trainer.global_rank, trainer.world_size) if trainer is not None else (0, 1)

@@ -121,19 +121,27 @@ def scan(folder: Path, records: Sequence[Record], damage: Damage) -> list[Clip]:
 
 
 class Reader:
-    """Mono stretches of clips at one sample rate, from their files or from memory.
+    """Stretches of clips at one sample rate, from their files or from memory.
 
     Args:
         clips: what can be read; with ``cache``, clips whose samples are damaged are left out.
         sample_rate: of what is returned, in Hz.
         damage: is told of clips that cannot be read.
+        channels: of what is returned: 1 takes the mean, more double a mono clip.
         cache: decode and resample everything now and keep it, 4 bytes a sample.
     """
 
     def __init__(
-        self, clips: Sequence[Clip], sample_rate: int, damage: Damage, *, cache: bool = False
+        self,
+        clips: Sequence[Clip],
+        sample_rate: int,
+        damage: Damage,
+        *,
+        channels: int = 1,
+        cache: bool = False,
     ) -> None:
         self.clips, self.sample_rate, self.damage = list(clips), sample_rate, damage
+        self.channels = channels
         self.lengths = [_length(clip.info, sample_rate) for clip in clips]
         self._cache: Tensor | None = None
         if cache:
@@ -143,7 +151,9 @@ class Reader:
         return len(self.clips)
 
     def read(self, index: int, start: int = 0, size: int | None = None) -> Tensor:
-        """Samples ``start`` to ``start + size`` of a clip, cut at its end: float32 [1, samples].
+        """Samples ``start`` to ``start + size`` of a clip, float32 [channels, samples].
+
+        Fewer at its end.
 
         Raises:
             ValueError, OSError: the clip cannot be read.
@@ -152,8 +162,8 @@ class Reader:
         size = left if size is None else min(size, left)
         if self._cache is not None:
             start += self._starts[index]
-            return self._cache[None, start : start + size]
-        return _stretch(self.clips[index], self.sample_rate, start, size)
+            return self._cache[:, start : start + size]
+        return self._stretch(self.clips[index], start, size)
 
     def read_or_next(self, index: int, read: Callable[[int], T]) -> T:
         """``read(index)``, or that of the next clip that can be read, telling of the damage.
@@ -172,11 +182,11 @@ class Reader:
 
     def _fill(self) -> None:
         starts = [0, *torch.tensor(self.lengths).cumsum(0).tolist()]
-        flat = torch.zeros(starts.pop())
+        flat = torch.zeros(self.channels, starts.pop())
 
         def decode(index: int) -> int:
-            wave = _stretch(self.clips[index], self.sample_rate, 0, self.lengths[index])
-            flat[starts[index] : starts[index] + wave.shape[1]] = wave[0]
+            wave = self._stretch(self.clips[index], 0, self.lengths[index])
+            flat[:, starts[index] : starts[index] + wave.shape[1]] = wave
             return wave.shape[1]
 
         numbers = [clip.number for clip in self.clips]
@@ -186,6 +196,26 @@ class Reader:
         self.lengths = [length for length in lengths if length is not None]
         self._starts = [starts[index] for index in good]
         self._cache = flat
+
+    def _stretch(self, clip: Clip, start: int, size: int) -> Tensor:
+        """Part of a clip as it would be cut out of the whole clip after resampling.
+
+        Read at the clip's own rate are whole periods of the two rates' common grid, and as many
+        more on either side as the filter reaches.
+        """
+        common = math.gcd(clip.info.sample_rate, self.sample_rate)
+        ours, theirs = self.sample_rate // common, clip.info.sample_rate // common
+        reach = 0 if ours == theirs else -(-FILTER_REACH // min(ours, theirs)) + 1
+        first = max(0, start // ours - reach)
+        last = -(-(start + size) // ours) + reach
+        wave, _ = read_wave(
+            clip.path,
+            self.sample_rate,
+            channels=self.channels if clip.info.channels > 1 else 1,
+            start=first * theirs,
+            frames=(last - first) * theirs,
+        )
+        return wave[:, start - first * ours :][:, :size].expand(self.channels, -1)
 
 
 def _located(root: str) -> Path:
@@ -227,20 +257,3 @@ def _each(
 
 def _length(info: WaveInfo, sample_rate: int) -> int:
     return -(-info.frames * sample_rate // info.sample_rate)
-
-
-def _stretch(clip: Clip, sample_rate: int, start: int, size: int) -> Tensor:
-    """Part of a clip as it would be cut out of the whole clip after resampling.
-
-    Read at the clip's own rate are whole periods of the two rates' common grid, and as many more on
-    either side as the filter reaches.
-    """
-    common = math.gcd(clip.info.sample_rate, sample_rate)
-    ours, theirs = sample_rate // common, clip.info.sample_rate // common
-    reach = 0 if ours == theirs else -(-FILTER_REACH // min(ours, theirs)) + 1
-    first = max(0, start // ours - reach)
-    last = -(-(start + size) // ours) + reach
-    wave, _ = read_wave(
-        clip.path, sample_rate, start=first * theirs, frames=(last - first) * theirs
-    )
-    return wave[:, start - first * ours :][:, :size]

@@ -1,13 +1,12 @@
 """Audio made on the fly, in the batches of `intaglio.data.audio`: for tests and debug recipes."""
 
-from typing import Any
-
+import torch
 from lightning import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from intaglio.data.audio import WholeClip, collate_clips, collate_crops
-from intaglio.data.sampler import PassSampler
+from intaglio.data.sampler import PassLoader, PassSampler, ShareSampler, trained_batches
 from intaglio.data.signals import speechlike
 from intaglio.data.transforms import generator_of
 
@@ -15,14 +14,17 @@ __all__ = ["SyntheticAudio", "speechlike"]
 
 
 class _Signals(Dataset[Tensor]):
-    def __init__(self, count: int, size: int, sample_rate: int, seed: int) -> None:
+    def __init__(self, count: int, size: int, sample_rate: int, seed: int, channels: int) -> None:
         self.count, self.size, self.sample_rate, self.seed = count, size, sample_rate, seed
+        self.channels = channels
 
     def __len__(self) -> int:
         return self.count
 
     def __getitem__(self, key: tuple[int, int]) -> Tensor:
-        return speechlike(self.size, self.sample_rate, generator_of(self.seed, *key))[None]
+        generator = generator_of(self.seed, *key)
+        rows = [speechlike(self.size, self.sample_rate, generator) for _ in range(self.channels)]
+        return torch.stack(rows)
 
 
 class _Clips(Dataset[WholeClip]):
@@ -42,11 +44,12 @@ class SyntheticAudio(LightningDataModule):
     Args:
         sample_rate: in Hz.
         seconds: length of every signal.
-        batch_size: signals in a batch.
+        batch_size: signals in a batch of each process.
         samples_per_epoch: signals in a training epoch.
         validation_samples: signals for validation, and as many for the test; always the same.
         seed: of all of them.
         num_workers: processes that make them.
+        channels: of every signal; they differ.
     """
 
     def __init__(
@@ -59,6 +62,7 @@ class SyntheticAudio(LightningDataModule):
         validation_samples: int = 4,
         seed: int = 0,
         num_workers: int = 0,
+        channels: int = 1,
     ) -> None:
         super().__init__()
         if not 1 <= batch_size <= samples_per_epoch:
@@ -68,13 +72,26 @@ class SyntheticAudio(LightningDataModule):
         self.sample_rate, self.size = sample_rate, int(seconds * sample_rate)
         self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
         self.samples_per_epoch, self.validation_samples = samples_per_epoch, validation_samples
+        self.channels = channels
 
     def train_dataloader(self) -> DataLoader[Tensor]:
-        """Batches of ``wave`` [batch, 1, samples] and ``lengths`` [batch]."""
-        epoch = self.trainer.current_epoch if self.trainer is not None else 0
-        sampler = PassSampler(self.samples_per_epoch, seed=self.seed, epoch=epoch)
-        signals = _Signals(self.samples_per_epoch, self.size, self.sample_rate, self.seed)
-        return self._loader(signals, collate_crops, sampler=sampler, drop_last=True)
+        """Batches of ``wave`` [batch, channels, samples] and ``lengths`` [batch]."""
+        rank, num_processes = self._place()
+        sampler = PassSampler(
+            self.samples_per_epoch,
+            seed=self.seed,
+            epoch=self.trainer.current_epoch if self.trainer is not None else 0,
+            batch_size=self.batch_size,
+            rank=rank,
+            num_processes=num_processes,
+        )
+        return PassLoader(
+            _Signals(self.samples_per_epoch, self.size, self.sample_rate, self.seed, self.channels),
+            sampler,
+            collate_fn=collate_crops,
+            trained=lambda: trained_batches(self.trainer),
+            num_workers=self.num_workers,
+        )
 
     def val_dataloader(self) -> DataLoader[WholeClip]:
         """The same with lists ``text``, all empty, and ``path``."""
@@ -89,15 +106,18 @@ class SyntheticAudio(LightningDataModule):
         return self.test_dataloader()
 
     def _whole(self, seed: int) -> DataLoader[WholeClip]:
-        signals = _Signals(self.validation_samples, self.size, self.sample_rate, seed)
-        return self._loader(_Clips(signals), collate_clips)
-
-    def _loader(self, dataset: Any, collate: Any, **options: Any) -> DataLoader[Any]:
+        count = self.validation_samples
+        rank, num_processes = self._place()
         return DataLoader(
-            dataset,
+            _Clips(_Signals(count, self.size, self.sample_rate, seed, self.channels)),
             batch_size=self.batch_size,
-            collate_fn=collate,
+            sampler=ShareSampler(count, rank=rank, num_processes=num_processes),
+            collate_fn=collate_clips,
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
-            **options,
         )
+
+    def _place(self) -> tuple[int, int]:
+        """Number of this process and how many there are."""
+        trainer = self.trainer
+        return (trainer.global_rank, trainer.world_size) if trainer is not None else (0, 1)

@@ -35,6 +35,11 @@ def export(codec: AudioCodec, folder: str | Path, formats: Sequence[str]) -> lis
     unknown = [name for name in formats if name not in FORMATS]
     if unknown or not formats:
         raise ValueError(f"formats are {', '.join(FORMATS)}; got {', '.join(unknown) or 'none'}")
+    if codec.segments is not None or codec.normalise:
+        raise ValueError(
+            f"{codec.name} codes segments by their loudness, which no exported graph holds yet; "
+            "use it from Python, or export another codec"
+        )
     fold(codec).eval()
     graphs = Graphs(codec)
     folder = Path(folder)

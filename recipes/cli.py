@@ -31,6 +31,7 @@ COMMANDS = {
     "use": {
         "encode": "audio files to token files",
         "decode": "token files to audio files",
+        "tokenize": "a data set to tar shards of tokens, in jobs that may be killed",
         "info": "what a token file, a bundle or a checkpoint holds",
     },
     "ship": {"export": "a codec as ONNX, TorchScript or an exported program, verified"},
@@ -120,11 +121,11 @@ def build(args: list[str] | None = None, run: bool = True) -> "LightningCLI":
     warnings.filterwarnings("ignore", OLD_CALLS, DeprecationWarning)
     warnings.filterwarnings("ignore", r"Attribute .* is an instance of `nn\.Module`", UserWarning)
     from lightning.pytorch import LightningDataModule, LightningModule
-    from lightning.pytorch.cli import LightningCLI
 
     from intaglio.recipes.callbacks.config import RecipeInCheckpoint
+    from intaglio.recipes.training import Training
 
-    return LightningCLI(
+    return Training(
         LightningModule,
         LightningDataModule,
         save_config_callback=RecipeInCheckpoint,

@@ -12,11 +12,12 @@ VARIABLE = "INTAGLIO_CODEC"
 DEMO = Path("demo/codec")
 
 
-def add_codec_options(parser: argparse.ArgumentParser) -> None:
-    """Add the two options."""
+def add_codec_options(parser: argparse.ArgumentParser, several: bool = False) -> None:
+    """Add the two options; with ``several``, ``--codec`` may be repeated and gives a list."""
     parser.add_argument(
         "--codec",
         metavar="BUNDLE",
+        action="append" if several else "store",
         help=f"bundle folder or training checkpoint (else ${VARIABLE}, else {DEMO} if it exists)",
     )
     parser.add_argument(
@@ -31,13 +32,32 @@ def chosen_codec(args: argparse.Namespace) -> AudioCodec:
         FileNotFoundError: there is no such codec.
         ValueError: none is named, it is damaged or no audio codec, or there is no such device.
     """
-    source = args.codec or os.environ.get(VARIABLE) or (str(DEMO) if DEMO.is_dir() else None)
+    return load_codec(args.codec or default_source(), args.device)
+
+
+def default_source() -> str:
+    """The codec to use if the options name none.
+
+    Raises:
+        ValueError: there is none.
+    """
+    source = os.environ.get(VARIABLE) or (str(DEMO) if DEMO.is_dir() else None)
     if source is None:
         raise ValueError(
             f"no codec is named: give --codec BUNDLE, set {VARIABLE}, or run `intaglio demo`, "
             f"which makes {DEMO}"
         )
-    device = _device(args.device)
+    return source
+
+
+def load_codec(source: str, device_name: str) -> AudioCodec:
+    """A codec by its bundle or checkpoint, on a device by its name, frozen.
+
+    Raises:
+        FileNotFoundError: there is no such codec.
+        ValueError: it is damaged or no audio codec, or there is no such device.
+    """
+    device = _device(device_name)
     codec = load(source)
     if not isinstance(codec, AudioCodec):
         raise ValueError(f"{source} holds a {type(codec).__name__}, not a codec of waveforms")

@@ -1,15 +1,23 @@
-"""One command over many files: what is read, where it goes, and what becomes of damaged ones."""
+"""One command over many files: what is read, where it goes, and what becomes of damaged ones.
 
+The path ``-`` stands for standard input and standard output.
+"""
+
+import contextlib
 import errno
+import shutil
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
+from tempfile import NamedTemporaryFile, TemporaryDirectory
 from typing import NamedTuple
 
+from torch import Tensor
 from tqdm import tqdm
 
 from intaglio.recipes.errors import USER_ERRORS, explain
 
+STANDARD = Path("-")
 _HOPELESS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # the next file would fare no better
 
 
@@ -27,7 +35,7 @@ def plan(
 
     A folder stands for its files with one of the ``suffixes``, at any depth, except hidden ones,
     and its tree is mirrored below ``out``. A single input file goes to the file ``out``, unless
-    that is a folder.
+    that is a folder. ``-`` is a single file on both sides.
 
     Args:
         inputs: files and folders.
@@ -43,6 +51,8 @@ def plan(
         NotADirectoryError: ``out`` is a file and must be a folder.
     """
     folder = Path(out)
+    if "-" in (*inputs, out) and (len(inputs) > 1 or Path(inputs[0]).is_dir() or _is_folder(out)):
+        raise ValueError("- is one file: standard input goes to one file, one file to the output")
     if len(inputs) == 1 and not Path(inputs[0]).is_dir() and not _is_folder(out):
         jobs = [Job(Path(inputs[0]), folder)]
     elif folder.exists() and not folder.is_dir():
@@ -55,14 +65,16 @@ def plan(
         ]
     origins: dict[Path, Path] = {}
     for source, target in jobs:
-        if not source.exists():
+        if source != STANDARD and not source.exists():
             raise FileNotFoundError(f"{source} does not exist; check the path")
+        if target == STANDARD:
+            continue
         other = origins.setdefault(target, source)
         if other is not source:
             raise ValueError(f"{other} and {source} would both become {target}; run them apart")
         if target.exists() and not overwrite:
             raise FileExistsError(f"{target} exists; add --overwrite or choose another output")
-        if target.is_dir() or (target.exists() and target.samefile(source)):
+        if target.is_dir() or (target.exists() and _is_same(source, target)):
             raise ValueError(f"{target} is a folder or the input itself; choose another output")
     return jobs
 
@@ -80,8 +92,7 @@ def run_all(jobs: list[Job], work: Callable[[Job], None], deed: str) -> None:
         Exception: what the work raised, if it is the only job or the disk is full.
     """
     failures = []
-    hidden = len(jobs) == 1 and not sys.stderr.isatty()
-    for job in tqdm(jobs, disable=hidden, unit="file", file=sys.stderr):
+    for job in tqdm(jobs, disable=len(jobs) == 1, unit="file", file=sys.stderr):
         try:
             work(job)
         except USER_ERRORS as error:
@@ -92,6 +103,65 @@ def run_all(jobs: list[Job], work: Callable[[Job], None], deed: str) -> None:
         print(f"intaglio: skipped: {reason}", file=sys.stderr)
     if failures:
         raise ValueError(f"{len(failures)} of {len(jobs)} files could not be {deed}; see above")
+
+
+def watched(blocks: Iterable[Tensor], seconds: float, sample_rate: int) -> Iterator[Tensor]:
+    """The same blocks [..., samples], counted by a progress bar if a person looks on."""
+    with tqdm(
+        total=round(seconds), disable=None, leave=False, unit="s", file=sys.stderr
+    ) as progress:
+        for block in blocks:
+            yield block
+            progress.update(round(block.shape[-1] / sample_rate, 1))
+
+
+@contextlib.contextmanager
+def read_from(source: Path) -> Iterator[Path]:
+    """The file to read: the source itself, or what came in by standard input as a temporary file.
+
+    Raises:
+        OSError: standard input cannot be read or does not fit the disk.
+    """
+    if source != STANDARD:
+        yield source
+        return
+    with NamedTemporaryFile() as file:
+        shutil.copyfileobj(sys.stdin.buffer, file)
+        file.flush()
+        try:
+            yield Path(file.name)
+        except ValueError as error:
+            raise ValueError(str(error).replace(file.name, "standard input")) from error
+
+
+@contextlib.contextmanager
+def write_to(target: Path, suffix: str) -> Iterator[Path]:
+    """The file to write, as a whole, in a folder that exists and is removed if the block fails.
+
+    Standard output is given a temporary file with the suffix, after it has been written.
+
+    Raises:
+        OSError: a folder or the output cannot be written.
+        ValueError: standard output is a terminal.
+    """
+    if target == STANDARD:
+        if sys.stdout.isatty():
+            raise ValueError("refused to write to a terminal; send the output to a file or a pipe")
+        with TemporaryDirectory() as temporary:
+            path = Path(temporary) / f"output{suffix}"
+            yield path
+            with path.open("rb") as file:
+                shutil.copyfileobj(file, sys.stdout.buffer)
+        return
+    made = [folder for folder in target.parents if not folder.exists()]
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        yield target
+    except BaseException:
+        with contextlib.suppress(OSError):  # another job writes there
+            for folder in made:
+                folder.rmdir()
+        raise
 
 
 def _sources(path: Path, suffixes: Collection[str]) -> list[tuple[Path, Path]]:
@@ -108,6 +178,10 @@ def _sources(path: Path, suffixes: Collection[str]) -> list[tuple[Path, Path]]:
             f"{path} holds no file with one of the endings {' '.join(sorted(suffixes))}"
         )
     return found
+
+
+def _is_same(source: Path, target: Path) -> bool:
+    return source != STANDARD and target.samefile(source)
 
 
 def _is_folder(out: str) -> bool:

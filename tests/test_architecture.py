@@ -27,7 +27,9 @@ MAY_IMPORT = {
 
 # Inside codecs a module imports its own folder and the floors below it. On the ground floor stand
 # the contracts, which may import one another: the modules named here and every base.py.
-CONTRACTS = {"__init__", "part", "tokens", "bundle", "codec", "load"}
+CONTRACTS = {
+    *("__init__", "part", "tokens", "bundle", "streaming", "segments", "blocks", "codec", "load")
+}
 FLOORS = {
     "layers": 1,
     **dict.fromkeys(("quantizers", "encoders", "decoders", "discriminators", "losses"), 2),

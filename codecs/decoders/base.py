@@ -3,6 +3,7 @@
 from torch import Tensor
 
 from intaglio.codecs.part import Part
+from intaglio.codecs.streaming import Stream
 
 
 class Decoder(Part):
@@ -25,3 +26,10 @@ class Decoder(Part):
                 masked positions have no influence on the samples of the others.
         """
         raise NotImplementedError
+
+    def stream(self) -> Stream | None:
+        """Latents [batch, dim, steps] to waveform [batch, channels, samples], block by block.
+
+        None if the decoder can only see whole sequences.
+        """
+        return None

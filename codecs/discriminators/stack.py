@@ -14,16 +14,20 @@ class ConvStack(nn.Module):
 
     Args:
         convs: the convolutions; they become weight-normed.
+        slope: of the leaky ReLU below zero.
     """
 
-    def __init__(self, convs: Iterable[nn.Conv2d]) -> None:
+    def __init__(
+        self, convs: Iterable[nn.Conv1d] | Iterable[nn.Conv2d], slope: float = SLOPE
+    ) -> None:
         super().__init__()
         self.convs = nn.ModuleList(weight_norm(conv) for conv in convs)
+        self.slope = slope
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """Every activation, first layer first, of a map [batch, channels, rows, columns]."""
+        """Every activation, first layer first, of a signal or a map [batch, channels, …]."""
         features = []
         for conv in self.convs:
-            x = F.leaky_relu(conv(x), SLOPE)
+            x = F.leaky_relu(conv(x), self.slope)
             features.append(x)
         return features

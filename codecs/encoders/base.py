@@ -3,6 +3,7 @@
 from torch import Tensor
 
 from intaglio.codecs.part import Part
+from intaglio.codecs.streaming import Stream
 
 
 class Encoder(Part):
@@ -11,13 +12,17 @@ class Encoder(Part):
     Attributes:
         dim: size of a latent vector.
         hop_length: input samples per latent vector.
+        multiple: latents come in multiples of it.
     """
 
     dim: int
     hop_length: int
+    multiple: int = 1
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Latents, [batch, ceil(samples / hop_length), dim], of a waveform.
+        """Latents, [batch, positions, dim], of a waveform.
+
+        The positions are ceil(samples / hop_length), rounded up to ``multiple``.
 
         Args:
             x: waveform, [batch, channels, samples], in [-1, 1].
@@ -25,3 +30,10 @@ class Encoder(Part):
                 the first ceil(length / hop_length) latents of the item.
         """
         raise NotImplementedError
+
+    def stream(self) -> Stream | None:
+        """Waveform [batch, channels, samples] to latents [batch, dim, steps], block by block.
+
+        None if the encoder can only see whole signals.
+        """
+        return None

@@ -2,12 +2,15 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor, nn
 
 from intaglio.codecs.encoders.base import Encoder
-from intaglio.codecs.layers.conv1d import Conv1d, PadMode, mask_time
+from intaglio.codecs.layers.conv1d import Conv1d, Norm, PadMode, mask_time
 from intaglio.codecs.layers.lstm import ResidualLSTM
+from intaglio.codecs.layers.residual1d import SEANetBlock
+from intaglio.codecs.streaming import Stream, chain
 
 
 class SEANetEncoder(Encoder):
@@ -26,6 +29,7 @@ class SEANetEncoder(Encoder):
             the other side, so ``reflect`` is not strictly causal in the first latents.
         true_skip: whether residual blocks add their input itself instead of a 1 × 1 convolution of
             it.
+        norm: ``weight``, ``group`` or ``none``; see `Conv1d`.
         final_norm: whether to normalise each latent vector to mean 0 and variance 1 (layer
             normalisation without weights), so that a fixed grid such as FSQ's fits from the start.
     """
@@ -43,27 +47,41 @@ class SEANetEncoder(Encoder):
         causal: bool = False,
         pad_mode: PadMode = "reflect",
         true_skip: bool = False,
+        norm: Norm = "weight",
         final_norm: bool = False,
     ) -> None:
         super().__init__()
         self.dim = dim
         self.hop_length = math.prod(strides)
-        self.stem = Conv1d(channels, width, kernel_size, causal=causal, pad_mode=pad_mode)
+        self.stem = Conv1d(
+            channels, width, kernel_size, causal=causal, pad_mode=pad_mode, norm=norm
+        )
         self.strides = tuple(strides)
         self.residuals = nn.ModuleList()
         self.downs = nn.ModuleList()
         for stride in strides:
-            residual = ResidualBlock(
-                width, residual_kernel_size, causal=causal, pad_mode=pad_mode, true_skip=true_skip
+            residual = SEANetBlock(
+                width,
+                residual_kernel_size,
+                causal=causal,
+                pad_mode=pad_mode,
+                norm=norm,
+                true_skip=true_skip,
             )
             down = Conv1d(
-                width, 2 * width, 2 * stride, stride=stride, causal=causal, pad_mode=pad_mode
+                width,
+                2 * width,
+                2 * stride,
+                stride=stride,
+                causal=causal,
+                pad_mode=pad_mode,
+                norm=norm,
             )
             self.residuals.append(residual)
             self.downs.append(down)
             width *= 2
         self.lstm = ResidualLSTM(width, lstm_layers) if lstm_layers else None
-        self.head = Conv1d(width, dim, kernel_size, causal=causal, pad_mode=pad_mode)
+        self.head = Conv1d(width, dim, kernel_size, causal=causal, pad_mode=pad_mode, norm=norm)
         self.norm = nn.LayerNorm(dim, elementwise_affine=False) if final_norm else nn.Identity()
         self.activation = nn.ELU()
 
@@ -76,24 +94,17 @@ class SEANetEncoder(Encoder):
                 lengths = -(-lengths // stride)
         if self.lstm is not None:
             x = self.lstm(mask_time(x, lengths))
-        return self.norm(self.head(self.activation(x), lengths).transpose(1, 2))
+        return self._normed(self.head(self.activation(x), lengths)).transpose(1, 2)
 
+    def stream(self) -> Stream | None:
+        """The encoder, block by block; None with group normalisation, which sees whole signals."""
+        if self.stem.norm is not None:
+            return None
+        parts: list[Any] = [self.stem]
+        for residual, down in zip(self.residuals, self.downs, strict=True):
+            parts += [residual, self.activation, down]
+        parts += [] if self.lstm is None else [self.lstm]
+        return chain(*parts, self.activation, self.head, self._normed)
 
-class ResidualBlock(nn.Module):
-    """ELU → convolution to half the channels → ELU → 1 × 1 convolution back, added to a skip."""
-
-    def __init__(
-        self, channels: int, kernel_size: int, *, causal: bool, pad_mode: PadMode, true_skip: bool
-    ) -> None:
-        super().__init__()
-        self.squeeze = Conv1d(
-            channels, channels // 2, kernel_size, causal=causal, pad_mode=pad_mode
-        )
-        self.expand = Conv1d(channels // 2, channels, 1)
-        self.skip = nn.Identity() if true_skip else Conv1d(channels, channels, 1)
-        self.activation = nn.ELU()
-
-    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """[batch, channels, time] → the same shape."""
-        inner = self.squeeze(self.activation(x), lengths)
-        return self.skip(x) + self.expand(self.activation(inner))
+    def _normed(self, x: Tensor) -> Tensor:
+        return self.norm(x.transpose(1, 2)).transpose(1, 2)

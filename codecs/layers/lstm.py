@@ -3,6 +3,10 @@
 import torch
 from torch import Tensor, nn
 
+from intaglio.codecs.streaming import Stream
+
+State = tuple[Tensor, Tensor]
+
 
 class ResidualLSTM(nn.Module):
     """Unidirectional LSTM over time with a skip connection.
@@ -18,9 +22,32 @@ class ResidualLSTM(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[batch, channels, time] → the same shape."""
+        return self.run(x, None)[0]
+
+    def run(self, x: Tensor, state: State | None) -> tuple[Tensor, State]:
+        """As `forward`, from a state on; gives the state afterwards as well."""
         steps = x.permute(2, 0, 1)
-        # given explicitly, so that an exported graph keeps the batch size open
-        start = torch.zeros(
-            self.lstm.num_layers, x.shape[0], x.shape[1], dtype=x.dtype, device=x.device
-        )
-        return (self.lstm(steps, (start, start))[0] + steps).permute(1, 2, 0)
+        if state is None:  # given explicitly, so that an exported graph keeps the batch size open
+            size = (self.lstm.num_layers, x.shape[0], x.shape[1])
+            start = torch.zeros(size, dtype=x.dtype, device=x.device)
+            state = (start, start)
+        y, state = self.lstm(steps, state)
+        return (y + steps).permute(1, 2, 0), state
+
+    def stream(self) -> Stream:
+        """The layers, block by block."""
+        return _LSTMStream(self)
+
+
+class _LSTMStream(Stream):
+    """Keeps hidden and cell states."""
+
+    def __init__(self, layer: ResidualLSTM) -> None:
+        self.layer = layer
+        self.state: State | None = None
+
+    def push(self, x: Tensor, last: bool = False) -> Tensor:
+        if x.shape[-1] == 0:
+            return x
+        y, self.state = self.layer.run(x, self.state)
+        return y

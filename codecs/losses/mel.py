@@ -80,6 +80,8 @@ class MultiScaleMelLoss(ReconstructionLoss):
         f_max: where the last filter ends, in Hz; half the sample rate if None.
         log_weight: weight of the difference of the logarithms.
         amplitude_weight: weight of the difference of the amplitudes themselves.
+        square_logs: take mean squares of the differences of logarithms (EnCodec, which adds the
+            amplitudes) instead of mean absolute values (DAC).
         floor: amplitudes below it count as it in the logarithm.
 
     Raises:
@@ -96,6 +98,7 @@ class MultiScaleMelLoss(ReconstructionLoss):
         f_max: float | None = None,
         log_weight: float = 1.0,
         amplitude_weight: float = 0.0,
+        square_logs: bool = False,
         floor: float = 1e-5,
     ) -> None:
         super().__init__()
@@ -117,6 +120,7 @@ class MultiScaleMelLoss(ReconstructionLoss):
         )
         self.log_weight = log_weight
         self.amplitude_weight = amplitude_weight
+        self.square_logs = square_logs
         self.floor = floor
 
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
@@ -125,10 +129,11 @@ class MultiScaleMelLoss(ReconstructionLoss):
         Raises:
             ValueError: the waveforms have half the longest window or fewer samples.
         """
+        distance = F.mse_loss if self.square_logs else F.l1_loss
         total = output.new_zeros((), dtype=torch.float32)
         for scale in self.scales:
             mels, target_mels = scale(output), scale(target.detach())
             logs, target_logs = (m.clamp(min=self.floor).log10() for m in (mels, target_mels))
-            total = total + self.log_weight * F.l1_loss(logs, target_logs)
+            total = total + self.log_weight * distance(logs, target_logs)
             total = total + self.amplitude_weight * F.l1_loss(mels, target_mels)
         return total

@@ -1,7 +1,9 @@
 """Quantizer: continuous latents to discrete ids and back."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from intaglio.codecs.part import Part
@@ -30,6 +32,9 @@ class Quantizer(Part):
     Attributes:
         dim: size of a latent vector.
         vocab: codebook size of each group.
+        stride: latents that share a position of the ids.
+        level_groups: groups of each level. Levels refine one another: a prefix of them can be
+            decoded. Quantizers without such an order have one level.
 
     `forward` trains (and updates codebooks, in training mode only); `encode_ids` and `decode_ids`
     are the inference path: plain tensor operations in float32, exportable, never changing any
@@ -38,20 +43,39 @@ class Quantizer(Part):
 
     dim: int
     vocab: tuple[int, ...]
+    stride: int = 1
+
+    @property
+    def level_groups(self) -> tuple[int, ...]:
+        """Groups of each level."""
+        return (len(self.vocab),)
 
     def forward(self, latents: Tensor, mask: Tensor | None = None) -> Quantized:
         """Quantize latents.
 
         Args:
-            latents: [batch, positions, dim].
-            mask: bool [batch, positions], True where a position belongs to its item; all if None.
+            latents: [batch, positions * stride, dim].
+            mask: bool, [batch, positions * stride], True where a latent belongs to its item; all
+                if None.
         """
         raise NotImplementedError
 
     def encode_ids(self, latents: Tensor) -> Tensor:
-        """Ids, int64 [batch, positions, groups], of latents [batch, positions, dim]."""
+        """Ids, int64 [batch, positions, groups], of latents [batch, positions * stride, dim]."""
         raise NotImplementedError
 
+    def encode_levels(self, latents: Tensor, levels: int) -> Tensor:
+        """The ids of the first levels only: `encode_ids` of fewer groups."""
+        return self.encode_ids(latents)[..., : sum(self.level_groups[:levels])]
+
     def decode_ids(self, ids: Tensor) -> Tensor:
-        """Latents [batch, positions, dim] of ids, int64 [batch, positions, groups]."""
+        """Latents [batch, positions * stride, dim] of ids, int64 [batch, positions, groups].
+
+        The groups may be those of the first levels.
+        """
         raise NotImplementedError
+
+
+def mean_terms(terms: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """Mean of each loss or statistic over several quantizers."""
+    return {name: torch.stack([term[name] for term in terms]).mean() for name in terms[0]}

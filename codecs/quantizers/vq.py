@@ -1,42 +1,22 @@
 """Vector quantization (van den Oord et al., 2017) with one codebook, in its four usual forms.
 
 EMA (codebooks follow running means), gradient (trained by the optimizer), cosine (nearest
-direction) and projected (looked up in a smaller space; Yu et al., 2022). vector-quantize-pytorch
-keeps the codebook in training: running means, k-means initialisation, revival of dead codes,
-agreement of all ranks. Inference uses plain tensor operations over its codebook, equal token for
-token.
+direction) and projected (looked up in a smaller space; Yu et al., 2022). `Codebook` keeps the codes
+in training: k-means initialisation, running means, revival of dead codes, agreement of all
+processes. Tokens equal those of vector-quantize-pytorch with the same codes.
 """
 
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
-from intaglio.codecs.layers.conv1d import exporting
 from intaglio.codecs.quantizers.base import Quantized, Quantizer
+from intaglio.codecs.quantizers.codebook import Codebook, nearest
 from intaglio.codecs.quantizers.usage import perplexity
 
-SCORES_AT_ONCE = 1 << 22  # entries of a score matrix that `nearest` holds at a time: 16 MiB
-
-
-def nearest(x: Tensor, codebook: Tensor) -> Tensor:
-    """Index of the nearest codebook row (Euclidean), int64 [vectors], of each row of ``x``.
-
-    Args:
-        x: [vectors, dim].
-        codebook: [codes, dim].
-
-    Distances are compared as x·c - |c|² / 2, one matrix product and no [vectors, codes, dim]
-    tensor; long inputs go in slices, so memory does not grow with them.
-    """
-    half_norm = codebook.square().sum(1).mul(-0.5)
-    turned = codebook.t()
-    if exporting():
-        return torch.addmm(half_norm, x, turned).argmax(1)
-    rows = max(1, SCORES_AT_ONCE // codebook.shape[0])
-    slices = [torch.addmm(half_norm, part, turned).argmax(1) for part in x.split(rows)]
-    return slices[0] if len(slices) == 1 else torch.cat(slices)
+__all__ = ["VectorQuantizer", "nearest"]
 
 
 class VectorQuantizer(Quantizer):
@@ -50,8 +30,8 @@ class VectorQuantizer(Quantizer):
         cosine: whether the nearest direction counts; codes and vectors are normalised.
         decay: of the running means.
         kmeans_iterations: of the initialisation on the first training batch; 0 starts at random.
-        dead_below: a code whose running count per batch is below this is replaced by a vector of
-            the batch; 0 never.
+        dead_below: a code whose running count per batch, of all processes together, is below this
+            is replaced by a vector of the batch; 0 never.
         rotation_trick: gradient of Fifty et al. (2024) instead of straight-through.
     """
 
@@ -71,64 +51,91 @@ class VectorQuantizer(Quantizer):
         super().__init__()
         if update == "gradient" and cosine:
             raise ValueError("a cosine codebook is updated by running means: choose update='ema'")
-        # costs seconds and is not needed to describe or decode anything else
-        from vector_quantize_pytorch import VectorQuantize
-
         self.dim = dim
         self.vocab = (codebook_size,)
         self.cosine = cosine
         self.update = update
-        self.trained = VectorQuantize(
-            dim,
+        self.rotation_trick = rotation_trick
+        size = codebook_dim or dim
+        self.project_in = nn.Linear(dim, size) if size != dim else nn.Identity()
+        self.project_out = nn.Linear(size, dim) if size != dim else nn.Identity()
+        self.book = Codebook(
             codebook_size,
-            codebook_dim=codebook_dim,
+            size,
             decay=decay,
-            kmeans_init=kmeans_iterations > 0,
-            kmeans_iters=kmeans_iterations,
-            use_cosine_sim=cosine,
-            threshold_ema_dead_code=dead_below,
-            commitment_weight=0.0,
-            rotation_trick=rotation_trick,
-            learnable_codebook=update == "gradient",
-            ema_update=update == "ema",
+            kmeans_iterations=kmeans_iterations,
+            dead_below=dead_below,
+            cosine=cosine,
+            learned=update == "gradient",
         )
 
     @property
     def codebook(self) -> Tensor:
         """Codes, float32 [codes, dim of a code]."""
-        return self.trained._codebook.embed[0]
+        return self.book.codes
 
     def forward(self, latents: Tensor, mask: Tensor | None = None) -> Quantized:
-        """Quantize; in training mode also update the codebook. Losses: commitment, codebook."""
+        """Quantize; in training mode also update the codebook. Losses: commitment, codebook.
+
+        All processes of a training must call this alike; their masks may differ.
+        """
         with torch.autocast(latents.device.type, enabled=False):
-            latents = latents.float()
-            if self.training and bool(latents.isfinite().all()):  # else the codebook would be lost
-                values, ids, _ = self.trained(latents, mask=mask)
-                ids = ids.unsqueeze(-1)
-            else:
-                ids = self.encode_ids(latents)
-                values = self.decode_ids(ids)
-            inputs = self._project_in(latents)
-            kept = ids[..., 0] if mask is None else ids[..., 0][mask]
-            inputs = inputs.flatten(0, 1) if mask is None else inputs[mask]
-            codes = F.embedding(kept.reshape(-1), self.codebook)
-            losses = {"commitment": F.mse_loss(inputs, codes.detach())}
+            projected = self.project_in(latents.float())
+            inputs = self._compared(projected)
+            vectors = inputs.flatten(0, 1) if mask is None else inputs[mask]
+            if self.training:
+                self.book.start(vectors)
+            with torch.no_grad():
+                ids = self._ids(inputs)
+            codes = F.embedding(ids, self.codebook)
+            chosen = codes.flatten(0, 1) if mask is None else codes[mask]
+            kept = ids.flatten() if mask is None else ids[mask]
+            losses = {"commitment": _distance(vectors, chosen.detach())}
             if self.update == "gradient":
-                losses["codebook"] = F.mse_loss(codes, inputs.detach())
+                losses["codebook"] = _distance(chosen, vectors.detach())
+            pass_through = _rotated if self.rotation_trick else _straight
+            values = self.project_out(pass_through(projected, codes.detach()))
+            if self.training:
+                self.book.follow(vectors, kept)
             stats = {"perplexity": perplexity(kept, self.vocab[0])}
-        return Quantized(values, ids, losses, stats)
+        return Quantized(values, ids.unsqueeze(-1), losses, stats)
 
     def encode_ids(self, latents: Tensor) -> Tensor:
         """Ids, int64 [batch, positions, 1]."""
         with torch.autocast(latents.device.type, enabled=False):
-            inputs = self._project_in(latents.float())
-            ids = nearest(inputs.flatten(0, 1), self.codebook)
-        return ids.view(latents.shape[0], latents.shape[1], 1)
+            return self._ids(self._compared(self.project_in(latents.float()))).unsqueeze(-1)
 
     def decode_ids(self, ids: Tensor) -> Tensor:
         """Latents, float32 [batch, positions, dim]."""
-        return self.trained.project_out(F.embedding(ids[..., 0], self.codebook))
+        return self.project_out(F.embedding(ids[..., 0], self.codebook))
 
-    def _project_in(self, latents: Tensor) -> Tensor:
-        inputs = self.trained.project_in(latents)
-        return F.normalize(inputs, dim=-1) if self.cosine else inputs
+    def _compared(self, projected: Tensor) -> Tensor:
+        """What is compared with the codes."""
+        return F.normalize(projected, dim=-1) if self.cosine else projected
+
+    def _ids(self, inputs: Tensor) -> Tensor:
+        return nearest(inputs.flatten(0, 1), self.codebook).view(inputs.shape[:2])
+
+
+def _distance(a: Tensor, b: Tensor) -> Tensor:
+    """Mean square; 0 if a process has no position at all."""
+    return F.mse_loss(a, b) if len(a) else a.sum()
+
+
+def _straight(source: Tensor, target: Tensor) -> Tensor:
+    """The target, with the gradient of the source."""
+    return source + (target - source).detach()
+
+
+def _rotated(source: Tensor, target: Tensor) -> Tensor:
+    """The target, as the source turned and scaled: its gradient is turned and scaled likewise."""
+    norm = source.detach().norm(dim=-1, keepdim=True).clamp(min=1e-6)
+    length = target.norm(dim=-1, keepdim=True)
+    before, after = source.detach() / norm, target / length.clamp(min=1e-6)
+    middle = F.normalize(before + after, dim=-1)
+    turned = (
+        source
+        - 2 * middle * (source * middle).sum(-1, keepdim=True)
+        + 2 * after * (source * before).sum(-1, keepdim=True)
+    )
+    return turned * (length / norm)

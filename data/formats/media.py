@@ -50,6 +50,8 @@ class MediaFile:
             self.samplerate: int = self._stream.codec_context.sample_rate
             self.channels: int = self._stream.codec_context.channels
             self.frames = int(self._seconds() * self.samplerate)
+            self._decoded = self._container.decode(self._stream)
+            self._waiting = np.zeros((self.channels, 0), np.float32)
         except av.FFmpegError as error:
             self.close()
             raise ValueError(f"{path} is not audio that can be read: {error.strerror}") from error
@@ -57,27 +59,23 @@ class MediaFile:
             self.close()
             raise
 
-    def read(self, start: int, frames: int) -> np.ndarray:
-        """Samples from ``start`` on, fewer at the end of the file: float32 [samples, channels].
+    def read(self, frames: int) -> np.ndarray:
+        """The next samples, fewer at the end of the file: float32 [samples, channels].
 
         Raises:
             ValueError: the stream is damaged.
         """
-        end = start + frames
-        blocks: list[np.ndarray] = []
-        count = 0
+        blocks, count = [self._waiting], self._waiting.shape[1]
         try:
-            for frame in self._container.decode(self._stream):
+            while count < frames and (frame := next(self._decoded, None)) is not None:
                 for block in self._resampler.resample(frame):
                     blocks.append(block.to_ndarray())
                     count += block.samples
-                if count >= end:
-                    break
         except self._error as error:
             raise ValueError(f"{self._path} is damaged: {error.strerror}") from error
-        if not blocks:
-            return np.zeros((0, self.channels), np.float32)
-        return np.concatenate(blocks, axis=1)[:, start:end].T
+        samples = np.concatenate(blocks, axis=1)
+        self._waiting = samples[:, frames:].copy()
+        return samples[:, :frames].T
 
     def close(self) -> None:
         """Close the file."""

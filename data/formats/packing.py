@@ -1,11 +1,15 @@
 """Bit packing of ids: position by position, group by group, lowest bit first, without gaps.
 
 An id of a codebook of K entries takes ceil(log2 K) bits, but at least one: a codebook of one entry
-must not make a few bytes stand for any number of positions.
+must not make a few bytes stand for any number of positions. Positions are packed chunk by chunk.
 """
+
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
+
+CHUNK_BITS = 1 << 16
 
 
 def bits_per_position(vocab: tuple[int, ...]) -> int:
@@ -16,6 +20,18 @@ def bits_per_position(vocab: tuple[int, ...]) -> int:
 def packed_size(positions: int, vocab: tuple[int, ...]) -> int:
     """Bytes that ``positions`` take."""
     return -(-positions * bits_per_position(vocab) // 8)
+
+
+def positions_per_chunk(vocab: tuple[int, ...]) -> int:
+    """As many positions as fit, packed, into 65,536 bits, but at least one."""
+    return max(1, CHUNK_BITS // bits_per_position(vocab))
+
+
+def chunks(positions: int, vocab: tuple[int, ...]) -> Iterator[tuple[int, int]]:
+    """First position and the one behind the last of every chunk."""
+    step = positions_per_chunk(vocab)
+    for start in range(0, positions, step):
+        yield start, min(start + step, positions)
 
 
 def pack(ids: NDArray[np.int64], vocab: tuple[int, ...]) -> bytes:
@@ -29,8 +45,11 @@ def unpack(packed: bytes, positions: int, vocab: tuple[int, ...]) -> NDArray[np.
     """Ids [positions, groups] of ``packed_size(positions, vocab)`` bytes.
 
     Raises:
-        ValueError: an id outside its codebook, or filling bits that are not zero.
+        ValueError: another number of bytes, an id outside its codebook, or filling bits that are
+            not zero.
     """
+    if len(packed) != packed_size(positions, vocab):
+        raise ValueError("it has not the size of its positions")
     widths = _widths(vocab)
     bits = np.unpackbits(np.frombuffer(packed, np.uint8), bitorder="little")
     used = positions * sum(widths)

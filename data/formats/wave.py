@@ -1,4 +1,4 @@
-"""Guarded audio files: checked before they are decoded, read whole or not at all.
+"""Guarded audio files: checked before they are decoded, read whole or block by block.
 
 libsndfile reads what it can (WAV, FLAC, Ogg, Opus, MP3, AIFF…); G.722 and the rest (AAC in MP4,
 WebM…) go through PyAV. Whatever cannot be trusted ends in one ValueError that names the file: no
@@ -7,11 +7,10 @@ length (raw G.722, Ogg) looks like a shorter one and is read as such.
 """
 
 import contextlib
-import functools
-import math
 import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import soundfile
@@ -21,13 +20,14 @@ from torch import Tensor
 from intaglio.data.formats.headers import mp3_samples, wav_bytes
 from intaglio.data.formats.media import MediaFile
 from intaglio.data.formats.replacing import replacing
+from intaglio.data.formats.resampling import resample
 
 SUFFIXES = frozenset(
     ".wav .flac .ogg .oga .opus .mp3 .aiff .aif .aifc .au .caf .w64 .rf64 "
     ".g722 .m4a .mp4 .aac .webm .mka .wma .amr .ac3".split()
 )
 SHORT_MP3 = 1 << 21  # samples that are decoded and dropped rather than jumped over
-MAX_KERNEL = 1 << 25  # elements of a resampling filter; 44.1 kHz to 16 kHz needs about 10^5
+LONG_WAV = (1 << 32) - 4096  # bytes of samples from which a WAV file needs the sizes of RF64
 
 
 class WaveInfo(NamedTuple):
@@ -58,10 +58,8 @@ def probe(path: str | Path, limits: Limits = LIMITS) -> WaveInfo:
         FileNotFoundError: there is no such file.
         ModuleNotFoundError: the format needs the ``media`` extra.
     """
-    path = _existing(path)
-    file, info = _open(path)
-    with file:
-        return _check(path, info, limits)
+    with _opened(Path(path), limits) as (_, info):
+        return info
 
 
 def read_wave(
@@ -93,15 +91,14 @@ def read_wave(
         FileNotFoundError: there is no such file.
         ModuleNotFoundError: the format needs the ``media`` extra.
     """
-    path = _existing(path)
+    path = Path(path)
     if start < 0 or frames < -1 or frames == 0:
         raise ValueError(f"{path}: cannot read {frames} samples from sample {start}")
-    file, info = _open(path)
-    with file:
-        _check(path, info, limits)
-        wave = _decode(path, file, info, start, frames)
-    if not torch.isfinite(wave).all():
-        raise ValueError(f"{path} holds NaN or infinite samples")
+    with _opened(path, limits) as (file, info):
+        if start >= info.frames:
+            raise ValueError(f"{path} has {info.frames} samples; cannot start at sample {start}")
+        wanted = info.frames - start if frames < 0 else min(frames, info.frames - start)
+        wave = torch.cat(list(_decode(path, file, start, wanted, size=wanted)), dim=-1)
     if channels == 1:
         wave = wave.mean(dim=0, keepdim=True)
     elif channels is not None and channels != wave.shape[0]:
@@ -109,6 +106,27 @@ def read_wave(
     if sample_rate is None:
         return wave, info.sample_rate
     return resample(wave, info.sample_rate, sample_rate), sample_rate
+
+
+def read_blocks(path: str | Path, seconds: float, *, limits: Limits = LIMITS) -> Iterator[Tensor]:
+    """Read an audio file block by block, in constant memory: joined, what `read_wave` reads.
+
+    Args:
+        path: the file.
+        seconds: of a block, above 0; the last may be shorter.
+        limits: what the header may say.
+
+    Yields:
+        Waveforms, float32 [all channels, samples], at the file's own rate.
+
+    Raises:
+        ValueError, FileNotFoundError, ModuleNotFoundError: as `read_wave`. A file that is truncated
+            or damaged may give blocks before.
+    """
+    path = Path(path)
+    with _opened(path, limits) as (file, info):
+        size = max(1, round(seconds * info.sample_rate))
+        yield from _decode(path, file, 0, info.frames, size=size)
 
 
 def write_wave(path: str | Path, wave: Tensor, sample_rate: int) -> None:
@@ -121,86 +139,98 @@ def write_wave(path: str | Path, wave: Tensor, sample_rate: int) -> None:
 
     Raises:
         ValueError: another suffix, no samples, NaN, or a shape or rate the format cannot hold.
+        OSError: the file cannot be written.
+    """
+    wave = wave.unsqueeze(0) if wave.dim() == 1 else wave
+    if wave.dim() != 2 or wave.numel() == 0:
+        raise ValueError(f"{path}: a waveform is [channels, samples], got {list(wave.shape)}")
+    write_blocks(path, [wave], sample_rate, channels=wave.shape[0], samples=wave.shape[1])
+
+
+def write_blocks(
+    path: str | Path, blocks: Iterable[Tensor], sample_rate: int, *, channels: int, samples: int
+) -> None:
+    """Write a waveform that comes in blocks, in constant memory; otherwise as `write_wave`.
+
+    Args:
+        path: file to write; an old one is replaced only when the new one is whole.
+        blocks: float [channels, any number of samples] each, joined in time.
+        sample_rate: in Hz.
+        channels: of every block.
+        samples: of each channel, in all.
+
+    Raises:
+        ValueError, OSError: as `write_wave`.
     """
     path = Path(path)
+    kind = wave_format(path)
+    if kind == "WAV" and 2 * channels * samples > LONG_WAV:
+        kind = "RF64"
+    with replacing(path) as part:
+        try:
+            file = soundfile.SoundFile(part, "w", sample_rate, channels, "PCM_16", format=kind)
+        except soundfile.LibsndfileError as error:
+            if not part.parent.is_dir():
+                raise FileNotFoundError(f"{path}: there is no folder {path.parent}") from error
+            raise ValueError(
+                f"{path}: cannot write {channels} channels at {sample_rate} Hz: {error}"
+            ) from error
+        try:
+            with file:
+                for block in blocks:
+                    file.write(_pcm(path, block))
+                assert file.frames == samples
+        except soundfile.LibsndfileError as error:
+            raise OSError(f"{path}: cannot be written: {error}; is the disk full?") from error
+
+
+def wave_format(path: Path) -> str:
+    """Format to write by the suffix of a path.
+
+    Raises:
+        ValueError: a suffix of no format that can be written.
+    """
     kind = {".wav": "WAV", ".flac": "FLAC"}.get(path.suffix.lower())
     if kind is None:
         raise ValueError(
             f"{path}: can write .wav and .flac, not {path.suffix or 'without a suffix'}"
         )
+    return kind
+
+
+def _pcm(path: Path, wave: Tensor) -> np.ndarray:
+    """16-bit samples, [samples, channels], of a waveform [channels, samples]."""
     wave = wave.detach().cpu().float()
-    wave = wave.unsqueeze(0) if wave.dim() == 1 else wave
-    if wave.dim() != 2 or wave.numel() == 0:
-        raise ValueError(f"{path}: a waveform is [channels, samples], got {list(wave.shape)}")
     if not torch.isfinite(wave).all():
         raise ValueError(f"{path}: refused to write NaN or infinite samples")
     # By hand, because libsndfile scales by 32767 when writing and 32768 when reading.
     pcm = (wave * 32768).round().clamp(-32768, 32767).to(torch.int16)
-    with replacing(path) as part:
-        try:
-            soundfile.write(part, pcm.T.numpy(), sample_rate, format=kind, subtype="PCM_16")
-        except soundfile.LibsndfileError as error:
-            if not part.parent.is_dir():
-                raise FileNotFoundError(f"{path}: there is no folder {path.parent}") from error
-            raise ValueError(
-                f"{path}: cannot write {pcm.shape[0]} channels at {sample_rate} Hz: {error}"
-            ) from error
+    return np.ascontiguousarray(pcm.T.numpy())
 
 
-def resample(wave: Tensor, from_rate: int, to_rate: int) -> Tensor:
-    """Change the sample rate with a Kaiser-windowed sinc filter.
+class _SoundFile(soundfile.SoundFile):
+    """A file that is not sought to where it is already, as its base does after every read.
 
-    Args:
-        wave: float [..., samples].
-        from_rate: its rate in Hz.
-        to_rate: the wanted rate in Hz.
-
-    Returns:
-        Waveform [..., ceil(samples * to_rate / from_rate)]; what the lower of the two rates cannot
-        carry is removed.
-
-    Raises:
-        ValueError: a rate below 1, or two rates with (almost) no common divisor.
-        ModuleNotFoundError: torchaudio cannot be imported.
+    A seek in MP3 makes the decoder start in the middle of a frame's bits and play something else.
     """
-    if from_rate < 1 or to_rate < 1:
-        raise ValueError(f"cannot resample from {from_rate} Hz to {to_rate} Hz")
-    if from_rate == to_rate:
-        return wave
-    resampled: Tensor = _resampler(from_rate, to_rate)(wave)
-    return resampled
+
+    def seekable(self) -> bool:
+        return False
 
 
-@functools.lru_cache(maxsize=16)
-def _resampler(from_rate: int, to_rate: int) -> Any:
-    """Filter for a pair of rates; kept, because computing it costs more than applying it."""
-    common = math.gcd(from_rate, to_rate)
-    if (from_rate // common) * (to_rate // common) > MAX_KERNEL:
-        raise ValueError(
-            f"cannot resample from {from_rate} Hz to {to_rate} Hz: their common divisor {common} "
-            "is too small; choose another rate"
-        )
-    try:
-        from torchaudio.transforms import Resample
-    except (ImportError, OSError) as error:
-        raise ModuleNotFoundError(
-            f"resampling from {from_rate} Hz to {to_rate} Hz needs torchaudio, which cannot be "
-            f"imported beside torch {torch.__version__}: {error}; install a matching pair, or give "
-            f"audio at {to_rate} Hz"
-        ) from error
-    return Resample(  # the numbers of resampy's "kaiser_best" filter
-        from_rate,
-        to_rate,
-        resampling_method="sinc_interp_kaiser",
-        lowpass_filter_width=64,
-        rolloff=0.9475937167399596,
-        beta=14.769656459379492,
-    )
+@contextlib.contextmanager
+def _opened(
+    path: Path, limits: Limits
+) -> Iterator[tuple[soundfile.SoundFile | MediaFile, WaveInfo]]:
+    """An audio file that exists and is whole as far as its header shows, and that header."""
+    _check_bytes(path)
+    file, info = _open(path)
+    with file:
+        yield file, _check(path, info, limits)
 
 
-def _existing(path: str | Path) -> Path:
-    """The path of a file that exists, can be opened and is not empty or a cut WAV."""
-    path = Path(path)
+def _check_bytes(path: Path) -> None:
+    """Refuse what is missing, cannot be opened, is empty or a cut WAV."""
     if path.is_dir():
         raise ValueError(f"{path} is a folder, not an audio file")
     if not path.exists():
@@ -212,20 +242,20 @@ def _existing(path: str | Path) -> Path:
         promised = wav_bytes(file)
     if promised > size:
         raise ValueError(f"{path} is truncated: {size} bytes of {promised}")
-    return path
 
 
 def _open(path: Path) -> tuple[soundfile.SoundFile | MediaFile, WaveInfo]:
     """The file, opened by the library that reads all of it, and its header."""
-    file = None
+    sound = counted = None
     if path.suffix.lower() != ".g722":  # libsndfile would take it for something else
         with contextlib.suppress(soundfile.LibsndfileError, TypeError):  # TypeError: .raw
-            file = soundfile.SoundFile(path)
-    counted = mp3_samples(path) if file is not None and file.format == "MP3" else None
-    if file is not None and counted is not None and file.frames < counted:
-        file.close()  # it would stop where it guesses the end
-        file = None
-    file = MediaFile(path) if file is None else file
+            sound = _SoundFile(path)
+    if sound is not None and sound.format == "MP3":
+        counted = mp3_samples(path)
+        if counted is not None and sound.frames < counted:
+            sound.close()  # it would stop where it guesses the end
+            sound = None
+    file = MediaFile(path) if sound is None else sound
     frames = file.frames if counted is None else counted
     return file, WaveInfo(file.samplerate, file.channels, frames)
 
@@ -251,32 +281,38 @@ def _check(path: Path, info: WaveInfo, limits: Limits) -> WaveInfo:
 
 
 def _decode(
-    path: Path, file: soundfile.SoundFile | MediaFile, info: WaveInfo, start: int, frames: int
-) -> Tensor:
-    """Samples [channels, samples] of a stretch, or ValueError if the file promised more."""
-    if start >= info.frames:
-        raise ValueError(f"{path} has {info.frames} samples; cannot start at sample {start}")
-    wanted = info.frames - start
-    if frames > 0:
-        wanted = min(frames, wanted)
-    if isinstance(file, MediaFile):
-        samples, slack = file.read(start, wanted), info.sample_rate // 5
-    else:
-        samples, slack = _sndfile_read(path, file, start, wanted), 0
-    if len(samples) < max(1, wanted - slack):
-        raise ValueError(
-            f"{path} is truncated: {start + len(samples)} samples decoded of {start + wanted}"
-        )
-    return torch.from_numpy(np.ascontiguousarray(samples.T))
-
-
-def _sndfile_read(path: Path, file: soundfile.SoundFile, start: int, wanted: int) -> np.ndarray:
-    # A seek in MP3 makes the decoder start in the middle of a frame's bits and complain about it.
-    skipped = start if file.format == "MP3" and start < SHORT_MP3 else 0
+    path: Path, file: soundfile.SoundFile | MediaFile, start: int, wanted: int, *, size: int
+) -> Iterator[Tensor]:
+    """Blocks [channels, size] of a stretch; ValueError if the file promised more."""
+    slack = file.samplerate // 5 if isinstance(file, MediaFile) else 0
+    done, whole = 0, True
     try:
-        if start > skipped:
-            file.seek(start)
-        samples = file.read(skipped + wanted, dtype="float32", always_2d=True)
-        return samples[skipped:]
+        _skip(file, start)
+        while done < wanted and whole:
+            count = min(size, wanted - done)
+            samples = _read(file, count)
+            whole = len(samples) == count
+            done += len(samples)
+            if not np.isfinite(samples).all():
+                raise ValueError(f"{path} holds NaN or infinite samples")
+            if len(samples):
+                yield torch.from_numpy(np.ascontiguousarray(samples.T))
     except soundfile.LibsndfileError as error:
         raise ValueError(f"{path} is damaged: {error}") from error
+    if done < max(1, wanted - slack):
+        raise ValueError(f"{path} is truncated: {start + done} samples decoded of {start + wanted}")
+
+
+def _skip(file: soundfile.SoundFile | MediaFile, samples: int) -> None:
+    if isinstance(file, MediaFile) or (file.format == "MP3" and samples < SHORT_MP3):
+        while samples > 0 and (dropped := len(_read(file, min(samples, SHORT_MP3)))):
+            samples -= dropped
+    elif samples > 0:
+        file.seek(samples)
+
+
+def _read(file: soundfile.SoundFile | MediaFile, frames: int) -> np.ndarray:
+    """The next samples, float32 [samples, channels]; fewer at the end."""
+    if isinstance(file, MediaFile):
+        return file.read(frames)
+    return file.read(frames, dtype="float32", always_2d=True)

@@ -1,56 +1,133 @@
-"""Codecs: as loaded for use beside as built for training, and as ONNX beside PyTorch."""
+"""Codecs: EnCodec and DAC beside transformers', and codecs as ONNX beside PyTorch."""
 
-import copy
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from intaglio.codecs import AudioCodec
 from intaglio.codecs.audio.speech_small import speech_small
 from intaglio.codecs.audio.wavtokenizer import wavtokenizer
 from intaglio.codecs.bundle import fold
 from intaglio.export import onnx
+from intaglio.export.converters import dac, encodec
 from intaglio.export.graphs import Graphs
 from intaglio.recipes.benchmarks.timing import Result, compare
 
 SECONDS = 10
+SAMPLE_RATE = 24_000
 
 
 def run() -> list[Result]:
-    """All comparisons, with random weights."""
-    return [result for codec in (speech_small(), wavtokenizer()) for result in _results(codec)]
+    """All comparisons, with random weights.
+
+    Raises:
+        ModuleNotFoundError: transformers or the ONNX packages are missing.
+        RuntimeError: the two ways disagree.
+    """
+    results = [*_encodec(), *_dac()]
+    for codec in (speech_small(), wavtokenizer()):
+        results += _onnx(codec)
+    return results
 
 
-def _results(codec: AudioCodec) -> list[Result]:
+def _encodec() -> list[Result]:
+    import transformers
+
+    torch.manual_seed(0)
+    theirs: Any = transformers.EncodecModel(transformers.EncodecConfig()).eval()
+    for layer in theirs.quantizer.layers:  # they start with codes that are all zero
+        layer.codebook.embed.normal_(std=0.3)
+    ours = encodec.convert(theirs.state_dict())
+    wave = _noise()
+    with torch.no_grad():
+        coded = theirs.encode(wave, bandwidth=24.0)
+    return _beside(
+        ours,
+        wave,
+        coded.audio_codes[0].transpose(1, 2),
+        lambda: theirs.encode(wave, bandwidth=24.0),
+        lambda: theirs.decode(coded.audio_codes, coded.audio_scales),
+        "transformers EncodecModel",
+    )
+
+
+def _dac() -> list[Result]:
+    import transformers
+
+    torch.manual_seed(0)
+    config = transformers.DacConfig(
+        sampling_rate=SAMPLE_RATE,
+        downsampling_ratios=[2, 4, 5, 8],
+        n_codebooks=32,
+    )
+    theirs: Any = transformers.DacModel(config).eval()
+    wave = _noise()
+    with torch.no_grad():
+        coded = theirs.encode(wave)
+    return _beside(
+        dac.convert(theirs.state_dict(), SAMPLE_RATE),
+        wave,
+        coded.audio_codes.transpose(1, 2),
+        lambda: theirs.encode(wave),
+        lambda: theirs.decode(audio_codes=coded.audio_codes),
+        "transformers DacModel",
+    )
+
+
+def _beside(
+    ours: AudioCodec, wave: Tensor, codes: Tensor, encode: Any, decode: Any, name: str
+) -> list[Result]:
+    """Encoding, decoding, and both beside theirs."""
+    tokens = ours.encode(wave)
+    same = (tokens.ids == codes).float().mean().item()
+    if same < 0.999:
+        raise RuntimeError(f"only {same:.1%} of the tokens are {name}'s")
+    speed = f"{ours.name}, {SAMPLE_RATE // 1000} kHz, {SECONDS} s"
+    note = f"{same:.2%} of {tokens.ids.numel()} tokens equal"
+    pairs = [
+        ("encode", lambda: ours.encode(wave), encode),
+        ("decode", lambda: ours.decode(tokens), decode),
+        (
+            "encode + decode",
+            lambda: ours.decode(ours.encode(wave)),
+            lambda: (encode(), decode()),
+        ),
+    ]
+    return [
+        compare(f"{deed}, {speed}", mine, theirs, baseline_name=name, note=note, rounds=7)
+        for deed, mine, theirs in pairs
+    ]
+
+
+def _onnx(codec: AudioCodec) -> list[Result]:
     torch.manual_seed(0)
     codec.eval().requires_grad_(False)
-    folded = copy.deepcopy(codec)
-    fold(folded)
+    fold(codec)
     wave = 0.1 * torch.randn(1, 1, SECONDS * codec.sample_rate)
-    graphs = Graphs(folded)
+    graphs = Graphs(codec)
     ids = graphs.encoder(wave)
+    speed = f"{codec.name}, {SECONDS} s, ONNX"
     with tempfile.TemporaryDirectory() as folder:
         onnx.write(graphs, Path(folder))
         encode, decode = onnx.run(Path(folder))
-        speed = f"{codec.name}, {SECONDS} s"
         return [
             compare(
                 f"encode, {speed}",
-                lambda: folded.encode(wave),
-                lambda: codec.encode(wave),
-                baseline_name="weight normalisation not folded",
-            ),
-            compare(
-                f"encode, {speed}, ONNX",
                 lambda: encode(wave),
                 lambda: graphs.encoder(wave),
                 baseline_name="PyTorch",
             ),
             compare(
-                f"decode, {speed}, ONNX",
+                f"decode, {speed}",
                 lambda: decode(ids),
                 lambda: graphs.decoder(ids),
                 baseline_name="PyTorch",
             ),
         ]
+
+
+def _noise() -> Tensor:
+    return 0.1 * torch.randn(1, 1, SECONDS * SAMPLE_RATE)

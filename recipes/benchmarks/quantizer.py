@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor
+from vector_quantize_pytorch import VectorQuantize
 
 from intaglio.codecs.decoders.istft import InverseSTFT
 from intaglio.codecs.quantizers.vq import VectorQuantizer
@@ -26,15 +27,17 @@ def search(dim: int) -> Result:
     torch.manual_seed(0)
     quantizer = VectorQuantizer(dim, CODES, kmeans_iterations=0).eval()
     quantizer.codebook.copy_(torch.randn(CODES, dim))
+    library = VectorQuantize(dim, CODES).eval()
+    library._codebook.embed.copy_(quantizer.codebook[None])
     latents = torch.randn(1, VECTORS, dim)
     with torch.no_grad():
-        ids, theirs = quantizer.encode_ids(latents), quantizer.trained(latents)[1]
+        ids, theirs = quantizer.encode_ids(latents), library(latents)[1]
     if not torch.equal(ids[..., 0], theirs):
         raise RuntimeError(f"{int((ids[..., 0] != theirs).sum())} tokens of {VECTORS} differ")
     return compare(
         f"nearest code, K = {CODES}, D = {dim}",
         lambda: quantizer.encode_ids(latents),
-        lambda: quantizer.trained(latents),
+        lambda: library(latents),
         baseline_name="vector-quantize-pytorch, eval",
         note=f"{VECTORS} tokens equal",
     )

@@ -43,8 +43,7 @@ class SampleLogger(Callback):
         """Log the clips of the first batch."""
         if batch_idx or dataloader_idx or trainer.sanity_checking or not trainer.is_global_zero:
             return
-        self.validations += 1
-        if (self.validations - 1) % self.every:
+        if self.validations % self.every:
             return
         rate = cast(AudioCodec, pl_module.codec).sample_rate
         for place in range(min(self.num_clips, len(batch["wave"]))):
@@ -55,6 +54,19 @@ class SampleLogger(Callback):
             picture = _picture(pair, rate)
             for logger in trainer.loggers:
                 _write(logger, f"clip_{place}", pair, picture, rate, trainer.global_step)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Count a validation that is done."""
+        if not trainer.sanity_checking:
+            self.validations += 1
+
+    def state_dict(self) -> dict[str, Any]:
+        """What is counted, for a training that goes on."""
+        return {"validations": self.validations}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Count on."""
+        self.validations = state_dict["validations"]
 
 
 def _picture(pair: list[Tensor], rate: int) -> bytes | None:

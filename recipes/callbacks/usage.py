@@ -1,7 +1,6 @@
 """How much of the codebook a training uses, over many steps instead of one batch."""
 
 import logging
-from collections import deque
 from typing import Any, cast
 
 import torch
@@ -9,6 +8,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from intaglio.codecs import Codec
+from intaglio.codecs.layers.processes import summed
 from intaglio.codecs.quantizers.usage import counts_perplexity
 
 log = logging.getLogger(__name__)
@@ -25,18 +25,21 @@ class CodeUsage(Callback):
     def __init__(self, window: int = 100, alarm: float = 0.1) -> None:
         self.window = window
         self.alarm = alarm
-        self.recent: deque[Tensor] = deque(maxlen=window)
-        self.epoch: list[Tensor] = []
+        self.counts: Tensor | None = None
+        self.steps = 0
+        self.epoch: Tensor | None = None
         self.warned = False
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Count the codes of a step."""
-        self.recent.append(self._counts(pl_module, outputs["ids"]))
-        if len(self.recent) < self.window or trainer.global_step % self.window:
+        self.counts = self._added(self.counts, pl_module, outputs["ids"])
+        self.steps += 1
+        if self.steps < self.window:
             return
-        share = self._log(pl_module, torch.stack(list(self.recent)).sum(0), "train")
+        share = self._log(pl_module, self.counts, "train")
+        self.counts, self.steps = None, 0
         if share < self.alarm and not self.warned:
             self.warned = True
             log.warning(
@@ -48,7 +51,7 @@ class CodeUsage(Callback):
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin counting anew."""
-        self.epoch = []
+        self.epoch = self._added(None, pl_module, torch.zeros(0, len(_codec(pl_module).vocab)))
 
     def on_validation_batch_end(
         self,
@@ -60,27 +63,38 @@ class CodeUsage(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Count the codes of a batch of clips."""
-        self.epoch.append(self._counts(pl_module, outputs["ids"]))
+        self.epoch = self._added(self.epoch, pl_module, outputs["ids"])
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the usage over the whole validation set."""
-        if self.epoch:
-            self._log(pl_module, torch.stack(self.epoch).sum(0), "val")
+        if self.epoch is not None:
+            self._log(pl_module, self.epoch, "val")
 
-    def _counts(self, pl_module: LightningModule, ids: Tensor) -> Tensor:
-        """Histogram of the ids of all groups, [groups, codes of the largest group]."""
+    def state_dict(self) -> dict[str, Any]:
+        """What is counted, for a training that goes on."""
+        return {"counts": self.counts, "steps": self.steps, "warned": self.warned}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Count on."""
+        self.counts = state_dict["counts"]
+        self.steps, self.warned = state_dict["steps"], state_dict["warned"]
+
+    def _added(self, counts: Tensor | None, pl_module: LightningModule, ids: Tensor) -> Tensor:
+        """Counts with those of the ids of all groups added, [groups, codes of the largest one]."""
         vocab = _codec(pl_module).vocab
-        flat = ids.reshape(-1, len(vocab))
-        return torch.stack([torch.bincount(column, minlength=max(vocab)) for column in flat.t()])
+        flat = ids.reshape(-1, len(vocab)).long()
+        new = torch.stack([torch.bincount(column, minlength=max(vocab)) for column in flat.t()])
+        return new if counts is None else counts.to(new.device) + new
 
     def _log(self, pl_module: LightningModule, counts: Tensor, stage: str) -> float:
         vocab = _codec(pl_module).vocab
+        counts = summed(counts)
         used = (counts > 0).sum().item()
         share = used / sum(vocab)
         perplexities = torch.stack([counts_perplexity(group.float()) for group in counts])
-        pl_module.log(f"{stage}/usage", share)
-        pl_module.log(f"{stage}/dead_codes", float(sum(vocab) - used))
-        pl_module.log(f"{stage}/usage_perplexity", perplexities.mean())
+        pl_module.log(f"{stage}/usage", share, sync_dist=True)
+        pl_module.log(f"{stage}/dead_codes", float(sum(vocab) - used), sync_dist=True)
+        pl_module.log(f"{stage}/usage_perplexity", perplexities.mean(), sync_dist=True)
         return share
 
 

@@ -5,7 +5,7 @@ import importlib
 import json
 from pathlib import Path
 
-SUBJECTS = ("codec", "quantizer")
+SUBJECTS = ("codec", "quantizer", "memory")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -1,40 +1,49 @@
-"""``intaglio decode``: token files to audio files."""
+"""``intaglio decode``: token files to audio files, block by block, in constant memory."""
 
 import argparse
-from typing import NamedTuple
+import itertools
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from intaglio.codecs import AudioCodec, Tokens
-from intaglio.data.formats.tokens import SUFFIX, TokenFileError, TokenHeader, read_tokens
-from intaglio.data.formats.wave import LIMITS, resample, write_wave
+from intaglio.data.formats.resampling import resample_blocks
+from intaglio.data.formats.tokens import SUFFIX, TokenFileError, TokenHeader, iter_tokens
+from intaglio.data.formats.wave import wave_format, write_blocks
 from intaglio.recipes.codec_option import add_codec_options, chosen_codec
-from intaglio.recipes.files import Job, plan, run_all
+from intaglio.recipes.files import STANDARD, Job, plan, read_from, run_all, watched, write_to
+from intaglio.recipes.recording import (
+    BLOCK_SECONDS,
+    Recording,
+    from_streams,
+    recording_of,
+    scales_of,
+)
 
 EPILOG = """\
 examples:
   intaglio decode speech.intaglio -o speech.wav
   intaglio decode tokens/ -o decoded/ --codec demo/codec
+  intaglio decode - -o - < speech.intaglio | aplay
 
-Writes 16-bit WAV (or FLAC, if OUT is a file that ends so) with the sample rate and the number of
-samples that the recording had. Only the codec that made a token file can decode it.
+Writes 16-bit WAV (or FLAC, if OUT is a file that ends so) with the sample rate, the channels and
+the number of samples that the recording had. Only the codec that made a token file can decode it.
 """
-
-
-class Extent(NamedTuple):
-    """Sample rate of a recording and its samples per channel."""
-
-    sample_rate: int
-    length: int
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the command."""
     parser.epilog = EPILOG
-    parser.add_argument("inputs", nargs="+", metavar="IN", help="token file or folder")
     parser.add_argument(
-        "-o", "--out", required=True, help="audio file for one input file, otherwise a folder"
+        "inputs", nargs="+", metavar="IN", help="token file or folder, or - for standard input"
+    )
+    parser.add_argument(
+        "-o",
+        "--out",
+        required=True,
+        help="audio file for one input file, or - for WAV on standard output; otherwise a folder",
     )
     add_codec_options(parser)
     parser.add_argument(
@@ -51,87 +60,107 @@ def run(args: argparse.Namespace) -> None:
         ValueError: a codec or an input is damaged, or they do not belong together.
     """
     jobs = plan(args.inputs, args.out, (SUFFIX,), ".wav", overwrite=args.overwrite)
+    for job in jobs:
+        if job.target != STANDARD:
+            wave_format(job.target)
     codec = chosen_codec(args)
     fingerprint = codec.fingerprint  # hashes all weights: once, not once a file
-
-    def work(job: Job) -> None:
-        extent, wave = decode_file(codec, fingerprint, job, keep_rate=args.codec_rate)
-        job.target.parent.mkdir(parents=True, exist_ok=True)
-        write_wave(job.target, wave, extent.sample_rate)
-
-    run_all(jobs, work, "decoded")
+    run_all(
+        jobs,
+        lambda job: decode_file(codec, fingerprint, job, keep_rate=args.codec_rate),
+        "decoded",
+    )
 
 
-def decode_file(
-    codec: AudioCodec, fingerprint: str, job: Job, *, keep_rate: bool
-) -> tuple[Extent, Tensor]:
-    """Waveform, float32 [channels, samples], of one token file, and its extent.
+def decode_file(codec: AudioCodec, fingerprint: str, job: Job, *, keep_rate: bool) -> None:
+    """Decode one token file of any length; every checksum is compared before anything is written.
 
     Args:
         codec: the codec that made the file.
         fingerprint: the codec's.
-        job: the file to read.
+        job: the files to read and to write.
         keep_rate: stay at the codec's sample rate.
 
     Raises:
-        OSError: the file cannot be read.
-        ValueError: it is damaged or of another codec.
+        OSError: a file cannot be read or written.
+        ValueError: the input is damaged or of another codec.
     """
-    try:
-        with job.source.open("rb") as file:
-            header, ids = read_tokens(file)
-        _check_codec(header, codec, fingerprint)
-        extent = Extent(header.sample_rate, header.length) if keep_rate else source_extent(header)
-    except ValueError as error:
-        raise ValueError(f"{job.source}: {error}") from error
-    device = next(codec.parameters()).device
-    tokens = Tokens(
-        ids=ids.unsqueeze(0).to(device),
-        mask=torch.ones(1, header.positions, dtype=torch.bool, device=device),
-        vocab=header.vocab,
-        lengths=torch.tensor([header.length], device=device),
-    )
-    wave = codec.decode(tokens)[0].float().cpu()
-    wave = resample(wave, header.sample_rate, extent.sample_rate)
-    # Resampling there and back gives some samples too many, or too few where a length was rounded.
-    return extent, torch.nn.functional.pad(wave, (0, extent.length - wave.shape[-1]))
+    with read_from(job.source) as source:
+        try:
+            header, recording = _checked(codec, fingerprint, source)
+        except ValueError as error:
+            raise ValueError(f"{source}: {error}") from error
+        with source.open("rb") as file, write_to(job.target, ".wav") as target:
+            _, ids = iter_tokens(file)
+            waves = _waves(codec, header, recording, ids)
+            waves = _exactly(waves, header.length, recording.channels)
+            waves = watched(waves, header.length / header.sample_rate, header.sample_rate)
+            rate, length = header.sample_rate, header.length
+            if not keep_rate:
+                # Resampling there and back gives some samples too many, or too few in files of
+                # earlier versions.
+                rate, length = recording.sample_rate, recording.length
+                waves = resample_blocks(waves, header.sample_rate, rate)
+                waves = _exactly(waves, length, recording.channels)
+            write_blocks(target, waves, rate, channels=recording.channels, samples=length)
 
 
-def source_extent(header: TokenHeader) -> Extent:
-    """Extent of the recording that was encoded; as the codec heard it if the header does not say.
-
-    Raises:
-        TokenFileError: it does not fit the rest of the header.
-    """
-    source = header.extras.get("source")
-    if source is None:
-        return Extent(header.sample_rate, header.length)
-    if not isinstance(source, dict) or set(source) != set(Extent._fields):
-        raise TokenFileError("refused: its header does not say what was encoded")
-    rate, length = source["sample_rate"], source["length"]
-    if type(rate) is not int or type(length) is not int:
-        raise TokenFileError("refused: rate and length of what was encoded are no integers")
-    slack = 2 + header.length // 1_000_000  # float32 may have rounded the length
-    if (
-        length < 1
-        or not LIMITS.min_rate <= rate <= LIMITS.max_rate
-        or abs(length * header.sample_rate // rate - header.length) > slack
-    ):
-        raise TokenFileError(
-            f"refused: {length} samples at {rate} Hz cannot have become {header.length} at "
-            f"{header.sample_rate} Hz"
-        )
-    return Extent(rate, length)
+def _checked(codec: AudioCodec, fingerprint: str, source: Path) -> tuple[TokenHeader, Recording]:
+    """Header of a sound token file of this codec, and the recording that it tells of."""
+    with source.open("rb") as file:
+        header, blocks = iter_tokens(file)
+        recording = _check_codec(header, codec, fingerprint)
+        for _ in blocks:
+            pass
+    return header, recording
 
 
-def _check_codec(header: TokenHeader, codec: AudioCodec, fingerprint: str) -> None:
+def _check_codec(header: TokenHeader, codec: AudioCodec, fingerprint: str) -> Recording:
     if header.fingerprint != fingerprint:
         raise TokenFileError(
             f"made with the codec {header.codec} ({header.fingerprint}), which is not this one, "
             f"{codec.name} ({fingerprint}); name the right one with --codec"
         )
-    said = (header.vocab, header.sample_rate, header.hop_length, header.channels)
-    true = (codec.vocab, codec.sample_rate, codec.hop_length, codec.channels)
-    positions = -(-header.length // header.hop_length)
-    if said != true or header.positions != positions or positions == 0:
-        raise TokenFileError("refused: its header contradicts its codec or its own length")
+    said = (header.sample_rate, header.hop_length, header.channels, header.positions)
+    positions = int(codec.frames(torch.tensor(header.length)))
+    if said == (codec.sample_rate, codec.hop_length, codec.channels, positions) and positions:
+        recording = recording_of(header)
+        depths = itertools.accumulate(codec.quantizer.level_groups)
+        vocabs = [codec.vocab[:groups] * recording.streams for groups in depths]
+        scales = recording.streams * scales_of(codec, header.length)
+        if header.vocab in vocabs and len(header.scale) == scales:
+            return recording
+    raise TokenFileError("refused: its header contradicts its codec or its own length")
+
+
+def _waves(
+    codec: AudioCodec, header: TokenHeader, recording: Recording, blocks: Iterable[Tensor]
+) -> Iterator[Tensor]:
+    """Waveforms [channels, samples] at the codec's rate, at least as long as the recording."""
+    tokens = _tokens(codec, header, recording.streams, blocks)
+    for streams in codec.decode_blocks(tokens):
+        wave = from_streams(streams.float().cpu(), recording.channels, recording.stereo)
+        yield wave / recording.gain
+
+
+def _tokens(
+    codec: AudioCodec, header: TokenHeader, streams: int, blocks: Iterable[Tensor]
+) -> Iterator[Tokens]:
+    """Tokens of all streams, a batch, of ids [positions, groups of all streams]."""
+    device = next(codec.parameters()).device
+    size = max(1, round(BLOCK_SECONDS * codec.frame_rate))
+    # All scales come first; decoding takes them as it needs them.
+    scale = torch.tensor(header.scale, device=device).view(-1, streams).T if header.scale else None
+    for ids in itertools.chain.from_iterable(block.split(size) for block in blocks):
+        batch = ids.to(device).unflatten(1, (streams, -1)).transpose(0, 1)
+        yield codec.tokens(batch)._replace(scale=scale)
+        scale = None
+
+
+def _exactly(blocks: Iterable[Tensor], samples: int, channels: int) -> Iterator[Tensor]:
+    """The first samples of a waveform in blocks; silence fills it up."""
+    missing = samples
+    for block in blocks:
+        yield block[..., :missing]
+        missing -= min(missing, block.shape[-1])
+    yield torch.zeros(channels, missing)

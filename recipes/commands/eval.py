@@ -1,32 +1,51 @@
-"""``intaglio eval``: quality of a codec on recordings, beside classic codecs."""
+"""``intaglio eval``: quality of codecs on recordings, beside classic codecs."""
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from tqdm import tqdm
+from rich.measure import Measurement
+from rich.table import Table
 
 from intaglio.codecs import AudioCodec
 from intaglio.codecs.bundle import replacing
 from intaglio.data.clips import find
-from intaglio.data.formats.wave import read_wave, write_wave
-from intaglio.data.manifest import Record, source_key, split_of
-from intaglio.recipes.codec_option import add_codec_options, chosen_codec
-from intaglio.recipes.errors import explain
-from intaglio.recipes.evaluation.baselines import baseline
-from intaglio.recipes.evaluation.comparison import Comparison, Item, evaluate_codec
+from intaglio.data.manifest import Record
+from intaglio.recipes.codec_option import add_codec_options, default_source, load_codec
+from intaglio.recipes.evaluation import suite
+from intaglio.recipes.evaluation.baselines import Baseline, baseline
+from intaglio.recipes.evaluation.comparison import (
+    Comparison,
+    Item,
+    Point,
+    Row,
+    evaluate,
+    evaluate_codec,
+)
 from intaglio.recipes.evaluation.metrics import select
+from intaglio.recipes.evaluation.recordings import choose, file_name, read_items, save_audio
+from intaglio.recipes.evaluation.scores import Metric
 from intaglio.recipes.evaluation.tables import notes, records, terminal_table, write_records
-from intaglio.recipes.evaluation.usage import entropy_rate, usage_of
+from intaglio.recipes.evaluation.usage import (
+    entropy_rate,
+    usage_lines,
+    usage_of,
+    usage_record,
+)
 
 MIN_WIDTH = 120  # columns of a table that does not go to a terminal
-EPILOG = """\
+MAX_WIDTH = 1000
+EPILOG = f"""\
 examples:
   intaglio eval --codec demo/codec --data recordings/
   intaglio eval --codec demo/codec --data speech-prompts --split test --json eval.json
+  intaglio eval --suite {suite.NAME} --codec demo/codec --codec encodec@3000,6000 \\
+    --data speech-prompts --json suite.json
+
+With --suite, --codec and --data may be repeated, and a codec may be followed by @ and bit rates
+(bits per second): for each it uses as many of its levels as stay within. Without @ it uses all.
 
 Metrics whose package is missing and baselines whose program is missing say so in the table.
 Damaged recordings are skipped, named, and make the exit status 1.
@@ -36,9 +55,17 @@ Damaged recordings are skipped, named, and make the exit status 1.
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the command."""
     parser.epilog = EPILOG
-    add_codec_options(parser)
+    add_codec_options(parser, several=True)
     parser.add_argument(
-        "--data", required=True, help="folder, manifest or name of a fetched set (intaglio data)"
+        "--suite",
+        choices=(suite.NAME,),
+        help="several codecs and bit rates side by side, with the use of their tokens; see below",
+    )
+    parser.add_argument(
+        "--data",
+        required=True,
+        action="append",
+        help="folder, manifest or name of a fetched set (intaglio data)",
     )
     parser.add_argument("--limit", type=int, help="at most so many recordings, evenly spread")
     parser.add_argument(
@@ -51,7 +78,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--test-share", type=float, default=0.05, help="as in training")
     parser.add_argument("--seed", type=int, default=0, help="of the split and the intervals")
     known = ",".join(metric.name for metric in select())
-    parser.add_argument("--metrics", metavar="NAMES", default=known, help="default: %(default)s")
+    parser.add_argument(
+        "--metrics", metavar="NAMES", help=f"default: {known}; of a suite {','.join(suite.METRICS)}"
+    )
+    parser.add_argument(
+        "--rate",
+        type=int,
+        metavar="HZ",
+        help="sample rate at which mel distance and SI-SDR compare (the codec's; "
+        f"of a suite {suite.RATE})",
+    )
     parser.add_argument(
         "--baselines",
         metavar="NAMES",
@@ -71,131 +107,135 @@ def run(args: argparse.Namespace) -> None:
         ValueError: a wrong name, a damaged codec, or no recordings.
         ModuleNotFoundError: the plot needs matplotlib.
     """
-    metrics = select(_names(args.metrics))
+    metrics = _metrics(args)
     baselines = [baseline(name) for name in _names(args.baselines) if name != "none"]
     for name in (args.json, args.plot):
         if name and not Path(name).absolute().parent.is_dir():
             raise FileNotFoundError(f"{name}: there is no folder {Path(name).parent}")
-    codec = chosen_codec(args)
-    shares = (args.validation_share, args.test_share)
-    folder, found = find(args.data)
-    chosen = choose(found, args.split, shares=shares, seed=args.seed, limit=args.limit)
-    items = read_items(folder, chosen, codec.sample_rate)
+    sources = args.codec or [default_source()]
+    chosen = {name: _chosen(args, name) for name in args.data}
+    if args.suite:
+        points = suite.points(sources, lambda source: load_codec(source, args.device))
+        read = _run_suite(args, points, chosen, metrics, baselines)
+    elif len(sources) > 1 or len(args.data) > 1:
+        raise ValueError(f"several codecs or data sets are compared with --suite {suite.NAME}")
+    else:
+        read = _run_single(args, load_codec(sources[0], args.device), chosen, metrics, baselines)
+    count = sum(len(records) for _, records in chosen.values())
+    if read < count:
+        raise ValueError(
+            f"{count - read} of {count} recordings could not be read; the numbers leave them out"
+        )
+
+
+Chosen = dict[str, tuple[Path, list[Record]]]  # folder and recordings by name of the data set
+
+
+def _run_single(
+    args: argparse.Namespace,
+    codec: AudioCodec,
+    chosen: Chosen,
+    metrics: Sequence[Metric],
+    baselines: Sequence[Baseline],
+) -> int:
+    """One codec on one data set; gives the number of recordings that could be read."""
+    ((name, found),) = chosen.items()
+    items = read_items(*found, codec.sample_rate)
     comparison = evaluate_codec(
         codec, items, metrics=metrics, baselines=baselines, seed=args.seed, progress=True
     )
-    console = Console()
-    console.width = console.width if console.is_terminal else max(MIN_WIDTH, console.width)
-    seconds = sum(len(item.wave) for item in items) / codec.sample_rate
-    print(f"{len(items)} recordings, {seconds:.0f} s, of {args.data} ({args.split})")
-    console.print(terminal_table(comparison.rows, metrics))
-    for line in (*notes(comparison.rows, metrics), *_token_lines(codec, comparison)):
+    _announce(args, name, items)
+    _print_table(terminal_table(comparison.rows, metrics))
+    groups = usage_of(comparison.tokens)
+    for line in (*notes(comparison.rows, metrics), *usage_lines(groups)):
         print(line)
+    rate = entropy_rate(groups, codec.frame_rate)
+    print(f"bit rate: {codec.bits_per_second:.0f} nominal, {rate:.0f} by the entropies")
     if args.json:
-        write_records(args.json, _records(args.data, codec, comparison))
+        write_records(args.json, _records(name, codec, comparison))
+    _plot(args, comparison.rows)
+    if args.save_audio:
+        for system, waves in comparison.decoded.items():
+            save_audio(Path(args.save_audio) / file_name(system), items, waves)
+    return len(items)
+
+
+def _run_suite(
+    args: argparse.Namespace,
+    points: Sequence[Point],
+    chosen: Chosen,
+    metrics: Sequence[Metric],
+    baselines: Sequence[Baseline],
+) -> int:
+    """Codecs on data sets; gives the number of recordings that could be read."""
+    if args.plot and len(chosen) > 1:
+        raise ValueError(f"--plot draws one data set, not {len(chosen)}")
+    entries: list[suite.Entry] = []
+    read = 0
+    for name, found in chosen.items():
+        items = read_items(*found, None)
+        read += len(items)
+        _announce(args, name, items)
+        for result in evaluate(
+            points, items, metrics=metrics, baselines=baselines, seed=args.seed, progress=True
+        ):
+            entries.append(suite.entry(name, result, points, items))
+            if args.save_audio and result.decoded:
+                folder = Path(args.save_audio) / (file_name(name) if len(chosen) > 1 else "")
+                save_audio(folder / file_name(result.row.system), items, result.decoded)
+    table, lines = suite.table(entries, metrics)
+    _print_table(table)
+    print("\n".join(lines))
+    if args.json:
+        write_records(args.json, suite.entry_records(entries, _rate(args)))
+    _plot(args, [entry.row for entry in entries])
+    return read
+
+
+def _metrics(args: argparse.Namespace) -> list[Metric]:
+    preset = suite.METRICS if args.suite else None
+    return select(preset if args.metrics is None else _names(args.metrics), rate=_rate(args))
+
+
+def _rate(args: argparse.Namespace) -> int | None:
+    return suite.RATE if args.suite and args.rate is None else args.rate
+
+
+def _chosen(args: argparse.Namespace, name: str) -> tuple[Path, list[Record]]:
+    shares = (args.validation_share, args.test_share)
+    folder, found = find(name)
+    return folder, choose(found, args.split, shares=shares, seed=args.seed, limit=args.limit)
+
+
+def _announce(args: argparse.Namespace, name: str, items: Sequence[Item]) -> None:
+    seconds = sum(len(item.wave) / item.sample_rate for item in items)
+    print(f"{len(items)} recordings, {seconds:.0f} s, of {name} ({args.split})")
+
+
+def _print_table(table: Table) -> None:
+    console = Console()
+    options = console.options.update(max_width=MAX_WIDTH)
+    needed = Measurement.get(console, options, table).maximum  # narrower, digits would be lost
+    console.width = max(console.width if console.is_terminal else MIN_WIDTH, needed)
+    console.print(table)
+
+
+def _plot(args: argparse.Namespace, rows: Sequence[Row]) -> None:
     if args.plot:
         from intaglio.recipes.evaluation.plots import rate_distortion
 
         with replacing(Path(args.plot)) as part:
-            part.write_bytes(rate_distortion(comparison.rows))
-    if args.save_audio:
-        save_audio(Path(args.save_audio), items, comparison, codec.sample_rate)
-    if len(items) < len(chosen):
-        raise ValueError(
-            f"{len(chosen) - len(items)} of {len(chosen)} recordings could not be read; the "
-            "numbers leave them out"
-        )
-
-
-def choose(
-    found: Sequence[Record],
-    side: str,
-    *,
-    shares: tuple[float, float],
-    seed: int = 0,
-    limit: int | None = None,
-) -> list[Record]:
-    """Records to evaluate on.
-
-    Args:
-        found: all records of a data set, sorted.
-        side: "test", "validation" or "all".
-        shares: of validation and test in the split.
-        seed: of the split.
-        limit: at most so many, evenly spread over the data set; all of them if None.
-
-    Raises:
-        ValueError: none is left, or a limit below 1.
-    """
-    if limit is not None and limit < 1:
-        raise ValueError(f"--limit must be at least 1, got {limit}")
-    chosen = [
-        record
-        for record in found
-        if side == "all" or split_of(source_key(record), shares, seed) == side
-    ]
-    if not chosen:
-        raise ValueError(
-            f"none of {len(found)} recordings falls into the {side} split; use --split all"
-        )
-    count = min(limit or len(chosen), len(chosen))
-    return [chosen[number * len(chosen) // count] for number in range(count)]
-
-
-def read_items(folder: Path, chosen: Sequence[Record], sample_rate: int) -> list[Item]:
-    """Recordings, mono, at a sample rate; damaged ones are named on standard error and left out.
-
-    Raises:
-        ValueError: none can be read.
-    """
-    items = []
-    for record in tqdm(chosen, desc="reading", unit="file", disable=None, leave=False):
-        try:
-            wave, _ = read_wave(folder / record.path, sample_rate)
-        except (ValueError, OSError) as error:
-            tqdm.write(f"intaglio: skipped: {explain(error)}", file=sys.stderr)
-            continue
-        items.append(Item(record.path, wave[0], record.text))
-    if not items:
-        raise ValueError(f"none of {len(chosen)} recordings in {folder} can be read")
-    return items
-
-
-def save_audio(folder: Path, items: Sequence[Item], comparison: Comparison, rate: int) -> None:
-    """Write every decoded recording as ``folder/system/name.wav``."""
-    for system, waves in comparison.decoded.items():
-        for number, (item, wave) in enumerate(zip(items, waves, strict=True)):
-            path = Path(item.name)
-            if path.is_absolute() or ".." in path.parts:  # it would leave the folder
-                path = Path(f"{number:05d}-{path.name}")
-            name = path if path.suffix == ".wav" else f"{path}.wav"
-            target = folder / system.replace("/", "-") / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            write_wave(target, wave, rate)
+            part.write_bytes(rate_distortion(rows))
 
 
 def _names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
-def _token_lines(codec: AudioCodec, comparison: Comparison) -> list[str]:
-    groups = usage_of(comparison.tokens)
-    lines = [
-        f"codebook {number}: {int((group.counts > 0).sum())} of {len(group.counts)} codes used "
-        f"({group.share:.1%}), perplexity {group.perplexity:.0f}, entropy {group.entropy:.2f} bits"
-        for number, group in enumerate(groups, start=1)
-    ]
-    rate = entropy_rate(groups, codec.frame_rate)
-    return [*lines, f"bit rate: {codec.bits_per_second:.0f} nominal, {rate:.0f} by the entropies"]
-
-
 def _records(name: str, codec: AudioCodec, comparison: Comparison) -> list[dict[str, Any]]:
     """JSON records, with the use of the codebooks in the one of the codec under test."""
     groups = usage_of(comparison.tokens)
-    tokens = {
-        "codes_used": [group.share for group in groups],
-        "perplexity": [group.perplexity for group in groups],
-        "entropy_bits": [group.entropy for group in groups],
+    tokens = usage_record(groups) | {
         "entropy_bits_per_second": entropy_rate(groups, codec.frame_rate),
         "nominal_bits_per_second": codec.bits_per_second,
     }

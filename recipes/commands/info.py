@@ -1,26 +1,33 @@
-"""``intaglio info``: what a token file, a bundle or a checkpoint holds, after checking it whole."""
+"""``intaglio info``: what a token file, a shard, a bundle or a checkpoint holds, checked whole."""
 
 import argparse
+import io
 import json
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from intaglio.codecs import AudioCodec, Codec, load
 from intaglio.codecs.part import describe
-from intaglio.data.formats.tokens import SUFFIX, TokenHeader, read_tokens
+from intaglio.data.formats import shards
+from intaglio.data.formats.tokens import SUFFIX, TokenHeader, iter_tokens
 
 EPILOG = """\
-Everything is read and every checksum compared: a table means that the file is sound.
+Everything is read and every checksum compared: a table means that the file is sound. A tar shard is
+compared with the row beside it, if it has one.
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the command."""
     parser.epilog = EPILOG
-    parser.add_argument("path", help="token file, bundle folder or training checkpoint (.ckpt)")
+    parser.add_argument(
+        "path", help="token file, tar shard, bundle folder or training checkpoint (.ckpt)"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
 
@@ -34,6 +41,8 @@ def run(args: argparse.Namespace) -> None:
     path = Path(args.path)
     if path.is_dir() or path.suffix == ".ckpt":
         facts = _codec_facts(path, load(path))
+    elif path.suffix == shards.SUFFIX:
+        facts = _shard_facts(path)
     else:
         facts = _file_facts(path)
     if args.json:
@@ -47,7 +56,11 @@ def run(args: argparse.Namespace) -> None:
 def _file_facts(path: Path) -> dict[str, Any]:
     with path.open("rb") as file:
         try:
-            header, ids = read_tokens(file)
+            header, blocks = iter_tokens(file)
+            counts: list[Counter[int]] = [Counter() for _ in header.vocab]
+            for ids in blocks:
+                for group, column in enumerate(ids.T.tolist()):
+                    counts[group].update(column)
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
     seconds = header.length / header.sample_rate
@@ -70,9 +83,44 @@ def _file_facts(path: Path) -> dict[str, Any]:
         "nominal_bits_per_second": frame_rate * _bits(header),
         "actual_bits_per_second": 8 * size / seconds if seconds else 0.0,
         "bytes": size,
-        "distinct_ids": [int(column.unique().numel()) for column in ids.T],
-        "perplexity": [_perplexity(column) for column in ids.T],
+        "scales": len(header.scale),
+        "distinct_ids": [len(of_group) for of_group in counts],
+        "perplexity": [_perplexity(list(of_group.values())) for of_group in counts],
         "extras": header.extras,
+    }
+
+
+def _shard_facts(path: Path) -> dict[str, Any]:
+    """Facts of a shard: of its row, its samples, and the token files among them."""
+    facts: dict[str, Any] = {"kind": f"shard ({shards.SUFFIX})", "checksum": "none: it has no row"}
+    if shards.row_path(path).exists():
+        row = shards.read_row(path)
+        shards.check_shard(path, row)
+        damaged = row.about.get("damaged")
+        facts["checksum"] = "good"
+        facts["damaged_inputs"] = len(damaged) if isinstance(damaged, list) else 0
+    files: Counter[str] = Counter()
+    codecs: set[str] = set()
+    samples = positions = 0
+    seconds = 0.0
+    for sample in shards.read_shard(path):
+        samples += 1
+        files.update(sample.files.keys())
+        if SUFFIX[1:] in sample.files:
+            try:
+                header, blocks = iter_tokens(io.BytesIO(sample.files[SUFFIX[1:]]))
+                positions += sum(map(len, blocks))
+            except ValueError as error:
+                raise ValueError(f"{path}, {sample.key}{SUFFIX}: {error}") from error
+            seconds += header.length / header.sample_rate
+            codecs.add(f"{header.codec} ({header.fingerprint})")
+    return facts | {
+        "samples": samples,
+        "files": dict(sorted(files.items())),
+        "codecs": sorted(codecs),
+        "positions": positions,
+        "seconds": seconds,
+        "bytes": path.stat().st_size,
     }
 
 
@@ -108,10 +156,10 @@ def _bits(header: TokenHeader) -> float:
     return float(torch.tensor(header.vocab, dtype=torch.float64).log2().sum())
 
 
-def _perplexity(ids: Tensor) -> float:
+def _perplexity(counts: Sequence[int]) -> float:
     """Exponential of the entropy of the ids: how many entries are in use, weighted by their use."""
-    counts = ids.unique(return_counts=True)[1].double()
-    return float(torch.special.entr(counts / counts.sum()).sum().exp()) if len(counts) else 0.0
+    shares = torch.tensor(counts, dtype=torch.float64)
+    return float(torch.special.entr(shares / shares.sum()).sum().exp()) if counts else 0.0
 
 
 def _parameters(module: nn.Module) -> int:

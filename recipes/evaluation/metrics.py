@@ -3,7 +3,8 @@
 Multi-scale mel distance as in the evaluation of DAC (Kumar et al., NeurIPS 2023): windows of 2048
 and 512 samples with 150 and 80 mel bands and a hop of a quarter window; for each the mean absolute
 difference of log10 of the squared magnitudes plus that of the magnitudes; the two are added. Here
-at the signals' own rate, where that evaluation resamples to 22.05 and 44.1 kHz. SI-SDR after
+at the signals' own rate unless another is given; that evaluation resamples to 22.05 and 44.1 kHz.
+SI-SDR after
 Le Roux et al. (ICASSP 2019), with both means removed. STOI, ESTOI (pystoi) and wideband PESQ
 (pesq, ITU-T P.862.2) are what the named packages compute.
 """
@@ -23,10 +24,31 @@ from intaglio.recipes.evaluation.scores import Metric, Pair
 
 MEL_SCALES = ((2048, 150), (512, 80))  # samples of the window, mel bands
 MEL_FLOOR = 1e-5
+LOWEST_RATE = 1_000  # Hz
 SPEECH_RATE = 16_000  # Hz; what PESQ wideband and DNSMOS take
 
 
-class MelDistance(Metric):
+class _AtRate(Metric):
+    """Base of the metrics that take signals of any rate.
+
+    Args:
+        rate: in Hz, to resample to first, so that results at different rates compare; None
+            measures at the signals' own.
+    """
+
+    def __init__(self, rate: int | None = None) -> None:
+        if rate is not None and rate < LOWEST_RATE:
+            raise ValueError(f"metrics compare at {LOWEST_RATE} Hz at least, not at {rate}")
+        self.rate = rate
+
+    def at_rate(self, pair: Pair) -> Pair:
+        if self.rate is None:
+            return pair
+        signals = resample(torch.stack(pair[:2]).float(), pair.sample_rate, self.rate)
+        return Pair(signals[0], signals[1], self.rate, pair.text)
+
+
+class MelDistance(_AtRate):
     """Multi-scale mel distance; 0 for equal signals."""
 
     name = "mel"
@@ -36,6 +58,7 @@ class MelDistance(Metric):
 
     def __call__(self, pair: Pair) -> float:
         """Distance of a pair; items shorter than half the longest window cannot be measured."""
+        pair = self.at_rate(pair)
         signals = torch.stack([pair.reference, pair.decoded]).float()
         total = 0.0
         for window, num_mels in MEL_SCALES:
@@ -53,7 +76,7 @@ class MelDistance(Metric):
         return total
 
 
-class SISDR(Metric):
+class SISDR(_AtRate):
     """Scale-invariant signal-to-distortion ratio."""
 
     name = "si_sdr"
@@ -63,7 +86,7 @@ class SISDR(Metric):
 
     def __call__(self, pair: Pair) -> float:
         """Ratio in dB; a silent original or a perfect copy has none."""
-        reference, decoded = (x.double() - x.double().mean() for x in pair[:2])
+        reference, decoded = (x.double() - x.double().mean() for x in self.at_rate(pair)[:2])
         target = (decoded @ reference) / (reference @ reference) * reference
         noise = decoded - target
         ratio = float((target @ target) / (noise @ noise))
@@ -158,20 +181,23 @@ def speech(wave: Tensor, sample_rate: int) -> Tensor:
 
 
 def select(
-    names: Sequence[str] | None = None, recogniser: Recogniser | None = None
+    names: Sequence[str] | None = None,
+    recogniser: Recogniser | None = None,
+    rate: int | None = None,
 ) -> list[Metric]:
     """Metrics by name, in the order of the table.
 
     Args:
         names: which ones; all of them if None.
         recogniser: what WER and CER listen with; a new one if None.
+        rate: in Hz, at which mel distance and SI-SDR compare; the signals' own if None.
 
     Raises:
-        ValueError: an unknown name.
+        ValueError: an unknown name, or a rate below `LOWEST_RATE`.
     """
     listener = Recogniser() if recogniser is None else recogniser
     errors = [WordErrors(listener), CharacterErrors(listener)]
-    metrics = [STOI(), ESTOI(), PESQ(), *errors, DNSMOS(), MelDistance(), SISDR()]
+    metrics = [STOI(), ESTOI(), PESQ(), *errors, DNSMOS(), MelDistance(rate), SISDR(rate)]
     known = [metric.name for metric in metrics]
     if unknown := sorted(set(names or ()) - set(known)):
         raise ValueError(f"unknown metric {', '.join(unknown)}; there are {', '.join(known)}")

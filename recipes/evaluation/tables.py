@@ -1,7 +1,7 @@
 """Comparisons as a terminal table, as Markdown, and as JSON records."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,14 +55,25 @@ def notes(rows: Sequence[Row], metrics: Sequence[Metric]) -> list[str]:
     return lines
 
 
-def terminal_table(rows: Sequence[Row], metrics: Sequence[Metric]) -> Table:
-    """Table for a terminal; below each mean the half width of its 95 % interval."""
+def terminal_table(
+    rows: Sequence[Row], metrics: Sequence[Metric], facts: Mapping[str, Sequence[str]] | None = None
+) -> Table:
+    """Table for a terminal; below each mean the half width of its 95 % interval.
+
+    Args:
+        rows: of comparisons.
+        metrics: columns.
+        facts: more columns, before those of the metrics: a text for each row by heading.
+    """
+    facts = facts or {}
     table = Table(box=SIMPLE, padding=(0, 1))
     table.add_column("system", no_wrap=True)
-    for title in ("bit/s", *(heading(metric) for metric in metrics)):
-        table.add_column(title, justify="right")
-    for row in rows:
-        cells = ["\n".join(cell(row, metric)) for metric in metrics]
+    titles = [heading(metric).replace(" ", "\n") for metric in metrics]
+    for title in ("bit/s", *facts, *titles):
+        table.add_column(title, justify="right", no_wrap=True)
+    for number, row in enumerate(rows):
+        cells = [texts[number] for texts in facts.values()]
+        cells += ["\n".join(cell(row, metric)) for metric in metrics]
         table.add_row(row.system, bit_rate(row), *cells, style="bold" if row.is_ours else "")
     return table
 

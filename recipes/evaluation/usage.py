@@ -61,3 +61,21 @@ def entropy_rate(groups: Sequence[Usage], frame_rate: float) -> float:
     At most the codec's nominal rate; the gap is what entropy coding without context would save.
     """
     return frame_rate * math.fsum(group.entropy for group in groups)
+
+
+def usage_lines(groups: Sequence[Usage]) -> list[str]:
+    """A line for each group."""
+    return [
+        f"codebook {number}: {int((group.counts > 0).sum())} of {len(group.counts)} codes used "
+        f"({group.share:.1%}), perplexity {group.perplexity:.0f}, entropy {group.entropy:.2f} bits"
+        for number, group in enumerate(groups, start=1)
+    ]
+
+
+def usage_record(groups: Sequence[Usage]) -> dict[str, list[float]]:
+    """Fields of a JSON record: a number for each group."""
+    return {
+        "codes_used": [group.share for group in groups],
+        "perplexity": [group.perplexity for group in groups],
+        "entropy_bits": [group.entropy for group in groups],
+    }

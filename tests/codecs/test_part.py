@@ -22,6 +22,18 @@ def test_a_description_holds_every_argument_and_its_nested_parts():
     }
 
 
+def test_a_short_description_leaves_defaults_out_at_every_depth():
+    """So that an option which a later version adds does not change what older parts hash to."""
+    recipe = describe(Outer(FSQ(8, levels=(8, 5, 5, 5)), sizes=[1, 2]), defaults=False)
+    assert recipe["init_args"] == {
+        "inner": {"class_path": "intaglio.codecs.quantizers.fsq.FSQ", "init_args": {"dim": 8}}
+    }
+    other = describe(Outer(FSQ(8, levels=[5, 5]), sizes=(2, 1), name="x"), defaults=False)
+    assert other["init_args"]["inner"]["init_args"] == {"dim": 8, "levels": [5, 5]}
+    assert other["init_args"]["sizes"] == [2, 1]
+    assert other["init_args"]["name"] == "x"
+
+
 def test_a_codec_is_rebuilt_with_the_same_description_and_shapes():
     codec = speech_small(levels=(4, 4, 4))
     again = build(describe(codec))

@@ -1,3 +1,7 @@
+import copy
+import random
+
+import numpy
 import pytest
 import torch
 from lightning.pytorch import Trainer
@@ -6,8 +10,10 @@ from torch.utils.data import DataLoader
 from intaglio.codecs.discriminators.period import MultiPeriodDiscriminator
 from intaglio.codecs.losses.adversarial import HingeLoss
 from intaglio.codecs.losses.adversary import Adversary
+from intaglio.codecs.losses.balancer import Balancer
 from intaglio.codecs.losses.matching import FeatureMatchingLoss
 from intaglio.codecs.losses.waveform import WaveformLoss
+from intaglio.codecs.quantizers.vq import VectorQuantizer
 from intaglio.codecs.task import CodecTask
 
 pytestmark = pytest.mark.filterwarnings(
@@ -51,7 +57,7 @@ class Waves(torch.utils.data.Dataset):
         return {"wave": wave, "lengths": 200, "path": f"clip {index}"}
 
 
-def fit(module, steps, bad=(), **changes):
+def fit(module, steps, bad=(), batch_size=2, **changes):
     settings = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
     settings |= {
         "enable_model_summary": False,
@@ -60,7 +66,7 @@ def fit(module, steps, bad=(), **changes):
         "max_steps": steps,
     }
     trainer = Trainer(**(settings | changes))
-    trainer.fit(module, DataLoader(Waves(bad), batch_size=2))
+    trainer.fit(module, DataLoader(Waves(bad), batch_size=batch_size))
     return trainer
 
 
@@ -88,7 +94,7 @@ def test_both_players_learn(tiny_codec):
     assert any(name.startswith("codec.encoder") for name in names)
     assert any(name.startswith("codec.decoder") for name in names)
     assert any(name.startswith("adversaries") for name in names)
-    assert "codec.quantizer.trained._codebook.embed" in names
+    assert "codec.quantizer.book.codes" in names
 
 
 def test_the_discriminator_enters_when_told(tiny_codec):
@@ -129,6 +135,51 @@ def test_the_losses_are_weighted(tiny_codec):
     metrics = fit(task(tiny_codec, adversaries=None), 1).callback_metrics
     total = 2 * metrics["train/wave"] + 0.25 * metrics["train/commitment"]
     torch.testing.assert_close(metrics["train/loss"], total)
+
+
+def test_a_balancer_makes_the_scale_of_a_loss_irrelevant(tiny_codec):
+    """Halving a loss changes the step without a balancer and not with one."""
+
+    class Scaled(WaveformLoss):
+        def __init__(self, factor):
+            super().__init__()
+            self.factor = factor
+
+        def forward(self, output, target):
+            return self.factor * super().forward(output, target)
+
+    def moved(balanced, factor):
+        codec = copy.deepcopy(tiny_codec)
+        torch.manual_seed(3)
+        module = task(
+            codec,
+            losses={"wave": Scaled(factor)},
+            balancer=Balancer() if balanced else None,
+            optimizer=lambda parameters: torch.optim.SGD(parameters, lr=1e-2),
+        )
+        fit(module, 2)
+        assert not balanced or set(module.balancer.sums) == {
+            *("wave", "periods/adversarial", "periods/matching")
+        }
+        return module.codec.encoder.stem.conv.parametrizations.weight.original1
+
+    torch.testing.assert_close(moved(True, 1.0), moved(True, 100.0), atol=1e-6, rtol=0)
+    assert (moved(False, 1.0) - moved(False, 100.0)).abs().max() > 1e-5
+
+
+def test_discriminators_may_learn_from_a_share_of_the_batches(tiny_codec):
+    module = task(tiny_codec, discriminator_share=0.5)
+    module.seed = 1
+    turns = []
+    for module.batches in range(400):
+        turns.append(module._discriminators_turn())
+    assert 160 < sum(turns) < 240
+    module.batches = 7
+    assert module._discriminators_turn() == turns[7]
+    module = task(tiny_codec, discriminator_share=0.0)
+    before = state(module)
+    fit(module, 2)
+    assert not any(name.startswith("adversaries") for name in changed(before, module))
 
 
 def test_steps_that_are_not_finite_are_skipped_and_change_nothing(tiny_codec, capsys):
@@ -196,6 +247,57 @@ def test_half_precision_keeps_the_quantizer_and_the_losses_exact(tiny_codec):
     assert trainer.global_step == 3
     assert trainer.callback_metrics["train/loss"].isfinite()
     assert tiny_codec.quantizer.codebook.dtype == torch.float32
+
+
+@pytest.mark.parametrize("accumulate", [2, 3])
+def test_a_batch_worked_off_in_parts_gives_the_step_of_the_whole(tiny_codec, accumulate):
+    """Also in unequal parts; without dropout and with codes that the gradient moves."""
+    states = []
+    quantizer = VectorQuantizer(8, 64, update="gradient", kmeans_iterations=0, dead_below=0)
+    tiny_codec.quantizer = quantizer
+    start = copy.deepcopy(tiny_codec).eval()
+    for parts in (1, accumulate):
+        codec = copy.deepcopy(start)
+        for layer in codec.modules():
+            if isinstance(layer, torch.nn.Dropout):
+                layer.p = 0.0
+        torch.manual_seed(1)
+        module = task(
+            codec,
+            weights={"wave": 2.0, "commitment": 0.25, "codebook": 1.0},
+            accumulate=parts,
+            optimizer=lambda parameters: torch.optim.SGD(parameters, lr=0.1),
+        )
+        metrics = fit(module, 3, batch_size=4).callback_metrics
+        states.append((state(module), metrics["train/wave"], metrics["train/loss"]))
+    for name, value in states[0][0].items():
+        if not name.startswith("codec.quantizer.book.u"):  # counts are of parts
+            torch.testing.assert_close(states[1][0][name], value, atol=1e-5, rtol=1e-4, msg=name)
+    torch.testing.assert_close(states[0][1:], states[1][1:], atol=1e-5, rtol=1e-4)
+
+
+def test_what_a_step_draws_depends_on_its_number_alone(tiny_codec):
+    drawn = []
+
+    class Draws(torch.nn.Module):
+        def forward(self, decoded, real):
+            drawn.append((random.random(), numpy.random.rand(), torch.rand(1).item()))
+            return (decoded - real).square().mean()
+
+    for disturbed in (False, True):
+        module = task(tiny_codec, losses={"wave": Draws()}, adversaries=None)
+        module.seed = 5
+        if disturbed:
+            module.on_load_checkpoint({"training": {"seed": 5, "batches": 2, "skipped": 0}})
+            torch.rand(3)
+        fit(module, 2 if disturbed else 4)
+    assert drawn[2:4] == drawn[4:6]
+    assert len(set(drawn[:4])) == 4
+
+
+def test_no_parts_are_refused(tiny_codec):
+    with pytest.raises(ValueError, match="in 0 parts"):
+        task(tiny_codec, accumulate=0)
 
 
 def test_a_weight_without_a_loss_is_refused(tiny_codec):

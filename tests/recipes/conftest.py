@@ -1,9 +1,11 @@
 """Fixtures of the command line's tests: a way to call it, a tiny codec, a recording."""
 
+import json
+import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 import soundfile
@@ -101,3 +103,207 @@ def record() -> Callable[..., Path]:
         return path
 
     return write
+
+
+SERVER = """
+import json, os, signal, sys
+sys.path.insert(0, sys.argv[1])
+import torch
+torch.set_num_threads(1)
+import intaglio.codecs.audio.speech_small, intaglio.recipes.training, intaglio.recipes.callbacks.ema
+import intaglio.codecs.task, intaglio.data.synthetic, intaglio.recipes.callbacks.samples
+import intaglio.codecs.discriminators.period, einops, omegaconf
+from intaglio.recipes.cli import main
+print("ready", flush=True)
+for line in sys.stdin:
+    order = json.loads(line)
+    if "wait" in order:
+        signal.signal(signal.SIGALRM, lambda *_: os.kill(order["wait"], signal.SIGKILL))
+        signal.alarm(120)
+        status = os.waitpid(order["wait"], 0)[1]
+        signal.alarm(0)
+        print(os.waitstatus_to_exitcode(status), flush=True)
+        continue
+    pid = os.fork()
+    if pid == 0:
+        os.setsid()
+        os.chdir(order["folder"])
+        os.environ.update(order["environment"])
+        out = os.open(order["output"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(out, 1), os.dup2(out, 2), os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        sys.argv = ["intaglio", *order["words"]]
+        sys.stdout = os.fdopen(1, "w", 1)
+        status = 1
+        try:
+            status = main()
+        except SystemExit as stop:
+            status = stop.code
+        except BaseException:
+            import traceback
+            traceback.print_exc(file=sys.stdout)
+        sys.stdout.flush()
+        os._exit(status or 0)
+    print(pid, flush=True)
+"""
+
+
+class Launcher:
+    """Runs the command line in processes of their own that need not import anything again."""
+
+    def __init__(self, modules: Path) -> None:
+        self.modules = modules
+        self.server = subprocess.Popen(
+            [sys.executable, "-c", SERVER, str(modules)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self._line() == "ready"
+
+    def start(self, folder: Path, *words: object, environment: dict[str, str] | None = None) -> int:
+        """Start the command line in a folder; gives the number of the process."""
+        rank = (environment or {}).get("LOCAL_RANK", "")
+        self.output = folder / f"output{rank}.txt"
+        order = {"folder": str(folder), "words": [str(word) for word in words]}
+        return int(
+            self._ask(order | {"output": str(self.output), "environment": environment or {}})
+        )
+
+    def wait(self, process: int) -> int:
+        """Wait for a process; gives its status, negative if a signal killed it."""
+        return int(self._ask({"wait": process}))
+
+    def run(self, folder: Path, *words: object) -> int:
+        """Start the command line and wait for it."""
+        return self.wait(self.start(folder, *words))
+
+    def _ask(self, order: dict[str, Any]) -> str:
+        self.server.stdin.write(json.dumps(order) + "\n")
+        self.server.stdin.flush()
+        return self._line()
+
+    def _line(self) -> str:
+        return self.server.stdout.readline().strip()
+
+
+@pytest.fixture(scope="session")
+def launcher(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launcher]:
+    """A `Launcher`; Python files in its folder ``modules`` can be imported by what it runs."""
+    launcher = Launcher(tmp_path_factory.mktemp("modules"))
+    yield launcher
+    launcher.server.stdin.close()
+    launcher.server.stdout.close()
+    launcher.server.wait()
+
+
+TINY_RECIPE = """
+seed_everything: 7
+model:
+  class_path: intaglio.codecs.task.CodecTask
+  init_args:
+    codec:
+      class_path: intaglio.codecs.codec.AudioCodec
+      init_args:
+        encoder:
+          class_path: intaglio.codecs.encoders.seanet.SEANetEncoder
+          init_args: {dim: 8, strides: [4, 5], width: 4, lstm_layers: 0}
+        quantizer:
+          class_path: intaglio.codecs.quantizers.vq.VectorQuantizer
+          init_args: {dim: 8, codebook_size: 24, decay: 0.9, kmeans_iterations: 3, dead_below: 1.0}
+        decoder:
+          class_path: intaglio.codecs.decoders.vocos.VocosDecoder
+          init_args:
+            {dim: 8, width: 32, intermediate: 16, num_layers: 1, hop_length: 20, n_fft: 80,
+             dropout: 0.2}
+        sample_rate: 1000
+        name: tiny
+    losses:
+      wave: {class_path: intaglio.codecs.losses.waveform.WaveformLoss}
+    adversaries:
+      periods:
+        class_path: intaglio.codecs.losses.adversary.Adversary
+        init_args:
+          discriminator:
+            class_path: intaglio.codecs.discriminators.period.MultiPeriodDiscriminator
+            init_args: {periods: [2], channels: [4]}
+          loss: {class_path: intaglio.codecs.losses.adversarial.HingeLoss}
+    optimizer: {class_path: torch.optim.AdamW, init_args: {lr: 1.0e-2}}
+    warmup_steps: 4
+data:
+  class_path: intaglio.data.synthetic.SyntheticAudio
+  init_args:
+    {sample_rate: 1000, seconds: 0.4, batch_size: 2, samples_per_epoch: 11, validation_samples: 3}
+trainer:
+  default_root_dir: run
+  accelerator: cpu
+  max_steps: 24
+  check_val_every_n_epoch: 2
+  num_sanity_val_steps: 0
+  log_every_n_steps: 1
+  enable_progress_bar: false
+  enable_model_summary: false
+  logger:
+    class_path: lightning.pytorch.loggers.CSVLogger
+    init_args: {save_dir: "${...default_root_dir}", name: ""}
+  callbacks:
+    - {class_path: intaglio.recipes.callbacks.ema.ParameterEMA, init_args: {decay: 0.9}}
+    - {class_path: intaglio.recipes.callbacks.usage.CodeUsage, init_args: {window: 7}}
+    - {class_path: intaglio.recipes.callbacks.samples.SampleLogger, init_args: {num_clips: 0}}
+    - class_path: intaglio.recipes.callbacks.checkpoint.LastCheckpoint
+      init_args: {every_n_steps: 3}
+"""
+
+
+@pytest.fixture(scope="session")
+def tiny_recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A recipe that trains 24 steps in epochs of five, with all that has a state."""
+    path = tmp_path_factory.mktemp("recipe") / "tiny.yaml"
+    path.write_text(TINY_RECIPE)
+    return path
+
+
+def final(folder: Path) -> dict[str, Any]:
+    """The last checkpoint of the start that came to the end."""
+    paths = sorted(folder.glob("run/*/checkpoints/last.ckpt"), key=lambda p: p.stat().st_mtime_ns)
+    return torch.load(paths[-1], weights_only=True)
+
+
+def assert_equal(ours: Any, theirs: Any, where: str = "") -> None:
+    """Bit-equal at any depth."""
+    assert type(ours) is type(theirs), where
+    if isinstance(ours, torch.Tensor):
+        assert torch.equal(ours, theirs), where
+    elif isinstance(ours, dict):
+        assert ours.keys() == theirs.keys(), where
+        for key in ours:
+            assert_equal(ours[key], theirs[key], f"{where}/{key}")
+    elif isinstance(ours, list | tuple):
+        assert len(ours) == len(theirs), where
+        for number, pair in enumerate(zip(ours, theirs, strict=True)):
+            assert_equal(*pair, f"{where}/{number}")
+    else:
+        assert ours == theirs, where
+
+
+class Unbroken(NamedTuple):
+    """A training that nothing stopped, by its folder."""
+
+    folder: Path
+
+    def compare(self, folder: Path) -> None:
+        """Another training's is bit-equal: weights, codebook, optimizers, average, counters."""
+        broken, unbroken = final(folder), final(self.folder)
+        for key in set(unbroken) - {"recipe", "callbacks", "hyper_parameters"}:
+            assert_equal(broken[key], unbroken[key], key)
+        for name in ("CodeUsage", "SampleLogger", "LastCheckpoint"):
+            assert_equal(broken["callbacks"][name], unbroken["callbacks"][name], name)
+
+
+@pytest.fixture(scope="session")
+def unbroken(
+    launcher: Launcher, tiny_recipe: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Unbroken:
+    """The training of the tiny recipe, in one go."""
+    folder = tmp_path_factory.mktemp("unbroken")
+    assert launcher.run(folder, "fit", "-c", tiny_recipe) == 0, (folder / "output.txt").read_text()
+    return Unbroken(folder)

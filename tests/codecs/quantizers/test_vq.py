@@ -1,8 +1,9 @@
 import pytest
 import torch
 from torch.nn import functional as F
+from vector_quantize_pytorch import VectorQuantize
 
-from intaglio.codecs.quantizers import vq
+from intaglio.codecs.quantizers import codebook as search
 from intaglio.codecs.quantizers.vq import VectorQuantizer, nearest
 
 KINDS = {
@@ -19,6 +20,17 @@ def quantizer(**changes):
     return VectorQuantizer(16, 32, **({"kmeans_iterations": 5} | changes))
 
 
+def library(module):
+    """vector-quantize-pytorch's quantizer with the same codes and layers."""
+    size = module.codebook.shape[1]
+    theirs = VectorQuantize(16, 32, codebook_dim=size, use_cosine_sim=module.cosine)
+    theirs._codebook.embed.data.copy_(module.codebook.detach()[None])
+    if size < 16:
+        theirs.project_in.load_state_dict(module.project_in.state_dict())
+        theirs.project_out.load_state_dict(module.project_out.state_dict())
+    return theirs.eval()
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_inference_equals_the_librarys_token_for_token(kind):
     module = quantizer(**KINDS[kind]).train()
@@ -26,7 +38,7 @@ def test_inference_equals_the_librarys_token_for_token(kind):
         module(torch.randn(4, 40, 16))
     module.eval()
     latents = torch.randn(3, 50, 16)
-    values, ids, _ = module.trained(latents)
+    values, ids, _ = library(module)(latents)
     ours = module.encode_ids(latents)
     assert torch.equal(ours[..., 0], ids)
     torch.testing.assert_close(module.decode_ids(ours), values)
@@ -58,7 +70,7 @@ def test_nearest_is_the_nearest_in_slices_too(monkeypatch):
     x, codebook = torch.randn(101, 7), torch.randn(33, 7)
     expected = (x[:, None] - codebook).square().sum(-1).argmin(1)
     assert torch.equal(nearest(x, codebook), expected)
-    monkeypatch.setattr(vq, "SCORES_AT_ONCE", 10 * 33)
+    monkeypatch.setattr(search, "SCORES_AT_ONCE", 10 * 33)
     assert torch.equal(nearest(x, codebook), expected)
 
 
@@ -75,7 +87,7 @@ def test_commitment_moves_latents_and_only_the_codebook_loss_moves_codes():
     module = quantizer(update="gradient").train()
     latents = torch.randn(2, 20, 16, requires_grad=True)
     losses = module(latents).losses
-    parameter = module.trained._codebook.embed
+    parameter = module.codebook
     moved = torch.autograd.grad(
         losses["commitment"], [latents, parameter], allow_unused=True, retain_graph=True
     )
@@ -89,10 +101,10 @@ def test_commitment_moves_latents_and_only_the_codebook_loss_moves_codes():
 def test_kmeans_starts_on_the_first_batch_of_the_training_only():
     module = quantizer().eval()
     module(torch.randn(1, 64, 16))
-    assert not module.trained._codebook.initted
+    assert not module.book.started
     module.train()
     module(10 + torch.randn(4, 64, 16))
-    assert module.trained._codebook.initted
+    assert module.book.started
     assert (module.codebook.mean(1) - 10).abs().max() < 1.5
 
 

@@ -1,4 +1,4 @@
-"""The token file: round trips, every kind of damage, lies, golden bytes of version 1."""
+"""The token file: round trips, streams, every kind of damage, lies, golden bytes."""
 
 import io
 import json
@@ -9,11 +9,13 @@ import zlib
 import pytest
 import torch
 
-from intaglio.data.formats import tokens
+from intaglio.data.formats import packing
 from intaglio.data.formats.tokens import (
     MAGIC,
     TokenFileError,
     TokenHeader,
+    TokenWriter,
+    iter_tokens,
     read_header,
     read_tokens,
     write_tokens,
@@ -28,6 +30,15 @@ GOLDEN = (
     "3434317d7d2c226d6f64616c697479223a22617564696f222c22636f64696e67223a227061636b6564227d81875b"
     "e61b0000002cd0a5ef806da5fb8ff8ca74c333827b990bab59a5f76116f159ace18929ea2c2c7001"
 )
+GOLDEN_2 = (
+    "894954470d0a1a0a02d00000007b22636f646563223a22636f646563222c2266696e6765727072696e74223a2230"
+    "66306630663066306630663066306630663066306630663066306630663066222c22766f636162223a5b345d2c22"
+    "706f736974696f6e73223a3430302c2273616d706c655f72617465223a31363030302c22686f705f6c656e677468"
+    "223a3332302c226368616e6e656c73223a312c226c656e677468223a3132383030302c22657874726173223a7b7d"
+    "2c226d6f64616c697479223a22617564696f222c22636f64696e67223a2272616e6765227d8d5df5a10400000000"
+    "00403fabb377a71700000012020000000000010000000000000000000001700100c84d1b25380c000000843f66da"
+    "95e68bd71627bbdbab86e8d8401b9e04"
+)
 GOLDEN_IDS = [
     [44, 0, 5306],
     [239, 0, 3504],
@@ -39,7 +50,13 @@ GOLDEN_IDS = [
     [503, 0, 716],
     [497, 0, 5515],
 ]
-SAMPLES = {"vq": ((4096,), 150), "fsq": ((6561,), 41), "three groups": ((1000, 1, 2), 37)}
+SAMPLES = {
+    "vq": ((4096,), 150, {}),
+    "fsq": ((6561,), 41, {}),
+    "three groups": ((1000, 1, 2), 37, {}),
+    "scale": ((1000, 2), 30, {"scale": (0.5, 2.0**-26, 3.0)}),
+    "range": ((9, 3), 300, {"coding": "range", "scale": (0.25,)}),
+}
 
 
 def header_of(vocab, positions, **changes):
@@ -61,7 +78,9 @@ def written(header, ids):
 
 def forged(fields, body=b"", version=1):
     """A file with correct checksums of the header, whatever the header says."""
-    text = fields if isinstance(fields, bytes) else json.dumps(fields).encode()
+    if not isinstance(fields, bytes):
+        fields = json.dumps({name: fields[name] for name in fields if name != "scale"}).encode()
+    text = fields
     head = struct.pack("<8sBI", MAGIC, version, len(text)) + text
     return head + struct.pack("<I", zlib.crc32(head)) + body
 
@@ -77,10 +96,15 @@ def refusal(data):
 
 @pytest.fixture(params=SAMPLES, ids=list(SAMPLES))
 def sample(request, monkeypatch):
-    """A small file; the first has several chunks."""
-    monkeypatch.setattr(tokens, "CHUNK_BITS", 800)
-    vocab, positions = SAMPLES[request.param]
-    return written(header_of(vocab, positions), draw(vocab, positions))
+    """A small file; the first and the last have several chunks."""
+    monkeypatch.setattr(packing, "CHUNK_BITS", 800)
+    vocab, positions, changes = SAMPLES[request.param]
+    ids = draw(vocab, positions)
+    if "coding" in changes:
+        ids[ids > 1] = 0
+    data = written(header_of(vocab, positions, **changes), ids)
+    assert read_header(io.BytesIO(data)) == header_of(vocab, positions, **changes)
+    return data
 
 
 def test_golden_bytes_of_version_1_stay_readable():
@@ -143,7 +167,7 @@ def test_the_header_alone_notices_a_wrong_size(sample):
 
 
 def test_damage_names_its_chunk_and_exchanged_chunks_are_noticed(monkeypatch):
-    monkeypatch.setattr(tokens, "CHUNK_BITS", 128)
+    monkeypatch.setattr(packing, "CHUNK_BITS", 128)
     data = bytearray(written(header_of((256,), 48), draw((256,), 48)))
     chunks = len(data) - 4 - 3 * 24
     data[chunks + 24 + 10] ^= 4
@@ -155,10 +179,10 @@ def test_damage_names_its_chunk_and_exchanged_chunks_are_noticed(monkeypatch):
 
 
 def test_a_newer_version_is_told_from_a_damaged_version_byte():
-    newer = forged({"whatever": "comes"}, b"in the future", version=2)
-    assert "version 2" in refusal(newer) and "upgrade intaglio" in refusal(newer)
+    newer = forged({"whatever": "comes"}, b"in the future", version=3)
+    assert "version 3" in refusal(newer) and "upgrade intaglio" in refusal(newer)
     damaged = bytearray(bytes.fromhex(GOLDEN))
-    damaged[8] = 3
+    damaged[8] = 2
     assert "upgrade" not in refusal(damaged)
     assert "version 0" in refusal(forged({}, version=0))
 
@@ -209,6 +233,7 @@ def test_a_lie_about_positions_is_refused_without_allocating():
         {"extras": []},
         {"modality": "smell"},
         {"coding": "arithmetic"},
+        {"coding": "range"},
         {"coding": ["packed"]},
     ],
     ids=str,
@@ -216,7 +241,8 @@ def test_a_lie_about_positions_is_refused_without_allocating():
 def test_a_header_that_breaks_the_contract_is_refused(changes):
     message = refusal(forged(header_of((4096,), 4)._asdict() | changes, bytes(18)))
     assert message.startswith("refused: ")
-    assert ("upgrade" in message) == ("modality" in changes or "coding" in changes)
+    unknown = "modality" in changes or changes.get("coding") in ("arithmetic", ["packed"])
+    assert ("upgrade" in message) == unknown
 
 
 @pytest.mark.parametrize(
@@ -246,7 +272,7 @@ def test_lies_with_correct_checksums_are_refused():
     for size, payload, reason in (
         (1, b"\x0c", "outside"),
         (1, b"\x40", "not zero"),
-        (2, b"\0", "size"),
+        (2, b"\0", "not match"),
     ):
         chunk = struct.pack("<I", size) + payload
         head = forged(fields)
@@ -266,3 +292,149 @@ def test_writing_checks_the_ids_and_the_header():
             written(header._replace(**changes), ids)
     with pytest.raises(ValueError, match="header takes"):
         written(header._replace(extras={"text": "x" * 66000}), ids)
+
+
+def skewed(vocab, positions, seed=0):
+    """Ids of which the lower ones are more frequent, as entropy coding likes them."""
+    ids = draw(vocab, positions, seed) * draw(vocab, positions, seed + 1)
+    return ids // torch.tensor(vocab)
+
+
+@pytest.mark.parametrize("coding", ["packed", "range"])
+@pytest.mark.parametrize("sizes", [[1] * 40, [7, 0, 900, 1], [5000, 4000], []], ids=len)
+def test_a_stream_gives_the_bytes_of_the_whole(sizes, coding, monkeypatch):
+    monkeypatch.setattr(packing, "CHUNK_BITS", 4096)
+    vocab = (64, 9)
+    ids = skewed(vocab, sum(sizes))
+    header = header_of(vocab, sum(sizes), coding=coding, scale=(0.5,) if sizes else ())
+    file = io.BytesIO()
+    with TokenWriter(file, vocab) as writer:
+        for block in ids.split(sizes) if sizes else ():
+            writer.write(block)
+        assert writer.positions == sum(sizes)
+        said = writer.finish(header)
+    assert file.getvalue() == written(header, ids)
+    read, blocks = iter_tokens(io.BytesIO(file.getvalue()))
+    assert read == said and said.scale == header.scale
+    blocks = list(blocks)
+    assert torch.equal(torch.cat([ids[:0], *blocks]), ids)
+    assert all(len(block) <= 4096 // 10 for block in blocks)
+
+
+def test_an_hour_of_32_groups_takes_little_memory(tmp_path):
+    vocab, positions, block = (1024,) * 32, 75 * 3600, 7500
+    path = tmp_path / "long.intaglio"
+    tracemalloc.start()
+    with path.open("wb") as file, TokenWriter(file, vocab) as writer:
+        for seed in range(positions // block):
+            writer.write(draw(vocab, block, seed))
+        writer.finish(header_of(vocab, positions))
+    with path.open("rb") as file:
+        total = sum(int(ids.sum()) for ids in iter_tokens(file)[1])
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert path.stat().st_size > 10_800_000
+    assert total == sum(int(draw(vocab, block, seed).sum()) for seed in range(positions // block))
+    assert peak < 20_000_000  # the ids alone take 69 million bytes
+
+
+def test_a_writer_tells_what_does_not_fit():
+    with TokenWriter(io.BytesIO(), (3, 5)) as writer:
+        for wrong in ([[3, 0]], [[0, -1]], [[0, 0, 0]]):
+            with pytest.raises(ValueError, match="ids"):
+                writer.write(torch.tensor(wrong))
+        writer.write(torch.tensor([[2, 4]]))
+        for header in (header_of((3, 5), 2), header_of((3, 6), 1)):
+            with pytest.raises(ValueError, match=r"ids of 1 positions of \(3, 5\)"):
+                writer.finish(header)
+
+
+def test_the_scale_comes_back_exactly():
+    scale = tuple(torch.rand(40, generator=torch.Generator().manual_seed(1)).tolist())
+    header = header_of((5,), 40, scale=scale)
+    data = written(header, draw((5,), 40))
+    assert data[8] == 2 and read_header(io.BytesIO(data)).scale == scale
+    assert b"scale" not in data  # it is no JSON
+    wrong = ((0.1,), (0.0,), (-1.0,), (float("inf"),), (float("nan"),), (1.0,) * 41)
+    for scale in wrong:  # 0.1 is no float32
+        with pytest.raises(ValueError, match="scale"):
+            written(header._replace(scale=scale), draw((5,), 40))
+
+
+def test_entropy_coding_makes_a_long_file_smaller_and_never_a_short_one_larger():
+    vocab = (1024, 1024)
+    for positions in (0, 1, 50, 500, 40_000):
+        ids = skewed(vocab, positions)
+        header = header_of(vocab, positions)
+        packed, coded = written(header, ids), written(header._replace(coding="range"), ids)
+        said, again = read_tokens(io.BytesIO(coded))
+        assert torch.equal(again, ids)
+        assert len(coded) <= len(packed)
+        assert said.coding == ("range" if len(coded) < len(packed) else "packed")
+    assert len(coded) < 0.96 * len(packed)
+    ids = draw(vocab, 40_000)  # nothing to gain
+    assert written(header._replace(coding="range"), ids) == written(header, ids)
+
+
+def test_codebooks_too_large_for_a_prior_stay_packed():
+    ids = torch.zeros(4000, 1, dtype=torch.int64)
+    header = header_of((2**32,), 4000, coding="range")
+    assert read_header(io.BytesIO(written(header, ids))).coding == "packed"
+
+
+def test_golden_bytes_of_version_2_stay_readable():
+    header = header_of((4,), 400, coding="range", scale=(0.75,))
+    ids = (torch.arange(400) % 40 == 7).long()[:, None] * 3
+    assert written(header, ids).hex() == GOLDEN_2
+    read, again = read_tokens(io.BytesIO(bytes.fromhex(GOLDEN_2)))
+    assert read == header and torch.equal(again, ids)
+
+
+def test_lies_about_a_prior_are_refused():
+    """Version 2 with a prior that is none, too large or missing, all with fitting checksums."""
+
+    def frame(content):
+        framed = struct.pack("<I", len(content)) + content
+        return framed + struct.pack("<I", zlib.crc32(framed))
+
+    fields = header_of((2, 2), 0)._asdict()
+    for prior in (b"\0", b"\x05", b"\xff" * 300, b"\x01\xff" + bytes(8), b"\x02\1\1" + bytes(3)):
+        body = frame(b"") + frame(prior) + bytes(4)
+        assert "damaged" in refusal(forged(fields | {"coding": "range"}, body, version=2))
+    assert "prior of 0 bytes" in refusal(
+        forged(fields | {"coding": "range"}, frame(b"") + frame(b"") + bytes(4), version=2)
+    )
+    assert "prior of 1 bytes" in refusal(
+        forged(fields, frame(b"") + frame(b"\0") + bytes(4), version=2)
+    )
+    huge = header_of((2**20, 2), 0)._asdict() | {"coding": "range"}
+    body = frame(b"") + frame(b"\x01\1" + bytes(1 << 14)) + bytes(4)
+    assert "too many" in refusal(forged(huge, body, version=2))
+    for scale in (b"\0\0\0", struct.pack("<f", -1), struct.pack("<f", 1)):  # the last: no position
+        body = frame(scale) + frame(b"") + bytes(4)
+        assert "scale" in refusal(forged(fields, body, version=2))
+
+
+def test_a_lie_about_range_coded_positions_is_refused_without_allocating():
+    fields = header_of((2,), 10**12)._asdict() | {"coding": "range"}
+    prior = struct.pack("<I", 1) + b"\1"
+    body = struct.pack("<II", 0, zlib.crc32(bytes(4))) + prior
+    body += struct.pack("<I", zlib.crc32(prior)) + bytes(4000)
+    tracemalloc.start()
+    message = refusal(forged(fields, body, version=2))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert "truncated" in message and "1000000000000 positions" in message
+    assert peak < 1_000_000
+
+
+def test_a_lie_about_the_size_of_a_frame_is_refused_without_allocating(tmp_path):
+    fields = header_of((2,), 0)._asdict()
+    path = tmp_path / "lie.intaglio"
+    path.write_bytes(forged(fields, struct.pack("<I", 2**30) + bytes(100), version=2))
+    tracemalloc.start()
+    with path.open("rb") as file, pytest.raises(TokenFileError, match="1073741824 bytes are not"):
+        read_tokens(file)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1_000_000

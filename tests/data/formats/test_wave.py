@@ -8,7 +8,15 @@ import pytest
 import soundfile
 import torch
 
-from intaglio.data.formats.wave import Limits, WaveInfo, probe, read_wave, resample, write_wave
+from intaglio.data.formats.wave import (
+    Limits,
+    WaveInfo,
+    probe,
+    read_blocks,
+    read_wave,
+    write_blocks,
+    write_wave,
+)
 from intaglio.data.signals import speechlike
 
 RATE = 16_000
@@ -249,34 +257,70 @@ class TestRefused:
         self.refuse(path, "lasts 2 s", limits=Limits(max_seconds=1.5))
 
 
-@pytest.mark.parametrize(
-    ("before", "after"), [(48_000, 16_000), (11_025, 16_000), (16_000, 24_000), (44_100, 16_000)]
-)
-def test_resampling_keeps_tones_and_length(before, after):
-    for frequency in (100, 1_000, 0.4 * min(before, after)):
-        got = resample(tone(frequency, before), before, after)
-        want = tone(frequency, after)
-        assert got.shape[1] == -(-before * after // before)
-        assert (got - want)[:, 200:-200].abs().max() < 1e-3
-    assert resample(torch.zeros(2, 3, 1001), before, after).shape == (
-        *(2, 3, -(-1001 * after // before)),
+class TestBlocks:
+    """What is read and written block by block."""
+
+    @pytest.mark.parametrize("seconds", [0.013, 0.4, 9.0])
+    @pytest.mark.parametrize("suffix", [".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a", ".g722"])
+    def test_blocks_are_the_whole(self, tmp_path, wave, suffix, seconds):
+        path = tmp_path / f"a{suffix}"
+        if suffix in (".m4a", ".g722"):
+            encode(path, wave, *{".m4a": ("aac", "ipod"), ".g722": ("g722", "g722")}[suffix])
+        else:
+            kind = {".opus": {"format": "OGG", "subtype": "OPUS"}}.get(suffix, {})
+            soundfile.write(path, torch.cat([wave, -0.5 * wave]).T.numpy(), RATE, **kind)
+        whole, _ = read_wave(path, channels=None)
+        blocks = list(read_blocks(path, seconds))
+        size = round(seconds * RATE)
+        assert all(block.shape == (len(whole), size) for block in blocks[:-1])
+        assert len(blocks) == -(-whole.shape[1] // size)
+        torch.testing.assert_close(torch.cat(blocks, dim=1), whole, atol=2e-7, rtol=0)
+
+    @pytest.mark.parametrize(
+        ("suffix", "spoil"), [(".flac", "cut"), (".flac", "zeros"), (".mp3", "cut")]
     )
+    def test_damage_is_refused_after_what_was_good(self, tmp_path, wave, suffix, spoil):
+        path = tmp_path / f"a{suffix}"
+        soundfile.write(path, wave[0].numpy(), RATE)
+        content = path.read_bytes()
+        middle = len(content) // 2
+        hole = b"" if spoil == "cut" else bytes(2_000) + content[middle + 2_000 :]
+        path.write_bytes(content[:middle] + hole)
+        taken = []
+        with pytest.raises(ValueError, match="a.*(truncated|damaged)"):
+            taken.extend(read_blocks(path, 0.1))
+        assert sum(block.shape[1] for block in taken) < wave.shape[1]
 
+    def test_what_is_not_finite_or_too_long_is_refused(self, tmp_path):
+        samples = np.zeros(2 * RATE, np.float32)
+        samples[-1] = np.nan
+        soundfile.write(tmp_path / "a.wav", samples, RATE, subtype="FLOAT")
+        with pytest.raises(ValueError, match="NaN"):
+            list(read_blocks(tmp_path / "a.wav", 0.5))
+        with pytest.raises(ValueError, match="lasts 2 s"):
+            next(read_blocks(tmp_path / "a.wav", 0.5, limits=Limits(max_seconds=1.5)))
 
-def test_resampling_suppresses_what_the_lower_rate_cannot_carry():
-    for frequency in (8_800, 10_000, 20_000):
-        alias = resample(tone(frequency, 48_000), 48_000, 16_000)[:, 200:-200]
-        assert alias.abs().max() < 0.5 * 10 ** (-60 / 20)
+    @pytest.mark.parametrize("suffix", [".wav", ".flac"])
+    def test_written_blocks_are_the_whole(self, tmp_path, wave, suffix):
+        stereo = torch.cat([wave, 0.3 * wave])
+        write_wave(tmp_path / f"a{suffix}", stereo, RATE)
+        blocks = [*stereo.split(7_000, dim=1), torch.zeros(2, 0)]
+        write_blocks(tmp_path / f"b{suffix}", blocks, RATE, channels=2, samples=stereo.shape[1])
+        first, second = (tmp_path / f"{name}{suffix}" for name in "ab")
+        assert first.read_bytes() == second.read_bytes()
 
+    def test_a_fault_on_the_way_keeps_the_old_file(self, tmp_path, wave):
+        (tmp_path / "a.wav").write_bytes(b"old")
+        blocks = [wave, torch.full((1, 8), torch.nan)]
+        with pytest.raises(ValueError, match="NaN"):
+            write_blocks(tmp_path / "a.wav", blocks, RATE, channels=1, samples=wave.shape[1] + 8)
+        assert (tmp_path / "a.wav").read_bytes() == b"old"
+        assert [path.name for path in tmp_path.iterdir()] == ["a.wav"]
 
-def test_resampling_refuses():
-    with pytest.raises(ValueError, match="0 Hz"):
-        resample(torch.zeros(1, 10), 16_000, 0)
-    with pytest.raises(ValueError, match="common divisor 1"):
-        resample(torch.zeros(1, 10), 16_000, 47_999)
-
-
-def test_resampling_without_torchaudio_says_so(monkeypatch):
-    monkeypatch.setitem(sys.modules, "torchaudio.transforms", None)
-    with pytest.raises(ModuleNotFoundError, match="needs torchaudio"):
-        resample(torch.zeros(1, 10), 16_000, 17_600)
+    def test_a_long_wav_has_sizes_of_64_bits(self, tmp_path, wave, monkeypatch):
+        monkeypatch.setattr("intaglio.data.formats.wave.LONG_WAV", 2 * wave.shape[1] - 1)
+        write_wave(tmp_path / "a.wav", wave, RATE)
+        assert (tmp_path / "a.wav").read_bytes()[:4] == b"RF64"
+        assert (read_wave(tmp_path / "a.wav")[0] - wave).abs().max() <= 0.5 / 32768
+        write_wave(tmp_path / "b.wav", wave[:, :-1], RATE)
+        assert (tmp_path / "b.wav").read_bytes()[:4] == b"RIFF"

@@ -17,6 +17,7 @@ def validate(callback, loggers):
     outputs = {"decoded": 0.1 * torch.randn(3, 1, 4000)}
     callback.on_validation_batch_end(trainer, module, outputs, batch, 0)
     callback.on_validation_batch_end(trainer, module, outputs, batch, 1)
+    callback.on_validation_end(trainer, module)
     return batch
 
 

@@ -13,7 +13,7 @@ class Module:
     def __init__(self):
         self.logged = {}
 
-    def log(self, name, value):
+    def log(self, name, value, sync_dist):
         self.logged[name] = float(value)
 
 
@@ -55,3 +55,19 @@ def test_validation_counts_all_its_batches():
     callback.on_validation_epoch_end(None, module)
     assert module.logged["val/usage"] == pytest.approx(8 / 12)
     assert module.logged["val/usage_perplexity"] == pytest.approx(4)
+
+
+def test_a_resumed_training_counts_on():
+    first, unbroken, module = CodeUsage(window=4), Module(), Module()
+    ids = torch.tensor([[[0, 1]], [[1, 3]], [[2, 5]], [[3, 7]]])
+    whole = CodeUsage(window=4)
+    for step in range(4):
+        steps(whole, unbroken, ids[step : step + 1])
+    for step in range(2):
+        steps(first, module, ids[step : step + 1])
+    again = CodeUsage(window=4)
+    again.load_state_dict(first.state_dict())
+    assert module.logged == {}
+    for step in range(2, 4):
+        steps(again, module, ids[step : step + 1])
+    assert module.logged == unbroken.logged != {}

@@ -7,8 +7,8 @@ import soundfile
 import torch
 
 from intaglio.codecs import load
-from intaglio.data.formats.tokens import TokenHeader, read_tokens, write_tokens
-from intaglio.recipes.commands.decode import Extent, source_extent
+from intaglio.data.formats import wave
+from intaglio.data.formats.tokens import read_tokens, write_tokens
 
 
 @pytest.fixture
@@ -38,9 +38,9 @@ def test_the_output_equals_the_codecs(intaglio, tokens, bundle, tmp_path):
     with tokens.open("rb") as file:
         _, ids = read_tokens(file)
     mask = torch.ones(1, len(ids), dtype=torch.bool)
-    wave = codec.decode(codec.encode(torch.zeros(1, 1, 4001))._replace(ids=ids[None], mask=mask))
+    back = codec.decode(codec.encode(torch.zeros(1, 1, 4001))._replace(ids=ids[None], mask=mask))
     decoded, rate = soundfile.read(tmp_path / "b.wav", dtype="int16")
-    pcm = (wave[0, 0] * 32768).round().clamp(-32768, 32767)
+    pcm = (back[0, 0] * 32768).round().clamp(-32768, 32767)
     assert rate == 8000 and decoded.std() > 10
     assert torch.equal(torch.from_numpy(decoded), pcm.short())
 
@@ -102,10 +102,15 @@ def damaged(path):
 
 def newer(path):
     data = path.read_bytes()
-    body = bytes([*data[:8], 2, *data[9:]])
+    body = bytes([*data[:8], 3, *data[9:]])
     size = int.from_bytes(body[9:13], "little")
     checksum = zlib.crc32(body[: 13 + size]).to_bytes(4, "little")
     path.write_bytes(body[: 13 + size] + checksum + body[17 + size :])
+
+
+def stereo(path):
+    source = {"sample_rate": 8000, "length": 4001, "channels": 2, "stereo": "folded"}
+    rewritten(path, extras={"source": source})  # but groups of one stream
 
 
 @pytest.mark.parametrize(
@@ -116,12 +121,14 @@ def newer(path):
         (lambda path: path.write_bytes(b"RIFFWAVE" * 9), "not a token file"),
         (lambda path: path.write_bytes(path.read_bytes()[:-1]), "truncated"),
         (damaged, "damaged in chunk 1 of 1"),
-        (newer, "version 2, this intaglio reads up to 1: upgrade intaglio"),
+        (newer, "version 3, this intaglio reads up to 2: upgrade intaglio"),
         (lambda path: rewritten(path, vocab=(64,)), "contradicts its codec"),
         (lambda path: rewritten(path, hop_length=30), "contradicts its codec"),
         (lambda path: rewritten(path, length=4020 - 20), "contradicts its codec"),
         (lambda path: rewritten(path, positions=0, length=0), "contradicts its codec"),
         (lambda path: rewritten(path, extras={"source": 3}), "does not say"),
+        (lambda path: rewritten(path, scale=(1.0,)), "contradicts its codec"),
+        (stereo, "contradicts its codec"),
     ],
 )
 def test_a_bad_token_file_is_one_line_and_leaves_nothing(
@@ -137,30 +144,20 @@ def test_an_ending_that_cannot_be_written_is_one_line(refusal, tokens, bundle, t
     assert ".flac" in refusal("decode", tokens, "-o", tmp_path / "b.mp3", "--codec", bundle)
 
 
-@pytest.mark.parametrize(
-    ("rate", "length", "good"),
-    [
-        (8000, 4001, True),
-        (44100, 22055, True),
-        (44100, 22100, False),
-        (8000, 10**12, False),
-        (2 * 10**9, 1000250000, False),
-        (0, 4001, False),
-        (-8000, -4001, False),
-        (8000, True, False),
-        ("8000", 4001, False),
-        (8000.0, 4001, False),
-    ],
-)
-def test_what_was_encoded_must_fit_the_header(rate, length, good):
-    extras = {"source": {"sample_rate": rate, "length": length}}
-    header = TokenHeader("tiny", "0" * 32, (63,), 201, 8000, 20, 1, 4001, extras)
-    if good:
-        assert source_extent(header) == Extent(rate, length)
-    else:
-        with pytest.raises(ValueError, match="refused"):
-            source_extent(header)
-    assert source_extent(header._replace(extras={})) == Extent(8000, 4001)
-    no_samples = header._replace(length=1, extras={"source": {"sample_rate": 8000, "length": 0}})
-    with pytest.raises(ValueError, match="refused"):
-        source_extent(no_samples)
+def test_a_fault_of_the_writer_leaves_nothing(refusal, tokens, bundle, tmp_path, monkeypatch):
+    def broken(path, wave):
+        raise soundfile.LibsndfileError(2)
+
+    monkeypatch.setattr(wave, "_pcm", broken)
+    target = tmp_path / "new" / "b.wav"
+    assert "is the disk full?" in refusal("decode", tokens, "-o", target, "--codec", bundle)
+    assert not target.parent.exists()
+
+
+def test_the_codecs_rate_keeps_everything_else(intaglio, record, bundle, tmp_path):
+    source = record(tmp_path / "a.wav", 4411, 11025, channels=2)
+    intaglio("encode", source, "-o", tmp_path / "t", "--codec", bundle, "--stereo", "folded")
+    words = ["decode", tmp_path / "t", "-o", tmp_path / "b.wav", "--codec", bundle, "--codec-rate"]
+    assert intaglio(*words).status == 0
+    info = soundfile.info(tmp_path / "b.wav")
+    assert (info.samplerate, info.frames, info.channels) == (8000, 3201, 2)

@@ -37,7 +37,7 @@ def test_other_rates_are_resampled_and_remembered(intaglio, record, bundle, tmp_
     wave = resample(read_wave(source, channels=1)[0], 11025, 8000)
     assert header.length == wave.shape[-1] == 3201
     assert torch.equal(ids, load(bundle).encode(wave.unsqueeze(0)).ids[0])
-    assert header.extras == {"source": {"sample_rate": 11025, "length": 4411}}
+    assert header.extras == {"source": {"sample_rate": 11025, "length": 4411, "channels": 2}}
 
 
 def test_a_folder_is_mirrored_and_damaged_files_are_named(intaglio, record, bundle, tmp_path):
@@ -96,11 +96,11 @@ def test_bad_audio_is_one_line_and_leaves_nothing(refusal, record, bundle, tmp_p
 
 
 def test_a_full_disk_is_one_line_and_leaves_nothing(refusal, record, bundle, tmp_path, monkeypatch):
-    def write(file, header, ids):
-        file.write(b"half")
+    def finish(self, header):
+        self._file.write(b"half")
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(encode, "write_tokens", write)
+    monkeypatch.setattr(encode.TokenWriter, "finish", finish)
     source = record(tmp_path / "a.wav")
     (tmp_path / "old").write_bytes(b"old")
     assert "the disk is full; free some space" in refusal(

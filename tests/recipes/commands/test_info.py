@@ -1,5 +1,6 @@
 """``intaglio info``: the numbers are right, for token files, bundles and checkpoints."""
 
+import hashlib
 import json
 import math
 
@@ -8,6 +9,7 @@ import torch
 
 from intaglio.codecs import load
 from intaglio.codecs.part import build, describe
+from intaglio.data.formats.shards import ShardRow, ShardWriter, write_row
 from intaglio.data.formats.tokens import TokenHeader, write_tokens
 
 
@@ -34,6 +36,57 @@ def test_a_token_file(intaglio, tokens):
     assert facts["actual_bits_per_second"] == 4 * facts["bytes"]
     assert facts["distinct_ids"] == [4, 1]
     assert facts["perplexity"] == pytest.approx([4, 1])
+
+
+def test_a_token_file_with_scale_and_entropy_coding(intaglio, tmp_path):
+    ids = (torch.arange(60_000) % 50 == 0).long()[:, None]
+    header = TokenHeader("c", "ab" * 16, (8,), 60_000, 16000, 320, 1, 16000 * 1200, {})
+    with (tmp_path / "a.intaglio").open("wb") as file:
+        write_tokens(file, header._replace(coding="range", scale=(0.5, 2.0)), ids)
+    facts = json.loads(intaglio("info", tmp_path / "a.intaglio", "--json").out)
+    assert (facts["coding"], facts["scales"]) == ("range", 2)
+    assert facts["distinct_ids"] == [2]
+    entropy = -0.02 * math.log(0.02) - 0.98 * math.log(0.98)
+    assert facts["perplexity"] == pytest.approx([math.exp(entropy)])
+    assert facts["actual_bits_per_second"] < 0.1 * facts["nominal_bits_per_second"]
+
+
+@pytest.fixture
+def shard(tokens, tmp_path):
+    """Three samples, the last without tokens, and their row."""
+    path = tmp_path / "000.tar"
+    with path.open("wb") as file:
+        writer = ShardWriter(file)
+        for key in "ab":
+            writer.add(key, {"intaglio": tokens.read_bytes(), "txt": b"so"})
+        writer.add("c", {"txt": b"so"})
+        writer.close()
+    data = path.read_bytes()
+    about = {"damaged": [{"name": "d.wav", "reason": "empty"}]}
+    row = ShardRow("000.tar", 3, len(data), hashlib.sha256(data).hexdigest(), about)
+    write_row(path, row)
+    return path
+
+
+def test_a_shard(intaglio, shard):
+    facts = json.loads(intaglio("info", shard, "--json").out)
+    assert facts["kind"] == "shard (.tar)" and facts["checksum"] == "good"
+    assert (facts["samples"], facts["damaged_inputs"]) == (3, 1)
+    assert facts["files"] == {"intaglio": 2, "txt": 3}
+    assert facts["codecs"] == [f"tïny ({'ab' * 16})"]
+    assert (facts["positions"], facts["seconds"]) == (200, 4.0)
+    shard.with_suffix(".json").unlink()
+    assert json.loads(intaglio("info", shard, "--json").out)["checksum"].startswith("none")
+
+
+def test_a_damaged_shard_is_one_line(refusal, shard, tokens):
+    data = bytearray(shard.read_bytes())
+    data[data.find(tokens.read_bytes()) + 300] ^= 1
+    shard.write_bytes(data)
+    assert "SHA-256" in refusal("info", shard)
+    shard.with_suffix(".json").unlink()
+    line = refusal("info", shard)
+    assert "000.tar, a.intaglio: damaged" in line
 
 
 def test_the_table_says_the_same(intaglio, tokens):

@@ -73,7 +73,7 @@ METRICS = [Peak(), MelDistance(), SISDR(), Missing()]
 @pytest.fixture(scope="module")
 def items():
     generator = torch.Generator().manual_seed(5)
-    return [Item(f"{n}.wav", speechlike(4000 + 7 * n, RATE, generator)) for n in range(3)]
+    return [Item(f"{n}.wav", speechlike(4000 + 7 * n, RATE, generator), RATE) for n in range(3)]
 
 
 @pytest.fixture(scope="module")

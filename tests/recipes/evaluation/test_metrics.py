@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from intaglio.data.formats.resampling import resample
 from intaglio.recipes.evaluation.metrics import DNSMOS, ESTOI, PESQ, SISDR, STOI, MelDistance
 from intaglio.recipes.evaluation.scores import Metric, Pair, evaluate
 
@@ -36,6 +37,21 @@ def test_more_noise_is_worse(metric, voice, noisy):
 @pytest.mark.parametrize(("metric", "best"), [(MelDistance(), 0), (STOI(), 1), (ESTOI(), 1)])
 def test_a_copy_is_perfect(metric, best, voice):
     assert value(metric, voice, voice.clone()) == pytest.approx(best, abs=1e-6)
+
+
+@pytest.mark.parametrize("metric", [MelDistance, SISDR])
+def test_a_rate_hides_what_lies_above_it(metric, voice):
+    times = torch.arange(len(voice)) / RATE
+    whistle = voice + 0.1 * torch.sin(2 * math.pi * 6000 * times)
+    wide, narrow = (value(one, voice, whistle) for one in (metric(), metric(8000)))
+    assert abs(narrow - wide) > (0.2 if metric is MelDistance else 30)
+    low = Pair(*(resample(wave, RATE, 8000) for wave in (voice, whistle)), 8000)
+    assert narrow == pytest.approx(metric()(low), rel=1e-3)
+
+
+def test_a_rate_that_carries_nothing_is_refused():
+    with pytest.raises(ValueError, match="1000 Hz at least, not at 0"):
+        MelDistance(0)
 
 
 def test_mel_distance_of_a_level_change_is_known():

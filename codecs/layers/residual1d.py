@@ -1,0 +1,77 @@
+"""The residual blocks of waveform codecs: SEANet's (EnCodec, WavTokenizer) and DAC's."""
+
+from torch import Tensor, nn
+
+from intaglio.codecs.layers.conv1d import Conv1d, Norm, PadMode
+from intaglio.codecs.layers.snake import Snake
+from intaglio.codecs.streaming import Stream, Sum, chain
+
+
+class SEANetBlock(nn.Module):
+    """ELU → convolution to half the channels → ELU → 1 × 1 convolution back, added to a skip.
+
+    Args:
+        channels: channels in and out.
+        kernel_size: taps of the first convolution.
+        causal: see `Conv1d`.
+        pad_mode: see `Conv1d`.
+        norm: see `Conv1d`.
+        true_skip: the skip is the input itself instead of a 1 × 1 convolution of it.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        kernel_size: int,
+        *,
+        causal: bool,
+        pad_mode: PadMode,
+        norm: Norm,
+        true_skip: bool,
+    ) -> None:
+        super().__init__()
+        half = channels // 2
+        self.squeeze = Conv1d(
+            channels, half, kernel_size, causal=causal, pad_mode=pad_mode, norm=norm
+        )
+        self.expand = Conv1d(half, channels, 1, norm=norm)
+        self.skip = None if true_skip else Conv1d(channels, channels, 1, norm=norm)
+        self.activation = nn.ELU()
+
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """[batch, channels, time] → the same shape."""
+        inner = self.squeeze(self.activation(x), lengths)
+        inner = self.expand(self.activation(inner), lengths)
+        return inner + (x if self.skip is None else self.skip(x, lengths))
+
+    def stream(self) -> Stream:
+        """The block, block by block."""
+        inner = chain(self.activation, self.squeeze, self.activation, self.expand)
+        return Sum(inner, Stream() if self.skip is None else self.skip.stream())
+
+
+class SnakeBlock(nn.Module):
+    """Snake → dilated convolution of 7 taps → Snake → 1 × 1 convolution, added to the input (DAC).
+
+    Args:
+        channels: channels in and out.
+        dilation: steps between the taps.
+        depthwise: the first convolution treats every channel alone (SNAC).
+    """
+
+    def __init__(self, channels: int, dilation: int, *, depthwise: bool = False) -> None:
+        super().__init__()
+        groups = channels if depthwise else 1
+        self.snakes = nn.ModuleList(Snake(channels) for _ in range(2))
+        self.wide = Conv1d(
+            channels, channels, 7, dilation=dilation, groups=groups, pad_mode="constant"
+        )
+        self.narrow = Conv1d(channels, channels, 1)
+
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """[batch, channels, time] → the same shape."""
+        return x + self.narrow(self.snakes[1](self.wide(self.snakes[0](x), lengths)))
+
+    def stream(self) -> Stream:
+        """The block, block by block."""
+        return Sum(chain(self.snakes[0], self.wide, self.snakes[1], self.narrow), Stream())

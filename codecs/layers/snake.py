@@ -1,0 +1,32 @@
+"""Snake (Ziyin et al., 2020): the periodic activation of DAC and its relatives."""
+
+import torch
+from torch import Tensor, nn
+
+
+def start_small(module: nn.Module) -> None:
+    """DAC's start, for ``module.apply``: normal weights of deviation 0.02, cut at 2.
+
+    Residual blocks with Snake add to the variance; weights that keep it would let it explode.
+    """
+    if isinstance(module, nn.Conv1d | nn.ConvTranspose1d):
+        with torch.no_grad():
+            module.weight = nn.init.trunc_normal_(torch.empty_like(module.weight), std=0.02)
+
+
+class Snake(nn.Module):
+    """``x + sin²(αx) / α`` with a learned frequency α for each channel.
+
+    Args:
+        channels: number of channels.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.alpha = nn.Parameter(torch.ones(channels, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[batch, channels, time] → the same shape; computed in float32."""
+        alpha = self.alpha.float()
+        wave = torch.sin(alpha * x.float())
+        return torch.addcmul(x.float(), wave * wave, 1 / (alpha + 1e-9)).to(x.dtype)

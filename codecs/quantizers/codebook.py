@@ -1,0 +1,174 @@
+"""Codebook: codes that start by k-means, follow running means and revive, alike in all processes.
+
+After van den Oord et al. (2017) and EnCodec (Défossez et al., 2022). Deviations: a code and its
+running count are stored, not a running sum, so that a code that nobody uses stays where it is
+instead of being divided by a vanishing count; a revived code starts with the mean count and is not
+overwritten in the same step; counts and sums are added over all processes before anything moves;
+and every draw is a function of the number of updates, so that a training that is interrupted and
+resumed draws the same.
+"""
+
+import torch
+from torch import Generator, Tensor, nn
+from torch.nn import functional as F
+
+from intaglio.codecs.layers.conv1d import exporting
+from intaglio.codecs.layers.processes import place, summed
+
+SCORES_AT_ONCE = 1 << 22  # entries of a score matrix that `nearest` holds at a time: 16 MiB
+
+
+def nearest(x: Tensor, codebook: Tensor) -> Tensor:
+    """Index of the nearest codebook row (Euclidean), int64 [vectors], of each row of ``x``.
+
+    Args:
+        x: [vectors, dim].
+        codebook: [codes, dim].
+
+    Distances are compared as x·c - |c|² / 2, one matrix product and no [vectors, codes, dim]
+    tensor; long inputs go in slices, so memory does not grow with them.
+    """
+    half_norm = codebook.square().sum(1).mul(-0.5)
+    turned = codebook.t()
+    if exporting():
+        return torch.addmm(half_norm, x, turned).argmax(1)
+    rows = max(1, SCORES_AT_ONCE // codebook.shape[0])
+    slices = [torch.addmm(half_norm, part, turned).argmax(1) for part in x.split(rows)]
+    return slices[0] if len(slices) == 1 else torch.cat(slices)
+
+
+class Codebook(nn.Module):
+    """Codes and what their training keeps.
+
+    Args:
+        size: number of codes.
+        dim: size of a code.
+        decay: of the running means.
+        kmeans_iterations: of `start`; 0 keeps the random codes.
+        dead_below: running count per step below which a code is replaced; 0 never.
+        cosine: codes have length 1.
+        learned: the optimizer moves the codes; only counts follow.
+
+    Attributes:
+        codes: float32 [codes, dim].
+        usage: running count of vectors a step of each code, over all processes, float32 [codes].
+        started: whether `start` has been done, bool.
+        updates: calls of `follow` that counted, int64; the seed of what is drawn.
+    """
+
+    codes: Tensor
+    usage: Tensor
+    started: Tensor
+    updates: Tensor
+
+    def __init__(
+        self,
+        size: int,
+        dim: int,
+        *,
+        decay: float,
+        kmeans_iterations: int,
+        dead_below: float,
+        cosine: bool = False,
+        learned: bool = False,
+    ) -> None:
+        super().__init__()
+        self.decay = decay
+        self.kmeans_iterations = kmeans_iterations
+        self.dead_below = dead_below
+        self.cosine = cosine
+        self.learned = learned
+        codes = self._normal(nn.init.kaiming_uniform_(torch.empty(size, dim)))
+        if learned:
+            self.codes = nn.Parameter(codes)
+        else:
+            self.register_buffer("codes", codes)
+        self.register_buffer("usage", torch.ones(size))
+        self.register_buffer("started", torch.tensor(kmeans_iterations == 0))
+        self.register_buffer("updates", torch.tensor(0))
+
+    @torch.no_grad()
+    def start(self, vectors: Tensor) -> None:
+        """Put the codes on the k-means of the first vectors [vectors, dim] of all processes.
+
+        Does nothing once done, and waits for another batch if a vector is not finite.
+        """
+        if self.started:
+            return
+        size = len(self.codes)
+        broken = summed((~vectors.isfinite()).sum())
+        total = place(len(vectors), vectors.device)[1]
+        if bool(broken) or total == 0:
+            return
+        generator = self._generator()
+        means, hits = _drawn(vectors, size, generator), self.usage
+        for _ in range(self.kmeans_iterations):
+            sums, hits = self._statistics(vectors, nearest(vectors, means))
+            if total >= size:  # there are enough to replace means without a vector
+                means = _drawn(vectors, size, generator)
+            found = self._normal(sums / hits.clamp(min=1).unsqueeze(1))
+            means = torch.where((hits > 0).unsqueeze(1), found, means)
+        self.codes.copy_(means)
+        self.usage.copy_(hits)
+        self.started.fill_(True)
+
+    @torch.no_grad()
+    def follow(self, vectors: Tensor, ids: Tensor) -> None:
+        """Count the codes of a training step, move them and replace the dead ones.
+
+        A value that is not finite, in whatever process, leaves everything as it is in all.
+
+        Args:
+            vectors: [vectors, dim].
+            ids: their codes, int64 [vectors].
+        """
+        sums, hits = self._statistics(vectors, ids)
+        good = sums.isfinite().all()
+        usage = self.decay * self.usage + (1 - self.decay) * hits
+        if not self.learned:
+            pull = sums - hits.unsqueeze(1) * self.codes
+            share = (1 - self.decay) / usage.clamp(min=1e-5).unsqueeze(1)
+            self.codes.copy_(torch.where(good, self._normal(self.codes + share * pull), self.codes))
+        self.usage.copy_(torch.where(good, usage, self.usage))
+        self.updates += good
+        if self.dead_below > 0:
+            self._revive(vectors, (self.usage < self.dead_below) & good)
+
+    def _revive(self, vectors: Tensor, dead: Tensor) -> None:
+        """Put random vectors of this step in the place of dead codes."""
+        count = int(dead.sum())
+        if count == 0 or place(len(vectors), vectors.device)[1] == 0:
+            return
+        rows = dead.nonzero().squeeze(1)
+        self.codes[rows] = _drawn(vectors, count, self._generator())
+        self.usage[rows] = self.usage.mean().clamp(min=self.dead_below)
+
+    def _statistics(self, vectors: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
+        """Sum and number of the vectors of each code over all processes."""
+        local = vectors.new_zeros(len(self.codes), vectors.shape[1] + 1)
+        local.index_add_(0, ids, F.pad(vectors, (0, 1), value=1.0))
+        total = summed(local)
+        return total[:, :-1], total[:, -1]
+
+    def _normal(self, codes: Tensor) -> Tensor:
+        return F.normalize(codes, dim=-1) if self.cosine else codes
+
+    def _generator(self) -> Generator:
+        return Generator().manual_seed(int(self.updates))
+
+
+def _drawn(vectors: Tensor, count: int, generator: Generator) -> Tensor:
+    """Random rows of all processes' vectors, the same in each of them, [count, dim].
+
+    Each row is drawn at most once if there are enough.
+    """
+    first, total = place(len(vectors), vectors.device)
+    if total >= count:
+        rows = torch.randperm(total, generator=generator)[:count]
+    else:
+        rows = torch.randint(total, (count,), generator=generator)
+    rows = rows.to(vectors.device) - first
+    mine = (rows >= 0) & (rows < len(vectors))
+    drawn = vectors.new_zeros(count, vectors.shape[1])
+    drawn[mine] = vectors[rows[mine]]
+    return summed(drawn)

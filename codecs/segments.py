@@ -1,0 +1,117 @@
+"""Segments: a signal in overlapping pieces that are coded apart (EnCodec 48 kHz, 2022).
+
+Decoded pieces are faded into one another by triangular weights, normalised to one everywhere.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from intaglio.codecs.tokens import Tokens
+
+
+class Segments(NamedTuple):
+    """How signals are cut.
+
+    Attributes:
+        size: samples of a piece.
+        overlap: samples that a piece shares with the next one.
+    """
+
+    size: int
+    overlap: int
+
+    @property
+    def step(self) -> int:
+        """Samples from the start of a piece to that of the next."""
+        return self.size - self.overlap
+
+    def pieces(self, samples: Tensor) -> Tensor:
+        """Pieces of signals of so many samples, at least 1: none lies within the one before."""
+        return (-(-(samples - self.overlap) // self.step)).clamp(min=1)
+
+    def encode(
+        self,
+        x: Tensor,
+        lengths: Tensor | None,
+        code: Callable[[Tensor, Tensor], tuple[Tensor, Tensor | None]],
+    ) -> tuple[Tensor, Tensor | None]:
+        """Ids, [batch, positions of all pieces, groups], and scales, [batch, pieces], if any.
+
+        Args:
+            x: [batch, channels, samples].
+            lengths: int64 [batch], samples of each item; all of them if None.
+            code: gives ids [pieces, positions, groups] and scales [pieces, 1] of pieces
+                [pieces, channels, size] and their lengths.
+        """
+        if lengths is None:
+            lengths = torch.full((x.shape[0],), x.shape[-1], device=x.device)
+        pieces = self._cut(x)
+        places = torch.arange(pieces.shape[1], device=x.device)
+        sizes = (lengths.unsqueeze(1) - places * self.step).clamp(0, self.size)
+        used = places < self.pieces(lengths).unsqueeze(1)
+        found, scales = code(pieces[used], sizes[used])
+        ids = found.new_zeros(*used.shape, *found.shape[1:])
+        ids[used] = found
+        if scales is None:
+            return ids.flatten(1, 2), None
+        scale = scales.new_ones(used.shape)
+        scale[used] = scales[:, 0]
+        return ids.flatten(1, 2), scale
+
+    def decode(
+        self,
+        tokens: Tokens,
+        hop_length: int,
+        code: Callable[[Tensor, Tensor, Tensor | None], Tensor],
+    ) -> tuple[Tensor, Tensor]:
+        """Signals [batch, channels, samples], and their lengths at the end of the last position.
+
+        Args:
+            tokens: of whole items.
+            hop_length: samples of a position.
+            code: gives pieces [pieces, channels, size] of ids [pieces, positions, groups], their
+                mask [pieces, positions] and their scales [pieces, 1].
+        """
+        each = self.size // hop_length
+        ids = F.pad(tokens.ids, (0, 0, 0, -tokens.ids.shape[1] % each)).unflatten(1, (-1, each))
+        before = torch.arange(ids.shape[1], device=ids.device) * each
+        positions = (tokens.mask.sum(1, keepdim=True) - before).clamp(0, each)
+        used = positions > 0
+        mask = torch.arange(each, device=ids.device) < positions.unsqueeze(-1)
+        scales = None if tokens.scale is None else tokens.scale[used].unsqueeze(-1)
+        found = code(ids[used], mask[used], scales)
+        pieces = found.new_zeros(*used.shape, *found.shape[1:])
+        pieces[used] = found
+        lengths = positions * hop_length
+        last = used.sum(1, keepdim=True) - 1
+        ends = last * self.step + lengths.gather(1, last)
+        return self._join(pieces, lengths), ends.squeeze(1)
+
+    def weights(self, device: torch.device) -> Tensor:
+        """Weight of each sample of a piece, [size]: a triangle without zeros."""
+        line = torch.linspace(0, 1, self.size + 2, device=device)[1:-1]
+        return 0.5 - (line - 0.5).abs()
+
+    def _cut(self, x: Tensor) -> Tensor:
+        """Pieces, [batch, pieces, channels, size]; the last one is filled up with zeros."""
+        count = int(self.pieces(torch.tensor(x.shape[-1])))
+        x = F.pad(x, (0, (count - 1) * self.step + self.size - x.shape[-1]))
+        return x.unfold(-1, self.size, self.step).transpose(1, 2)
+
+    def _join(self, pieces: Tensor, lengths: Tensor) -> Tensor:
+        """Signals of pieces, of which ``lengths`` [batch, pieces] samples count."""
+        batch, count, channels, size = pieces.shape
+        inside = torch.arange(size, device=pieces.device) < lengths.unsqueeze(-1)
+        weights = (self.weights(pieces.device) * inside).unsqueeze(2)
+        total = (count - 1) * self.step + size
+        signal = pieces.new_zeros(batch, channels, total)
+        weight = pieces.new_zeros(batch, 1, total)
+        for place in range(count):
+            start = place * self.step
+            signal[..., start : start + size] += weights[:, place] * pieces[:, place]
+            weight[..., start : start + size] += weights[:, place]
+        return signal / weight.clamp(min=1e-9)

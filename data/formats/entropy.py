@@ -1,0 +1,190 @@
+"""Entropy coding of ids: a range coder driven by integer frequencies, and where those come from.
+
+The coder is that of the library `constriction`, behind the extra ``entropy``: 64 bits of state,
+words of 32 bits, frequencies that sum to 2^24. It takes frequencies as floating-point numbers; ours
+are integers below 2^24, for which its arithmetic is exact, so that what one machine writes another
+reads. A prior gives the frequencies; `StaticPrior` is a histogram that travels in the file.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ids = NDArray[np.int64]
+
+TOTAL = 1 << 24
+MAX_ENTRIES = 1 << 20  # of all codebooks of a static prior together
+IDS_PER_WORD = 256  # at most; bounds the memory that a small file can ask for
+MAX_WEIGHT_BITS = 38  # of all weights of a law together: times TOTAL they fit into int64
+
+# Counts are stored by class: 0, 1, 2, 3, 4-5, 6-7, 8-11, 12-15 … up to 2^31.
+_FIRST = np.array([0, 1, 2, *(base << shift for shift in range(30) for base in (3, 4))])
+
+
+class Prior(ABC):
+    """What the coder expects of the next ids, given those that the decoder has already.
+
+    Attributes:
+        stretch: positions that are coded together, group by group; None for all of a chunk. A prior
+            that learns from the ids before, such as an autoregressive model, has 1.
+    """
+
+    stretch: int | None = None
+
+    @abstractmethod
+    def frequencies(self, group: int, past: Ids, present: Ids) -> NDArray[np.int64]:
+        """Law of the ids of one group at all positions of a stretch.
+
+        It must be the same on every machine: a law of floating-point numbers that differs in the
+        last bit decodes to something else. `law` makes one of integer weights.
+
+        Args:
+            group: which group.
+            past: int64 [positions, groups], the ids of the chunk before the stretch.
+            present: int64 [stretch, group], the ids of the groups before, in the stretch.
+
+        Returns:
+            int64 [max(codebook size, 2)], each at least 1, of sum 2^24.
+        """
+
+
+class StaticPrior(Prior):
+    """One law for each group, from counts that are rounded to classes.
+
+    Args:
+        classes: for each group, uint8 [codebook size], the class of each entry's count.
+    """
+
+    def __init__(self, classes: Sequence[NDArray[np.uint8]]) -> None:
+        self.classes = list(classes)
+        self._laws = [law(_weights(of_group)) for of_group in classes]
+
+    @classmethod
+    def of(cls, counts: Sequence[NDArray[np.int64]]) -> "StaticPrior":
+        """Prior of counts, int64 [codebook size] for each group."""
+        return cls([_class(of_group) for of_group in counts])
+
+    @classmethod
+    def from_bytes(cls, content: bytes, vocab: tuple[int, ...]) -> "StaticPrior":
+        """Prior that `to_bytes` gave.
+
+        Raises:
+            ValueError: it does not fit the vocabulary.
+            ModuleNotFoundError: the ``entropy`` extra is missing.
+        """
+        if sum(vocab) > MAX_ENTRIES:
+            raise ValueError(f"{sum(vocab)} entries are too many for its prior")
+        used = content[0] if content else 0
+        summary = np.frombuffer(content[1 : 1 + used], np.uint8)
+        if not 0 < used == len(summary) <= len(_FIRST) or summary.max() >= len(_FIRST):
+            raise ValueError("its prior names classes that do not exist")
+        flat = decode_chunk(content[1 + used :], sum(vocab), (used,), cls([summary]))
+        return cls(np.split(flat[:, 0].astype(np.uint8), np.cumsum(vocab)[:-1]))
+
+    def to_bytes(self) -> bytes:
+        """The classes, range coded under the law of their own counts, which come first."""
+        flat = np.concatenate(self.classes).astype(np.int64)
+        summary = _class(np.bincount(flat))
+        head = bytes([len(summary)]) + summary.tobytes()
+        return head + encode_chunk(flat[:, None], StaticPrior([summary]))
+
+    def frequencies(self, group: int, past: Ids, present: Ids) -> NDArray[np.int64]:
+        """The law of the group; the ids before do not matter."""
+        return self._laws[group]
+
+
+def law(weights: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Integer frequencies in proportion to weights, by integer arithmetic alone.
+
+    Args:
+        weights: int64 [codebook size], at least 0.
+
+    Returns:
+        int64 [max(codebook size, 2)], each at least 1, of sum 2^24.
+    """
+    weights = np.pad(weights, (0, max(0, 2 - len(weights))))  # the coder wants a choice
+    weights = weights >> max(0, int(weights.sum()).bit_length() - MAX_WEIGHT_BITS)
+    total = int(weights.sum())
+    if total == 0:
+        weights, total = np.ones_like(weights), len(weights)
+    shares = np.cumsum(weights) * (TOTAL - len(weights)) // total
+    return 1 + np.diff(np.append(0, shares))
+
+
+def encode_chunk(ids: Ids, prior: Prior) -> bytes:
+    """Range-coded ids [positions, groups]; whole words of 4 bytes, little-endian.
+
+    Raises:
+        ModuleNotFoundError: the ``entropy`` extra is missing.
+    """
+    stream = _stream()
+    encoder = stream.queue.RangeEncoder()
+    for start, stop in _stretches(len(ids), prior):
+        for group in range(ids.shape[1]):
+            frequencies = prior.frequencies(group, ids[:start], ids[start:stop, :group])
+            encoder.encode(ids[start:stop, group].astype(np.int32), _model(stream, frequencies))
+    words: bytes = encoder.get_compressed().astype("<u4").tobytes()
+    return words.ljust(_least_bytes(ids.size), b"\0")
+
+
+def decode_chunk(content: bytes, positions: int, vocab: tuple[int, ...], prior: Prior) -> Ids:
+    """Ids [positions, groups] of what `encode_chunk` gave under an equal prior.
+
+    Raises:
+        ValueError: ``content`` cannot be decoded, or to an id outside its codebook.
+        ModuleNotFoundError: the ``entropy`` extra is missing.
+    """
+    if len(content) % 4 or len(content) < _least_bytes(positions * len(vocab)):
+        raise ValueError(f"{len(content)} bytes cannot be its ids")
+    stream = _stream()
+    decoder = stream.queue.RangeDecoder(np.frombuffer(content, "<u4").astype(np.uint32))
+    ids = np.zeros((positions, len(vocab)), np.int64)
+    for start, stop in _stretches(positions, prior):
+        for group in range(len(vocab)):
+            frequencies = prior.frequencies(group, ids[:start], ids[start:stop, :group])
+            try:
+                ids[start:stop, group] = decoder.decode(_model(stream, frequencies), stop - start)
+            except AssertionError as error:
+                raise ValueError("its ids cannot be decoded") from error
+    if (ids >= np.array(vocab)).any():
+        raise ValueError("it holds ids outside their codebooks")
+    return ids
+
+
+def _stretches(positions: int, prior: Prior) -> Iterator[tuple[int, int]]:
+    step = prior.stretch or max(1, positions)
+    for start in range(0, positions, step):
+        yield start, min(start + step, positions)
+
+
+def _model(stream: Any, frequencies: NDArray[np.int64]) -> Any:
+    # The library adds 1 to each frequency and scales the rest to sum to 2^24 less their number,
+    # which ours do: nothing is left to be rounded.
+    return stream.model.Categorical((frequencies - 1).astype(np.float64), perfect=False)
+
+
+def _least_bytes(ids: int) -> int:
+    return 4 * -(-ids // IDS_PER_WORD)
+
+
+def _class(counts: NDArray[np.int64]) -> NDArray[np.uint8]:
+    return (np.searchsorted(_FIRST, counts, side="right") - 1).astype(np.uint8)
+
+
+def _weights(classes: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Twice the middle of each class, so that it is an integer."""
+    middles = _FIRST + np.append(_FIRST[1:], 2 * _FIRST[-1]) - 1
+    return np.asarray(middles[classes], np.int64)
+
+
+def _stream() -> Any:
+    try:
+        import constriction
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            "entropy coding needs the package constriction: pip install 'intaglio[entropy]'"
+        ) from error
+    return constriction.stream

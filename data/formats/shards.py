@@ -1,0 +1,205 @@
+"""Tar shards: samples as ``key.ext`` files in a tar archive, as WebDataset reads and writes them.
+
+Equal samples give equal bytes. A row, a JSON file beside the shard, tells its number of samples and
+its SHA-256: with it every change is noticed; without it, those that `intaglio.data.formats.tar` and
+the files themselves can see.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+from intaglio.data.formats.replacing import replacing
+from intaglio.data.formats.tar import (
+    BLOCK,
+    MAX_MEMBER_BYTES,
+    ShardError,
+    tar_member,
+    tar_members,
+)
+
+__all__ = [
+    "SUFFIX",
+    "Sample",
+    "ShardError",
+    "ShardRow",
+    "ShardWriter",
+    "check_shard",
+    "read_row",
+    "read_shard",
+    "row_path",
+    "row_text",
+    "write_row",
+]
+
+SUFFIX = ".tar"
+EMPTY_BYTES = 2 * BLOCK  # more zeros than that once were something
+MAX_ROW_BYTES = 1 << 26
+
+
+class Sample(NamedTuple):
+    """Files of one key, by what follows the first dot of their name, in lower case."""
+
+    key: str
+    files: dict[str, bytes]
+
+
+class ShardRow(NamedTuple):
+    """What is known of a finished shard.
+
+    Attributes:
+        shard: name of the file.
+        samples: number of samples.
+        bytes: size.
+        sha256: of the whole file, hexadecimal.
+        about: further plain JSON data.
+    """
+
+    shard: str
+    samples: int
+    bytes: int
+    sha256: str
+    about: dict[str, Any]
+
+
+class ShardWriter:
+    """Writes samples as a ustar archive without times and owners; `close` ends it.
+
+    Args:
+        file: where to write.
+
+    Attributes:
+        count: samples so far.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.count = 0
+        self._file = file
+        self._keys: set[str] = set()
+
+    def add(self, key: str, files: Mapping[str, bytes]) -> None:
+        """Write the files of one sample, in their order.
+
+        Raises:
+            ValueError: the key was there before, or a name does not fit into a ustar header.
+        """
+        if key in self._keys or not files:
+            raise ValueError(f"sample {key!r} was written before or has no files")
+        for ext, content in files.items():
+            name = f"{key}.{ext}"
+            if _split_name(name) != (key, ext):
+                raise ValueError(f"{name!r} would not be read as file {ext!r} of sample {key!r}")
+            self._file.write(tar_member(name, content))
+        self._keys.add(key)
+        self.count += 1
+
+    def close(self) -> None:
+        """Write the end of the archive; the file stays open."""
+        self._file.write(bytes(2 * BLOCK))
+
+
+def read_shard(path: str | Path, *, max_bytes: int = MAX_MEMBER_BYTES) -> Iterator[Sample]:
+    """Samples of a shard in their order, checked as they come: errors may follow good samples.
+
+    Files whose name begins with a dot are left out, folders too.
+
+    Args:
+        path: the archive.
+        max_bytes: largest file that is accepted.
+
+    Raises:
+        ShardError: truncated, damaged, no tar archive, empty, or a member that is unsafe, too large
+            or there twice.
+        OSError: it cannot be read.
+    """
+    seen: set[str] = set()
+    sample: Sample | None = None
+    for name, content in tar_members(Path(path), max_bytes):
+        key, ext = _split_name(name)
+        if sample is None or key != sample.key:
+            if sample is not None:
+                yield sample
+            if key in seen:
+                raise ShardError(f"{path}: files of sample {key!r} do not follow each other")
+            seen.add(key)
+            sample = Sample(key, {})
+        if ext in sample.files:
+            raise ShardError(f"{path}: {name!r} is there twice")
+        sample.files[ext] = content
+    if sample is not None:
+        yield sample
+    elif Path(path).stat().st_size > EMPTY_BYTES:
+        raise ShardError(f"{path} holds no samples")
+
+
+def check_shard(path: str | Path, row: ShardRow) -> None:
+    """Compare a shard with its row.
+
+    Raises:
+        ShardError: its size or its SHA-256 differs.
+        OSError: it cannot be read.
+    """
+    path = Path(path)
+    size = path.stat().st_size
+    if size != row.bytes:
+        raise ShardError(f"{path} has {size} bytes, its row says {row.bytes}; copy it again")
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != row.sha256:
+        raise ShardError(f"{path} is damaged: its SHA-256 is not that of its row; copy it again")
+
+
+def row_path(shard: Path) -> Path:
+    """Where the row of a shard is."""
+    return shard.with_suffix(".json")
+
+
+def write_row(shard: Path, row: ShardRow) -> None:
+    """Write the row of a shard; an old one is replaced as a whole."""
+    with replacing(row_path(shard)) as part:
+        part.write_text(row_text(row) + "\n", encoding="utf-8")
+
+
+def row_text(row: ShardRow) -> str:
+    """A row as one line of JSON."""
+    return json.dumps(row._asdict(), sort_keys=True, allow_nan=False)
+
+
+def read_row(shard: str | Path) -> ShardRow:
+    """Row of a shard.
+
+    Raises:
+        ShardError: it is damaged or the row of another shard.
+        FileNotFoundError: there is none.
+    """
+    shard = Path(shard)
+    path = row_path(shard)
+    with path.open("rb") as file:
+        text = file.read(MAX_ROW_BYTES + 1)
+    try:
+        fields = json.loads(text.decode()) if len(text) <= MAX_ROW_BYTES else None
+    except (ValueError, RecursionError) as error:
+        raise ShardError(f"{path} is damaged: it is no JSON") from error
+    if not isinstance(fields, dict) or set(fields) != set(ShardRow._fields):
+        raise ShardError(f"{path} is not the row of a shard")
+    row = ShardRow(**fields)
+    sound = (
+        row.shard == shard.name
+        and all(type(value) is int and value >= 0 for value in (row.samples, row.bytes))
+        and isinstance(row.sha256, str)
+        and re.fullmatch("[0-9a-f]{64}", row.sha256)
+        and isinstance(row.about, dict)
+    )
+    if not sound:
+        raise ShardError(f"{path} is not the row of {shard.name}")
+    return row
+
+
+def _split_name(name: str) -> tuple[str, str]:
+    """Key and extension: the first dot of the last part is between them."""
+    folder, slash, base = name.rpartition("/")
+    stem, _, ext = base.partition(".")
+    return folder + slash + stem, ext.lower()

@@ -1,0 +1,146 @@
+"""Header of a token file: its fields, their limits, and its form as JSON."""
+
+import json
+import math
+import re
+from typing import Any, NamedTuple
+
+import numpy as np
+
+MAX_HEADER_BYTES = 1 << 16
+MAX_GROUPS = 4096
+MAX_CODEBOOK = 1 << 32
+CODINGS = ("packed", "range")
+
+_RANGES = {  # no allocation depends on these alone; they only keep nonsense out
+    "positions": (0, 1 << 53),
+    "sample_rate": (1, 1_000_000),
+    "hop_length": (1, 1_000_000),
+    "channels": (1, 1024),
+    "length": (0, 1 << 53),
+}
+
+
+class TokenFileError(ValueError):
+    """A file that is damaged, truncated, of a newer version or no token file at all."""
+
+
+class TokenHeader(NamedTuple):
+    """What a token file says about its ids.
+
+    Attributes:
+        codec: name of the codec, for people; 1 to 200 printable characters.
+        fingerprint: fingerprint of the codec that made and decodes the ids, 32 hexadecimal digits.
+        vocab: codebook size of each group, 1 to 2^32 each.
+        positions: number of positions.
+        sample_rate: samples per second of the codec.
+        hop_length: samples per position.
+        channels: channels of the waveform.
+        length: samples per channel at ``sample_rate``; they fit into the positions.
+        extras: further plain JSON data, free for the writer.
+        modality: "audio".
+        coding: how the chunks hold the ids; "packed" or "range".
+        scale: gain of each segment that decoding must undo, float32 values above 0, at most one a
+            position; empty if there is none.
+    """
+
+    codec: str
+    fingerprint: str
+    vocab: tuple[int, ...]
+    positions: int
+    sample_rate: int
+    hop_length: int
+    channels: int
+    length: int
+    extras: dict[str, Any]
+    modality: str = "audio"
+    coding: str = "packed"
+    scale: tuple[float, ...] = ()
+
+
+_FIELDS = set(TokenHeader._fields) - {"scale"}  # the scale is no JSON, it stands behind the header
+
+
+def header_text(header: TokenHeader) -> bytes:
+    """JSON of a header, without its scale.
+
+    Raises:
+        ValueError: the header breaks its contract or is too long.
+    """
+    fault = _fault(header)
+    if fault:
+        raise ValueError(f"cannot write such a token file: {fault}")
+    fields = {name: value for name, value in header._asdict().items() if name in _FIELDS}
+    text = json.dumps(fields, allow_nan=False, separators=(",", ":")).encode()
+    if len(text) > MAX_HEADER_BYTES:
+        raise ValueError(f"the header takes {len(text)} bytes, more than {MAX_HEADER_BYTES}")
+    return text
+
+
+def parse_header(text: bytes) -> TokenHeader:
+    """Header of its JSON, without scale.
+
+    Raises:
+        TokenFileError: it is no JSON, or breaks its contract.
+    """
+    try:
+        fields = json.loads(text.decode())
+    except (ValueError, RecursionError) as error:
+        raise TokenFileError("damaged: its header is not valid JSON") from error
+    if not isinstance(fields, dict) or set(fields) != _FIELDS:
+        raise TokenFileError("damaged: its header has not the fields of a token file")
+    if isinstance(fields["vocab"], list):
+        fields["vocab"] = tuple(fields["vocab"])
+    return checked(TokenHeader(**fields))
+
+
+def checked(header: TokenHeader) -> TokenHeader:
+    """The header itself.
+
+    Raises:
+        TokenFileError: it breaks its contract.
+    """
+    fault = _fault(header)
+    if fault:
+        raise TokenFileError(f"refused: {fault}")
+    return header
+
+
+def _fault(header: TokenHeader) -> str | None:
+    """What is wrong with a header, or None. Types are not to be trusted."""
+    if header.modality != "audio" or header.coding not in CODINGS:
+        return (
+            f"modality {header.modality!r:.40} with coding {header.coding!r:.40} is unknown here; "
+            "if the file is sound, upgrade intaglio"
+        )
+    name = header.codec
+    if not isinstance(name, str) or not 1 <= len(name) <= 200 or not name.isprintable():
+        return "the name of the codec must have 1 to 200 printable characters"
+    digits = header.fingerprint
+    if not isinstance(digits, str) or not re.fullmatch("[0-9a-f]{32}", digits):
+        return f"the fingerprint must have 32 hexadecimal digits, got {digits!r:.40}"
+    if not isinstance(header.vocab, tuple) or not 1 <= len(header.vocab) <= MAX_GROUPS:
+        return f"vocab must list 1 to {MAX_GROUPS} codebooks"
+    if not all(type(size) is int and 1 <= size <= MAX_CODEBOOK for size in header.vocab):
+        return f"a codebook has 1 to {MAX_CODEBOOK} entries"
+    for name, (low, high) in _RANGES.items():
+        value = getattr(header, name)
+        if type(value) is not int or not low <= value <= high:
+            return f"{name} must be an integer in [{low}, {high}], got {value!r:.40}"
+    if header.length > header.positions * header.hop_length:
+        return (
+            f"{header.length} samples do not fit into {header.positions} positions of "
+            f"{header.hop_length}"
+        )
+    if not isinstance(header.extras, dict):
+        return "extras must be a JSON object"
+    return _scale_fault(header)
+
+
+def _scale_fault(header: TokenHeader) -> str | None:
+    if len(header.scale) > header.positions:
+        return f"{len(header.scale)} scales for {header.positions} positions"
+    for value in header.scale:
+        if not (math.isfinite(value) and value > 0 and float(np.float32(value)) == value):
+            return f"a scale must be a float32 above 0, got {value!r}"
+    return None

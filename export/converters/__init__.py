@@ -1,0 +1,1 @@
+"""Converters: published weights, under their authors' names, to codecs of this package."""

@@ -1,0 +1,101 @@
+"""DAC's released weights, in the spelling of their authors or of transformers."""
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from intaglio.codecs import AudioCodec
+from intaglio.codecs.audio.dac import dac
+from intaglio.export.converters.names import filled, plain, renamed
+
+STAGES = 4
+UNITS = 3  # residual blocks of a stage
+
+
+def convert(state: Mapping[str, Tensor], sample_rate: int = 44_100) -> AudioCodec:
+    """The codec with released weights.
+
+    Args:
+        state: tensors by name, of the release or of transformers' ``DacModel``.
+        sample_rate: 44,100, 24,000 or 16,000.
+
+    Raises:
+        ValueError: these are not the weights of that model.
+    """
+    ours = renamed(plain(state), _transformers() + _release() + QUANTIZER)
+    return filled(dac(sample_rate), ours)
+
+
+QUANTIZER = [
+    (r"quantizer\.quantizers\.(\d+)\.in_proj\.", r"quantizer.levels.\1.project_in."),
+    (r"quantizer\.quantizers\.(\d+)\.out_proj\.", r"quantizer.levels.\1.project_out."),
+    (r"quantizer\.quantizers\.(\d+)\.codebook\.weight", r"quantizer.levels.\1.codebook"),
+]
+
+
+def stage_rules(theirs: str, ours: str, *, change: str, first_unit: int) -> list[tuple[str, str]]:
+    """Rules for the stages of an encoder or a decoder as the authors of DAC and SNAC spell them.
+
+    Args:
+        theirs: start of their names; the stage's number, counted from 1, follows.
+        ours: ``encoder`` or ``decoder``.
+        change: our name of the layer that changes the rate, ``downs`` or ``ups``.
+        first_unit: their number of the first residual block.
+    """
+    snake, conv = (UNITS, UNITS + 1) if change == "downs" else (0, 1)
+    rules: list[tuple[str, str]] = []
+    for stage in range(STAGES):
+        start = rf"{theirs}\.{stage + 1}\.block\."
+        rules += [
+            (rf"{start}{snake}\.alpha", f"{ours}.snakes.{stage}.alpha"),
+            (rf"{start}{conv}\.", f"{ours}.{change}.{stage}.conv."),
+        ]
+        for unit in range(UNITS):
+            inner = rf"{start}{first_unit + unit}\.block\."
+            block = f"{ours}.blocks.{UNITS * stage + unit}"
+            rules += [
+                (rf"{inner}0\.", f"{block}.snakes.0."),
+                (rf"{inner}1\.", f"{block}.wide.conv."),
+                (rf"{inner}2\.", f"{block}.snakes.1."),
+                (rf"{inner}3\.", f"{block}.narrow.conv."),
+            ]
+    return rules
+
+
+def _release() -> list[tuple[str, str]]:
+    return [
+        *stage_rules(r"encoder\.block", "encoder", change="downs", first_unit=0),
+        *stage_rules(r"decoder\.model", "decoder", change="ups", first_unit=2),
+        *_ends(r"encoder\.block\.0", r"encoder\.block\.5", r"encoder\.block\.6", "encoder"),
+        *_ends(r"decoder\.model\.0", r"decoder\.model\.5", r"decoder\.model\.6", "decoder"),
+    ]
+
+
+def _transformers() -> list[tuple[str, str]]:
+    rules: list[tuple[str, str]] = []
+    for part, change, theirs in (("encoder", "downs", "conv1"), ("decoder", "ups", "conv_t1")):
+        for stage in range(STAGES):
+            start = rf"{part}\.block\.{stage}\."
+            rules += [
+                (rf"{start}snake1\.", f"{part}.snakes.{stage}."),
+                (rf"{start}{theirs}\.", f"{part}.{change}.{stage}.conv."),
+            ]
+            for unit in range(UNITS):
+                inner = rf"{start}res_unit{unit + 1}\."
+                block = f"{part}.blocks.{UNITS * stage + unit}"
+                rules += [
+                    (rf"{inner}snake1\.", f"{block}.snakes.0."),
+                    (rf"{inner}conv1\.", f"{block}.wide.conv."),
+                    (rf"{inner}snake2\.", f"{block}.snakes.1."),
+                    (rf"{inner}conv2\.", f"{block}.narrow.conv."),
+                ]
+        rules += _ends(rf"{part}\.conv1", rf"{part}\.snake1", rf"{part}\.conv2", part)
+    return rules
+
+
+def _ends(stem: str, snake: str, head: str, part: str) -> list[tuple[str, str]]:
+    return [
+        (rf"{stem}\.", f"{part}.stem.conv."),
+        (rf"{snake}\.", f"{part}.last_snake."),
+        (rf"{head}\.", f"{part}.head.conv."),
+    ]

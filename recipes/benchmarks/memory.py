@@ -1,0 +1,79 @@
+"""Peak memory of encoding and decoding an hour beside a minute, each in a process of its own."""
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import soundfile
+import torch
+
+from intaglio.codecs import AudioCodec
+from intaglio.codecs.audio.dac import dac
+from intaglio.codecs.audio.encodec import encodec
+from intaglio.codecs.audio.wavtokenizer import wavtokenizer
+from intaglio.codecs.bundle import save
+from intaglio.recipes.benchmarks.timing import Result
+
+MINUTES = 60
+
+
+def run(minutes: int = MINUTES) -> list[Result]:
+    """The commands ``encode`` and ``decode`` with random weights; DAC takes most of the time.
+
+    Args:
+        minutes: of the long recording.
+    """
+    torch.manual_seed(0)
+    return [_result(codec, minutes) for codec in (encodec(), wavtokenizer(), dac(16_000))]
+
+
+def _result(codec: AudioCodec, minutes: int) -> Result:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        save(codec, folder / "codec")
+        short, long = (_peak(folder, codec.sample_rate, length) for length in (1, minutes))
+    return Result(
+        f"encode and decode, {codec.name}, {codec.sample_rate // 1000} kHz, {minutes} minutes",
+        long,
+        short,
+        "one minute",
+        "MiB",
+        short / long,
+        f"{long / short:.2f} times the memory",
+    )
+
+
+def _peak(folder: Path, sample_rate: int, minutes: int) -> float:
+    """Peak memory, MiB, of the two commands on noise of so many minutes."""
+    recording = folder / "in.wav"
+    with soundfile.SoundFile(recording, "w", sample_rate, 1, "PCM_16") as file:
+        for _ in range(minutes):
+            file.write(0.1 * torch.randn(60 * sample_rate).numpy())
+    words = (
+        ["encode", str(recording), "-o", str(folder / "tokens.intaglio")],
+        ["decode", str(folder / "tokens.intaglio"), "-o", str(folder / "out.wav")],
+    )
+    peaks = []
+    for command in words:
+        tail = ["--codec", str(folder / "codec"), "--overwrite"]
+        code = (
+            "import sys; from intaglio.recipes.benchmarks.memory import report; "
+            f"sys.argv[1:] = {[*command, *tail]}; report()"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        if done.returncode:
+            raise RuntimeError(done.stderr)
+        peaks.append(int(done.stdout.split()[-1]) / 1024)
+    return max(peaks)
+
+
+def report() -> None:
+    """Run the command line of this process, then print its peak memory in KiB."""
+    import resource
+
+    from intaglio.recipes.cli import main
+
+    status = main()
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    sys.exit(status)

@@ -1,0 +1,146 @@
+"""What a token file remembers of its recording; channels to streams of a codec, and back.
+
+A stream is what a codec codes at once. Channels that are coded apart are streams of one batch, and
+their tokens stand side by side in the groups of one file.
+"""
+
+import math
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from intaglio.codecs import AudioCodec
+from intaglio.data.formats.tokens import TokenFileError, TokenHeader
+from intaglio.data.formats.wave import LIMITS
+
+BLOCK_SECONDS = 2.0  # coded at once; longer blocks take more memory and are not faster
+STEREO = ("mix", "folded", "mid-side")
+
+
+class Recording(NamedTuple):
+    """A recording as it was before encoding.
+
+    Attributes:
+        sample_rate: in Hz.
+        length: samples of each channel.
+        channels: number of channels.
+        stereo: "mix": the codec's channels hold all (a mono codec the mean, a stereo codec a mono
+            recording twice); "folded": left and right coded apart; "mid-side": so their half sum
+            and half difference.
+        gain: factor that encoding applied.
+    """
+
+    sample_rate: int
+    length: int
+    channels: int
+    stereo: str = "mix"
+    gain: float = 1.0
+
+    @property
+    def streams(self) -> int:
+        """Signals that are coded apart."""
+        return 1 if self.stereo == "mix" else 2
+
+    def extras(self, codec_channels: int) -> dict[str, Any]:
+        """Extras of a header: what is as the codec has it is left out."""
+        source: dict[str, Any] = {"sample_rate": self.sample_rate, "length": self.length}
+        if self.channels != codec_channels:
+            source["channels"] = self.channels
+        if self.stereo != "mix":
+            source["stereo"] = self.stereo
+        if self.gain != 1:
+            source["gain"] = self.gain
+        return {"source": source}
+
+
+def recording_of(header: TokenHeader) -> Recording:
+    """Recording that a header tells of; as the codec heard it if it does not say.
+
+    Raises:
+        TokenFileError: what it says does not fit the rest of the header.
+    """
+    heard = Recording(header.sample_rate, header.length, header.channels)
+    source = header.extras.get("source", {})
+    if not isinstance(source, dict) or not set(source) <= set(Recording._fields):
+        raise TokenFileError("refused: its header does not say what was encoded")
+    recording = heard._replace(**source)
+    fault = _fault(recording, header)
+    if fault:
+        raise TokenFileError(f"refused: {fault}")
+    return recording
+
+
+def stereo_mode(channels: int, codec_channels: int, wanted: str) -> str:
+    """How a recording is coded: as ``wanted``, but a mono one as "mix".
+
+    Raises:
+        ValueError: the channels do not fit the codec or what is wanted.
+    """
+    if codec_channels > 1 and wanted != "mix":
+        raise ValueError(
+            f"--stereo {wanted} is for codecs of one channel, this one has {codec_channels}"
+        )
+    if codec_channels > 1 and channels not in (1, codec_channels):
+        raise ValueError(f"it has {channels} channels, the codec takes 1 or {codec_channels}")
+    if wanted != "mix" and channels > 2:
+        raise ValueError(f"it has {channels} channels; --stereo {wanted} is for two")
+    return wanted if channels == 2 else "mix"
+
+
+def to_streams(wave: Tensor, codec_channels: int, stereo: str) -> Tensor:
+    """Streams, [streams, codec channels, samples], of a waveform [channels, samples]."""
+    if stereo == "folded":
+        return wave.unsqueeze(1)
+    if stereo == "mid-side":
+        left, right = wave
+        return torch.stack([left + right, left - right]).unsqueeze(1) / 2
+    if codec_channels == 1:
+        wave = wave.mean(0, keepdim=True)
+    return wave.expand(codec_channels, -1).unsqueeze(0)
+
+
+def from_streams(streams: Tensor, channels: int, stereo: str) -> Tensor:
+    """Waveform, [channels, samples], of streams [streams, codec channels, samples]."""
+    if stereo == "folded":
+        return streams[:, 0]
+    if stereo == "mid-side":
+        mid, side = streams[:, 0]
+        return torch.stack([mid + side, mid - side])
+    wave = streams[0]
+    if len(wave) != channels:
+        wave = wave.mean(0, keepdim=True).expand(channels, -1)
+    return wave
+
+
+def scales_of(codec: AudioCodec, length: int) -> int:
+    """Scales of a stream of so many samples at the codec's rate."""
+    if not codec.normalise:
+        return 0
+    return 1 if codec.segments is None else int(codec.segments.pieces(torch.tensor(length)))
+
+
+def _fault(recording: Recording, header: TokenHeader) -> str | None:
+    """What is wrong with a recording, or None. Types are not to be trusted."""
+    rate, length, channels, stereo, gain = recording
+    if any(type(value) is not int for value in (rate, length, channels)):
+        return "rate, length and channels of what was encoded are no integers"
+    slack = 2 + header.length // 1_000_000  # earlier versions rounded the length to float32
+    if (
+        length < 1
+        or not LIMITS.min_rate <= rate <= LIMITS.max_rate
+        or abs(length * header.sample_rate // rate - header.length) > slack
+    ):
+        return (
+            f"{length} samples at {rate} Hz cannot have become {header.length} at "
+            f"{header.sample_rate} Hz"
+        )
+    if type(gain) is not float or not (math.isfinite(gain) and gain > 0):
+        return f"a gain of {gain!r:.40} cannot be undone"
+    try:
+        known = stereo in STEREO and stereo == stereo_mode(channels, header.channels, stereo)
+    except ValueError:
+        known = False
+    if not known or not 1 <= channels <= max(LIMITS.max_channels, header.channels):
+        return f"{channels} channels cannot have been coded as {stereo!r:.40}"
+    return None

@@ -1,0 +1,91 @@
+"""DAC beside transformers' at random weights: the same codes, the same samples."""
+
+import pytest
+import torch
+
+from intaglio.export.converters.dac import convert
+
+transformers = pytest.importorskip("transformers")
+pytestmark = pytest.mark.parity
+
+MODELS = {44_100: ([2, 4, 8, 8], 9), 24_000: ([2, 4, 5, 8], 32), 16_000: ([2, 4, 5, 8], 12)}
+LOST = {44_100: 0, 24_000: 8, 16_000: 8}  # samples that theirs loses at the end
+
+
+def their_model(sample_rate: int) -> torch.nn.Module:
+    ratios, codebooks = MODELS[sample_rate]
+    config = transformers.DacConfig(
+        sampling_rate=sample_rate,
+        downsampling_ratios=ratios,
+        n_codebooks=codebooks,
+    )
+    return transformers.DacModel(config).eval()
+
+
+def released_names(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Transformers' tensors under the names of the authors' files, with weight normalisation."""
+    ends = {"conv1": "0", "snake1": "5", "conv2": "6"}
+    units = {"snake1": "0", "conv1": "1", "snake2": "2", "conv2": "3"}
+    released = {}
+    for name, tensor in state.items():
+        part, *rest = name.split(".")
+        body = {"encoder": "encoder.block", "decoder": "decoder.model"}.get(part, part)
+        if part == "quantizer":
+            new = name
+        elif rest[0] != "block":
+            new = f"{body}.{ends[rest[0]]}.{rest[1]}"
+        else:
+            stage = f"{body}.{int(rest[1]) + 1}.block"
+            if rest[2].startswith("res_unit"):
+                first = 0 if part == "encoder" else 2
+                unit = first + int(rest[2][-1]) - 1
+                new = f"{stage}.{unit}.block.{units[rest[3]]}.{rest[4]}"
+            else:
+                places = {"snake1": "3", "conv1": "4"} if part == "encoder" else {}
+                new = f"{stage}.{({'snake1': '0', 'conv_t1': '1'} | places)[rest[2]]}.{rest[3]}"
+        if new.endswith(".weight") and "codebook" not in new:
+            size = 2 * tensor.flatten(1).norm(dim=1).view(-1, *[1] * (tensor.dim() - 1))
+            released[f"{new}_g"], released[f"{new}_v"] = size / 2, 3 * tensor
+        else:
+            released[new] = tensor
+    return released
+
+
+@pytest.mark.parametrize(("sample_rate", "hops"), [(44_100, 12), (24_000, 30), (16_000, 25)])
+def test_codes_and_samples_equal_transformers(sample_rate: int, hops: int) -> None:
+    theirs = their_model(sample_rate)
+    ours = convert(theirs.state_dict(), sample_rate)
+    samples = hops * ours.hop_length
+    wave = 0.3 * torch.randn(2, 1, samples)
+    with torch.no_grad():
+        coded = theirs.encode(wave)
+        decoded = theirs.decode(audio_codes=coded.audio_codes).audio_values
+    tokens = ours.encode(wave)
+    assert torch.equal(tokens.ids, coded.audio_codes.transpose(1, 2))
+    lost = LOST[sample_rate]
+    assert decoded.shape[-1] == samples - lost
+    mine = ours.decode(tokens)[:, 0]
+    # what theirs loses at the end is missing from the sight of the samples before it, too
+    inner = samples if lost == 0 else samples - 6_000
+    assert (mine[:, :inner] - decoded[:, :inner]).abs().max() < 1e-4
+    assert decoded.std() > 1e-3
+
+
+def test_fewer_levels_are_their_fewer_quantizers() -> None:
+    theirs = their_model(16_000)
+    ours = convert(theirs.state_dict(), 16_000)
+    wave = 0.3 * torch.randn(1, 1, 3_200)
+    with torch.no_grad():
+        codes = theirs.encode(wave, n_quantizers=3).audio_codes
+    assert torch.equal(ours.encode(wave, levels=3).ids, codes.transpose(1, 2))
+
+
+def test_the_authors_names_mean_the_same() -> None:
+    state = their_model(44_100).state_dict()
+    one, two = convert(state).state_dict(), convert(released_names(state)).state_dict()
+    assert all(torch.allclose(one[name], two[name], atol=1e-7) for name in one)
+
+
+def test_foreign_weights_are_refused() -> None:
+    with pytest.raises(ValueError, match="these are not the weights of dac"):
+        convert({"a.weight": torch.zeros(3)})

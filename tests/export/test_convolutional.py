@@ -1,0 +1,59 @@
+"""Codecs of convolutions and several levels, exported with open batch and time axes."""
+
+import pytest
+import torch
+
+from intaglio.codecs import AudioCodec
+from intaglio.codecs.audio.encodec import encodec
+from intaglio.codecs.decoders.dac import DACDecoder
+from intaglio.codecs.decoders.seanet import SEANetDecoder
+from intaglio.codecs.encoders.dac import DACEncoder
+from intaglio.codecs.encoders.seanet import SEANetEncoder
+from intaglio.codecs.quantizers.factorized import FactorizedVectorQuantizer
+from intaglio.codecs.quantizers.residual import ResidualQuantizer
+from intaglio.codecs.quantizers.residualfsq import ResidualFSQ
+from intaglio.export.export import export
+
+
+def encodec_like() -> AudioCodec:
+    return AudioCodec(
+        SEANetEncoder(8, (2, 5), width=4, lstm_layers=1, causal=True),
+        ResidualFSQ(8, (5, 5), depth=2),
+        SEANetDecoder(8, (2, 5), width=4, lstm_layers=1, causal=True),
+        sample_rate=1000,
+        name="encodec",
+    )
+
+
+def snac_like() -> AudioCodec:
+    levels = [FactorizedVectorQuantizer(64, 50, stride=stride) for stride in (2, 1)]
+    return AudioCodec(
+        DACEncoder(64, (2, 5), width=16, multiple=2, depthwise=True, window=4),
+        ResidualQuantizer(levels, through_levels=True),
+        DACDecoder(64, (2, 5), width=64, depthwise=True, window=4, noise=True),
+        sample_rate=1000,
+        name="snac",
+    )
+
+
+@pytest.mark.parametrize(
+    ("make", "kind"),
+    [
+        (encodec_like, "onnx"),
+        (encodec_like, "torchscript"),
+        (encodec_like, "program"),
+        (snac_like, "torchscript"),
+    ],
+)
+def test_tokens_are_equal_at_ten_lengths(make, kind, tmp_path):
+    torch.manual_seed(0)
+    [record] = export(make().eval(), tmp_path, [kind])
+    assert len(record["verified"]["lengths"]) == 10
+    assert record["verified"]["ties"] == 0
+    assert record["verified"]["wave_error"] < 1e-5
+
+
+def test_a_codec_of_segments_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="encodec codes segments by their loudness"):
+        export(encodec(48_000), tmp_path / "out", ["onnx"])
+    assert not (tmp_path / "out").exists()
