@@ -110,8 +110,9 @@ def law(weights: NDArray[np.int64]) -> NDArray[np.int64]:
     total = int(weights.sum())
     if total == 0:
         weights, total = np.ones_like(weights), len(weights)
-    shares = np.cumsum(weights) * (TOTAL - len(weights)) // total
-    return 1 + np.diff(np.append(0, shares))
+    edges = np.zeros(len(weights) + 1, dtype=np.int64)
+    edges[1:] = np.cumsum(weights) * (TOTAL - len(weights)) // total
+    return 1 + edges[1:] - edges[:-1]
 
 
 def encode_chunk(ids: Ids, prior: Prior) -> bytes:
