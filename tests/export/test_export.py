@@ -23,7 +23,9 @@ def random_codec(build):
     return codec
 
 
-@pytest.fixture(scope="module", params=[speech_small, wavtokenizer])
+@pytest.fixture(
+    scope="module", params=[pytest.param(speech_small, marks=pytest.mark.slow), wavtokenizer]
+)
 def codec(request):
     return random_codec(request.param)
 
