@@ -1,6 +1,7 @@
 """Discriminator: scores that tell real signals from decoded ones."""
 
-from typing import NamedTuple
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
@@ -25,3 +26,11 @@ class Discriminator(Part):
     def forward(self, x: Tensor) -> Judgement:
         """Judge a waveform, [batch, 1, samples], in [-1, 1]."""
         raise NotImplementedError
+
+
+def joined_judgement(
+    judges: Iterable[Callable[[Tensor], Any]], signals: Iterable[Tensor]
+) -> Judgement:
+    """Judgement of sub-discriminators, each on its signal; each gives features and score map."""
+    judged = [judge(x) for judge, x in zip(judges, signals, strict=True)]
+    return Judgement([scores for _, scores in judged], [features for features, _ in judged])

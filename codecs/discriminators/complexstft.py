@@ -11,7 +11,7 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
-from intaglio.codecs.discriminators.base import Discriminator, Judgement
+from intaglio.codecs.discriminators.base import Discriminator, Judgement, joined_judgement
 from intaglio.codecs.discriminators.stack import ConvStack
 from intaglio.codecs.layers.stft import STFT
 
@@ -44,8 +44,7 @@ class ComplexSTFTDiscriminator(Discriminator):
         Raises:
             ValueError: the waveform is too short for the longest transform.
         """
-        features, logits = zip(*(judge(x) for judge in self.judges), strict=True)
-        return Judgement(list(logits), list(features))
+        return joined_judgement(self.judges, [x] * len(self.judges))
 
 
 class _ComplexJudge(nn.Module):

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import weight_norm
 
-from intaglio.codecs.discriminators.base import Discriminator, Judgement
+from intaglio.codecs.discriminators.base import Discriminator, Judgement, joined_judgement
 from intaglio.codecs.discriminators.stack import ConvStack
 
 
@@ -43,14 +43,8 @@ class MultiScaleDiscriminator(Discriminator):
                 f"a waveform of {x.shape[-1]} samples cannot be reduced by {max(self.reductions)}"
             )
         x = x.reshape(-1, 1, x.shape[-1])
-        features, logits = zip(
-            *(
-                judge(F.avg_pool1d(x, reduction) if reduction > 1 else x)
-                for judge, reduction in zip(self.judges, self.reductions, strict=True)
-            ),
-            strict=True,
-        )
-        return Judgement(list(logits), list(features))
+        pooled = [F.avg_pool1d(x, reduction) for reduction in self.reductions]
+        return joined_judgement(self.judges, pooled)
 
 
 class _ScaleJudge(nn.Module):

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import weight_norm
 
-from intaglio.codecs.discriminators.base import Discriminator, Judgement
+from intaglio.codecs.discriminators.base import Discriminator, Judgement, joined_judgement
 from intaglio.codecs.discriminators.stack import ConvStack
 
 KERNEL = 5
@@ -44,8 +44,7 @@ class MultiPeriodDiscriminator(Discriminator):
         Raises:
             ValueError: the waveform is too short to be reflected up to a multiple of a period.
         """
-        features, logits = zip(*(judge(x) for judge in self.judges), strict=True)
-        return Judgement(list(logits), list(features))
+        return joined_judgement(self.judges, [x] * len(self.judges))
 
 
 class _PeriodJudge(nn.Module):

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
-from intaglio.codecs.discriminators.base import Discriminator, Judgement
+from intaglio.codecs.discriminators.base import Discriminator, Judgement, joined_judgement
 from intaglio.codecs.discriminators.stack import ConvStack
 from intaglio.codecs.layers.stft import STFT
 
@@ -49,8 +49,7 @@ class MultiResolutionDiscriminator(Discriminator):
         Raises:
             ValueError: the waveform is too short for the longest transform.
         """
-        features, logits = zip(*(judge(x) for judge in self.judges), strict=True)
-        return Judgement(list(logits), list(features))
+        return joined_judgement(self.judges, [x] * len(self.judges))
 
 
 class MultiBandDiscriminator(Discriminator):
@@ -96,8 +95,7 @@ class MultiBandDiscriminator(Discriminator):
         Raises:
             ValueError: the waveform is too short for the longest transform.
         """
-        features, logits = zip(*(judge(x) for judge in self.judges), strict=True)
-        return Judgement(list(logits), list(features))
+        return joined_judgement(self.judges, [x] * len(self.judges))
 
 
 class _AmplitudeJudge(nn.Module):

@@ -1,6 +1,6 @@
 """DAC's released weights, in the spelling of their authors or of transformers."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
@@ -52,14 +52,15 @@ def stage_rules(theirs: str, ours: str, *, change: str, first_unit: int) -> list
         ]
         for unit in range(UNITS):
             inner = rf"{start}{first_unit + unit}\.block\."
-            block = f"{ours}.blocks.{UNITS * stage + unit}"
-            rules += [
-                (rf"{inner}0\.", f"{block}.snakes.0."),
-                (rf"{inner}1\.", f"{block}.wide.conv."),
-                (rf"{inner}2\.", f"{block}.snakes.1."),
-                (rf"{inner}3\.", f"{block}.narrow.conv."),
-            ]
+            rules += _unit(inner, "0123", f"{ours}.blocks.{UNITS * stage + unit}")
     return rules
+
+
+def _unit(start: str, theirs: Sequence[str], ours: str) -> list[tuple[str, str]]:
+    """Rules for the four layers of a residual block, in order."""
+    layers = ("snakes.0", "wide.conv", "snakes.1", "narrow.conv")
+    pairs = zip(theirs, layers, strict=True)
+    return [(rf"{start}{name}\.", f"{ours}.{layer}.") for name, layer in pairs]
 
 
 def _release() -> list[tuple[str, str]]:
@@ -82,13 +83,8 @@ def _transformers() -> list[tuple[str, str]]:
             ]
             for unit in range(UNITS):
                 inner = rf"{start}res_unit{unit + 1}\."
-                block = f"{part}.blocks.{UNITS * stage + unit}"
-                rules += [
-                    (rf"{inner}snake1\.", f"{block}.snakes.0."),
-                    (rf"{inner}conv1\.", f"{block}.wide.conv."),
-                    (rf"{inner}snake2\.", f"{block}.snakes.1."),
-                    (rf"{inner}conv2\.", f"{block}.narrow.conv."),
-                ]
+                names = ("snake1", "conv1", "snake2", "conv2")
+                rules += _unit(inner, names, f"{part}.blocks.{UNITS * stage + unit}")
         rules += _ends(rf"{part}\.conv1", rf"{part}\.snake1", rf"{part}\.conv2", part)
     return rules
 
