@@ -103,7 +103,7 @@ class ResidualQuantizer(Quantizer):
 
     def encode_levels(self, latents: Tensor, levels: int) -> Tensor:
         """Ids of the first levels; the others do no work."""
-        residual = latents.float()
+        residual = latents.float().contiguous()  # as the levels' values are; mixed, it takes longer
         ids = []
         for number, level in enumerate(self._levels()[:levels]):
             found = level.encode_ids(residual)
