@@ -15,8 +15,8 @@ from torch import Tensor
 
 from intaglio.codecs.blocks import decode_blocks, encode_blocks
 from intaglio.codecs.bundle import fingerprint
-from intaglio.codecs.decoders.base import Decoder
-from intaglio.codecs.encoders.base import Encoder
+from intaglio.codecs.decoders.base import AudioDecoder, Decoder
+from intaglio.codecs.encoders.base import AudioEncoder, Encoder
 from intaglio.codecs.part import Part
 from intaglio.codecs.quantizers.base import Quantized, Quantizer
 from intaglio.codecs.segments import Segments
@@ -35,7 +35,10 @@ class Codec(Part):
 
     Attributes:
         name: name of the system, for people; `fingerprint` is what tells codecs apart.
+        signal: what it codes, and the name of it in training batches: "wave" or "image".
     """
+
+    signal: str
 
     def __init__(self, encoder: Encoder, quantizer: Quantizer, decoder: Decoder, name: str) -> None:
         """Compose a codec of its three parts.
@@ -44,10 +47,10 @@ class Codec(Part):
             ValueError: the parts disagree on the latent size or the hop length.
         """
         super().__init__()
-        if not encoder.dim == quantizer.dim == decoder.dim:
+        if (encoder.dim, decoder.dim) != (quantizer.input_dim, quantizer.dim):
             raise ValueError(
-                f"latent sizes differ: encoder {encoder.dim}, quantizer {quantizer.dim}, "
-                f"decoder {decoder.dim}"
+                f"latent sizes differ: encoder {encoder.dim}, quantizer {quantizer.input_dim} to "
+                f"{quantizer.dim}, decoder {decoder.dim}"
             )
         if encoder.hop_length != decoder.hop_length:
             raise ValueError(
@@ -73,7 +76,7 @@ class Codec(Part):
         """Hash of configuration and weights, 32 hexadecimal digits; equal codecs, equal tokens."""
         return fingerprint(self)
 
-    def encode(self, x: Tensor, lengths: Tensor | None = None) -> Tokens:
+    def encode(self, x: Tensor) -> Tokens:
         """Tokens of a batch of signals; see the sub-class for the layout of ``x``."""
         raise NotImplementedError
 
@@ -114,11 +117,15 @@ class AudioCodec(Codec):
         ValueError: the parts disagree, or a segment does not fill whole positions.
     """
 
+    signal = "wave"
+    encoder: AudioEncoder
+    decoder: AudioDecoder
+
     def __init__(
         self,
-        encoder: Encoder,
+        encoder: AudioEncoder,
         quantizer: Quantizer,
-        decoder: Decoder,
+        decoder: AudioDecoder,
         *,
         sample_rate: int,
         channels: int = 1,

@@ -22,12 +22,15 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from intaglio.codecs.codec import Codec, Reconstruction
+from intaglio.codecs.codec import AudioCodec, Codec, Reconstruction
 from intaglio.codecs.layers.processes import summed
 from intaglio.codecs.losses.adversary import Adversary
 from intaglio.codecs.losses.balancer import Balancer
 from intaglio.codecs.losses.base import ReconstructionLoss
+from intaglio.codecs.tokens import Tokens
 
+# losses that quantizers and generative decoders bring themselves
+CODEC_LOSSES = {"commitment", "codebook", "entropy", "kl", "flow", "proxy"}
 Batch = dict[str, Any]
 Terms = dict[str, Tensor]
 
@@ -35,7 +38,7 @@ Terms = dict[str, Tensor]
 class Part(NamedTuple):
     """Some items of a batch, and their share of it."""
 
-    wave: Tensor
+    signal: Tensor
     share: float
 
 
@@ -47,8 +50,8 @@ class GeneratorLoss(NamedTuple):
 
 
 class CodecTask(LightningModule):
-    """Train a codec on batches ``{"wave": [batch, channels, samples], "lengths": int64 [batch],
-    …}``.
+    """Train a codec on batches of ``wave``, [batch, channels, samples], with their ``lengths``, or
+    of ``image``, [batch, 3, height, width].
 
     Args:
         codec: what is trained.
@@ -114,7 +117,7 @@ class CodecTask(LightningModule):
         self.seed: int | None = None
         if accumulate < 1:
             raise ValueError(f"a batch cannot be worked off in {accumulate} parts")
-        unknown = set(self.weights) - set(losses) - {"commitment", "codebook"}
+        unknown = set(self.weights) - set(losses) - CODEC_LOSSES
         if unknown:
             raise ValueError(f"weights name no loss: {', '.join(sorted(unknown))}")
 
@@ -161,15 +164,15 @@ class CodecTask(LightningModule):
     def training_step(self, batch: Batch, batch_index: int) -> dict[str, Tensor]:
         """One step of the generator, then one of the discriminators; gives the ids to callbacks."""
         self._seed_step()
-        parts = _parts(batch["wave"], self.accumulate)
+        parts = _parts(batch[self.codec.signal], self.accumulate)
         adversarial = bool(self.adversaries) and self.global_step >= self.adversarial_from
         generator = self._set_rates()[0]
         self.toggle_optimizer(generator)
         generator.zero_grad()
         fakes, ids, terms, stats = [], [], [], []
         for part in parts:
-            output = self.codec(part.wave)
-            loss = self._generator_loss(output, part.wave, adversarial)
+            output = self.codec(part.signal)
+            loss = self._generator_loss(output, part.signal, adversarial)
             self.manual_backward(part.share * loss.total)
             fakes.append(output.values.detach())
             ids.append(output.quantized.ids.detach())
@@ -196,7 +199,7 @@ class CodecTask(LightningModule):
 
     def predict_step(self, batch: Batch, batch_index: int) -> Any:
         """Tokens of a batch."""
-        return self.codec.encode(batch["wave"], batch.get("lengths"))
+        return self._encode(batch)
 
     def _generator_loss(
         self, output: Reconstruction, real: Tensor, adversarial: bool
@@ -211,7 +214,9 @@ class CodecTask(LightningModule):
             for kind, term in adversary.generator_losses(real, output.values).items():
                 terms[f"{name}/{kind}"], weights[f"{name}/{kind}"] = term, factors[kind]
         if self.balancer is None:
-            total = torch.stack([weights[name] * term for name, term in terms.items()]).sum()
+            total = output.values.new_zeros(())
+            for name, term in terms.items():
+                total = total + weights[name] * term
         else:
             total = self.balancer(terms, weights, output.values)
         for name, term in output.quantized.losses.items():
@@ -231,7 +236,9 @@ class CodecTask(LightningModule):
         losses = []
         for part, fake in zip(parts, fakes, strict=True):
             terms = {
-                f"{name}/discriminator": cast(Adversary, module).discriminator_loss(part.wave, fake)
+                f"{name}/discriminator": cast(Adversary, module).discriminator_loss(
+                    part.signal, fake
+                )
                 for name, module in self.adversaries.items()
             }
             total = torch.stack(list(terms.values())).sum()
@@ -279,13 +286,24 @@ class CodecTask(LightningModule):
             )
 
     def _evaluate(self, batch: Batch, stage: str) -> dict[str, Tensor]:
-        tokens = self.codec.encode(batch["wave"], batch.get("lengths"))
-        decoded = self.codec.decode(tokens)
-        size = len(batch["wave"])
+        signal = batch[self.codec.signal]
+        if self.codec.vocab:
+            tokens = self._encode(batch)
+            decoded, ids = self.codec.decode(tokens), tokens.ids[tokens.mask]
+        else:  # a continuous bottleneck
+            output = self.codec(signal)
+            decoded, ids = output.values, output.quantized.ids.flatten(0, 1)
+        size = len(signal)
         for name, loss in self.losses.items():
-            value = loss(decoded, batch["wave"][..., : decoded.shape[-1]])
+            value = loss(decoded, signal[..., : decoded.shape[-1]])
             self.log(f"{stage}/{name}", value, batch_size=size, prog_bar=True, sync_dist=True)
-        return {"ids": tokens.ids[tokens.mask], "decoded": decoded}
+        return {"ids": ids, "decoded": decoded}
+
+    def _encode(self, batch: Batch) -> Tokens:
+        """Tokens of a batch; waveforms may have lengths."""
+        if isinstance(self.codec, AudioCodec):
+            return self.codec.encode(batch["wave"], batch.get("lengths"))
+        return self.codec.encode(batch[self.codec.signal])
 
     def _optimizers(self) -> list[Any]:
         optimizers = self.optimizers()
@@ -302,8 +320,8 @@ class CodecTask(LightningModule):
         return optimizers
 
 
-def _parts(wave: Tensor, count: int) -> list[Part]:
-    return [Part(part, len(part) / len(wave)) for part in wave.chunk(count)]
+def _parts(signal: Tensor, count: int) -> list[Part]:
+    return [Part(part, len(part) / len(signal)) for part in signal.chunk(count)]
 
 
 def _means(terms: list[Terms], parts: list[Part]) -> Terms:

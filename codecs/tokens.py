@@ -18,6 +18,7 @@ class Tokens(NamedTuple):
             items fill all positions.
         scale: float32 [batch, segments], factors of the decoded signal that the encoder took out
             (EnCodec 48 kHz: the loudness of each segment), or None.
+        grid: rows and columns of images whose positions are places, row by row, or None.
     """
 
     ids: Tensor
@@ -25,6 +26,7 @@ class Tokens(NamedTuple):
     vocab: tuple[int, ...]
     lengths: Tensor | None = None
     scale: Tensor | None = None
+    grid: tuple[int, int] | None = None
 
     @property
     def bits_per_position(self) -> float:

@@ -28,7 +28,18 @@ MAY_IMPORT = {
 # Inside codecs a module imports its own folder and the floors below it. On the ground floor stand
 # the contracts, which may import one another: the modules named here and every base.py.
 CONTRACTS = {
-    *("__init__", "part", "tokens", "bundle", "streaming", "segments", "blocks", "codec", "load")
+    *(
+        "__init__",
+        "part",
+        "tokens",
+        "bundle",
+        "streaming",
+        "segments",
+        "blocks",
+        "codec",
+        "imagecodec",
+        "load",
+    )
 }
 FLOORS = {
     "layers": 1,

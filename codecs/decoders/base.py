@@ -1,5 +1,8 @@
 """Decoder: a sequence of latent vectors to a signal."""
 
+from typing import NamedTuple
+
+import torch
 from torch import Tensor
 
 from intaglio.codecs.part import Part
@@ -11,11 +14,15 @@ class Decoder(Part):
 
     Attributes:
         dim: size of a latent vector.
-        hop_length: output samples per latent vector.
+        hop_length: output samples (of an image: pixels of a side) per latent vector.
     """
 
     dim: int
     hop_length: int
+
+
+class AudioDecoder(Decoder):
+    """Base of the decoders to waveforms."""
 
     def forward(self, latents: Tensor, mask: Tensor | None = None) -> Tensor:
         """Waveform, [batch, channels, positions * hop_length], of latents [batch, positions, dim].
@@ -33,3 +40,58 @@ class Decoder(Part):
         None if the decoder can only see whole sequences.
         """
         return None
+
+
+class Decoding(NamedTuple):
+    """What a decoder of images makes of latents in training.
+
+    Attributes:
+        values: images, [batch, channels, height, width]; of a generative decoder its estimate.
+        losses: the decoder's own scalar terms of the training objective by name, not weighted.
+    """
+
+    values: Tensor
+    losses: dict[str, Tensor]
+
+
+class ImageDecoder(Decoder):
+    """Base of the decoders to images, and to maps of latents of a frozen autoencoder.
+
+    Attributes:
+        takes_prefixes: whether the first positions of a sequence can be decoded without the others.
+    """
+
+    takes_prefixes: bool = False
+
+    def forward(
+        self,
+        latents: Tensor,
+        mask: Tensor | None = None,
+        *,
+        grid: tuple[int, int],
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """Images, [batch, channels, rows * hop_length, columns * hop_length], in about [-1, 1].
+
+        Args:
+            latents: [batch, positions, dim].
+            mask: bool [batch, positions]; latents where it is False have no influence. All count
+                if None.
+            grid: rows and columns.
+            generator: of the noise that a generative decoder begins with, the same for every item;
+                one of seed 0 if None.
+        """
+        raise NotImplementedError
+
+    def learn(
+        self, latents: Tensor, target: Tensor, mask: Tensor | None, *, grid: tuple[int, int]
+    ) -> Decoding:
+        """Decode for training, with a gradient; generative decoders compare with the target.
+
+        Args:
+            latents: as in `forward`.
+            target: images as they should become.
+            mask: as in `forward`.
+            grid: as in `forward`.
+        """
+        return Decoding(self(latents, mask, grid=grid), {})

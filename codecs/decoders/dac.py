@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from intaglio.codecs.decoders.base import Decoder
+from intaglio.codecs.decoders.base import AudioDecoder
 from intaglio.codecs.layers.conv1d import Conv1d
 from intaglio.codecs.layers.localattention import LocalAttention
 from intaglio.codecs.layers.noise import NoiseBlock
@@ -22,7 +22,7 @@ from intaglio.codecs.streaming import Stream, chain
 DILATIONS = (1, 3, 9)
 
 
-class DACDecoder(Decoder):
+class DACDecoder(AudioDecoder):
     """Transposed convolutions and residual blocks; each stage halves the channels.
 
     Args:
@@ -68,7 +68,7 @@ class DACDecoder(Decoder):
         self.apply(start_small)
 
     def forward(self, latents: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Waveform [batch, channels, positions * hop_length], in [-1, 1]; see `Decoder`."""
+        """Waveform [batch, channels, positions * hop_length], in [-1, 1]; see `AudioDecoder`."""
         lengths = None if mask is None else mask.sum(1)
         x = latents.transpose(1, 2)
         x = self.stem(x if self.mix is None else self.mix(x, lengths), lengths)

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from intaglio.codecs.decoders.base import Decoder
+from intaglio.codecs.decoders.base import AudioDecoder
 from intaglio.codecs.layers.conv1d import Conv1d, Norm, PadMode, mask_time
 from intaglio.codecs.layers.lstm import ResidualLSTM
 from intaglio.codecs.layers.residual1d import SEANetBlock
@@ -14,7 +14,7 @@ from intaglio.codecs.layers.transposed1d import ConvTranspose1d
 from intaglio.codecs.streaming import Stream, chain
 
 
-class SEANetDecoder(Decoder):
+class SEANetDecoder(AudioDecoder):
     """Transposed convolutions that raise the rate and halve the channels, stage by stage.
 
     Args:
@@ -72,7 +72,7 @@ class SEANetDecoder(Decoder):
         self.activation = nn.ELU()
 
     def forward(self, latents: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Waveform [batch, channels, positions * hop_length]; see `Decoder`."""
+        """Waveform [batch, channels, positions * hop_length]; see `AudioDecoder`."""
         lengths = None if mask is None else mask.sum(1)
         x = self.stem(latents.transpose(1, 2), lengths)
         if self.lstm is not None:

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from intaglio.codecs.decoders.base import Decoder
+from intaglio.codecs.decoders.base import AudioDecoder
 from intaglio.codecs.decoders.istft import ISTFTHead
 from intaglio.codecs.layers.norm import AdaLayerNorm, GroupNorm1d
 
 
-class VocosDecoder(Decoder):
+class VocosDecoder(AudioDecoder):
     """Latents to a mono waveform.
 
     Args:

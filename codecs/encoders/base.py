@@ -11,12 +11,20 @@ class Encoder(Part):
 
     Attributes:
         dim: size of a latent vector.
-        hop_length: input samples per latent vector.
-        multiple: latents come in multiples of it.
+        hop_length: input samples (of an image: pixels of a side) per latent vector.
     """
 
     dim: int
     hop_length: int
+
+
+class AudioEncoder(Encoder):
+    """Base of the encoders of waveforms.
+
+    Attributes:
+        multiple: latents come in multiples of it.
+    """
+
     multiple: int = 1
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
@@ -37,3 +45,22 @@ class Encoder(Part):
         None if the encoder can only see whole signals.
         """
         return None
+
+
+class ImageEncoder(Encoder):
+    """Base of the encoders of images, and of maps of latents of a frozen autoencoder.
+
+    Attributes:
+        positions: latents of every image, of no place in it; None for one a square of
+            ``hop_length`` pixels.
+    """
+
+    positions: int | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Latents, [batch, positions, dim]; of a grid row by row.
+
+        Args:
+            x: images, [batch, channels, height, width]; sides are multiples of ``hop_length``.
+        """
+        raise NotImplementedError

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from intaglio.codecs.encoders.base import Encoder
+from intaglio.codecs.encoders.base import AudioEncoder
 from intaglio.codecs.layers.conv1d import Conv1d, mask_time
 from intaglio.codecs.layers.localattention import LocalAttention
 from intaglio.codecs.layers.residual1d import SnakeBlock
@@ -17,7 +17,7 @@ from intaglio.codecs.streaming import Blocks, Stream, chain
 DILATIONS = (1, 3, 9)
 
 
-class DACEncoder(Encoder):
+class DACEncoder(AudioEncoder):
     """Residual blocks with periodic activations; each stage doubles the channels.
 
     The signal is filled up with zeros to whole latents before anything else, as released.
@@ -77,7 +77,7 @@ class DACEncoder(Encoder):
         self.apply(start_small)
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Latents, [batch, positions, dim]; see `Encoder`."""
+        """Latents, [batch, positions, dim]; see `AudioEncoder`."""
         size = self.hop_length * self.multiple
         x = F.pad(mask_time(x, lengths), (0, -x.shape[-1] % size))
         lengths = None if lengths is None else -(-lengths // size) * size

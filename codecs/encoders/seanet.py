@@ -6,14 +6,14 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from intaglio.codecs.encoders.base import Encoder
+from intaglio.codecs.encoders.base import AudioEncoder
 from intaglio.codecs.layers.conv1d import Conv1d, Norm, PadMode, mask_time
 from intaglio.codecs.layers.lstm import ResidualLSTM
 from intaglio.codecs.layers.residual1d import SEANetBlock
 from intaglio.codecs.streaming import Stream, chain
 
 
-class SEANetEncoder(Encoder):
+class SEANetEncoder(AudioEncoder):
     """Convolutions that halve the rate and double the channels, stage by stage.
 
     Args:
@@ -86,7 +86,7 @@ class SEANetEncoder(Encoder):
         self.activation = nn.ELU()
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Latents, [batch, ceil(samples / hop_length), dim]; see `Encoder`."""
+        """Latents, [batch, ceil(samples / hop_length), dim]; see `AudioEncoder`."""
         x = self.stem(x, lengths)
         for residual, down, stride in zip(self.residuals, self.downs, self.strides, strict=True):
             x = down(self.activation(residual(x, lengths)), lengths)

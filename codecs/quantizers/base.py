@@ -33,6 +33,7 @@ class Quantizer(Part):
         dim: size of a latent vector.
         vocab: codebook size of each group.
         stride: latents that share a position of the ids.
+        fixed_positions: whether only one number of latents can be quantized.
         level_groups: groups of each level. Levels refine one another: a prefix of them can be
             decoded. Quantizers without such an order have one level.
 
@@ -44,6 +45,16 @@ class Quantizer(Part):
     dim: int
     vocab: tuple[int, ...]
     stride: int = 1
+    fixed_positions: bool = False
+
+    @property
+    def input_dim(self) -> int:
+        """Size of the latents that come in; ``dim`` is that of those that go out."""
+        return self.dim
+
+    def positions_of(self, latents: int) -> int:
+        """Positions of the ids of so many latents."""
+        return latents // self.stride
 
     @property
     def level_groups(self) -> tuple[int, ...]:
