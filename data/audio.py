@@ -1,21 +1,20 @@
 """Audio for training codecs: a folder, a manifest or a named set to batches."""
 
-import logging
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from lightning import LightningDataModule
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
-from intaglio.data.clips import Damage, Reader, find, scan
-from intaglio.data.manifest import Side, source_key, split_of
-from intaglio.data.sampler import PassLoader, PassSampler, ShareSampler, trained_batches
+from intaglio.data.clips import Clip, Damage, Reader, scan
+from intaglio.data.folder import Folder
+from intaglio.data.formats.wave import SUFFIXES
+from intaglio.data.manifest import Record
 from intaglio.data.transforms import RandomGain, generator_of, pad_stack, random_start, tile
 
 VALIDATION_PEAK = -3.0  # dB, as Vocos and WavTokenizer
-
-logger = logging.getLogger(__name__)
 
 
 class WholeClip(NamedTuple):
@@ -87,7 +86,7 @@ def collate_clips(clips: list[WholeClip]) -> dict[str, Any]:
     return batch | {"text": [clip.text for clip in clips], "path": [clip.path for clip in clips]}
 
 
-class AudioFolder(LightningDataModule):
+class AudioFolder(Folder):
     """Audio of any folder, manifest or fetched set, at one sample rate.
 
     Training batches are dictionaries of ``wave``, float32 [batch, channels, samples] in [-1, 1],
@@ -124,6 +123,10 @@ class AudioFolder(LightningDataModule):
         FileNotFoundError: in `setup`: nothing at ``root``.
     """
 
+    kind, noun, suffixes = "audio", "clip", SUFFIXES
+    collate_training = staticmethod(collate_crops)
+    collate_whole = staticmethod(collate_clips)
+
     def __init__(
         self,
         root: str,
@@ -143,112 +146,43 @@ class AudioFolder(LightningDataModule):
         cache: bool = False,
         samples_per_epoch: int | None = None,
     ) -> None:
-        super().__init__()
-        if batch_size < 1 or num_workers < 0:
-            raise ValueError(f"cannot batch {batch_size} clips read by {num_workers} workers")
+        super().__init__(
+            root,
+            batch_size=batch_size,
+            num_workers=num_workers,
+            shares=(validation_share, test_share),
+            seed=seed,
+            max_bad_share=max_bad_share,
+            samples_per_epoch=samples_per_epoch,
+        )
         if seconds * sample_rate < 1 or max_seconds * sample_rate < 1:
             raise ValueError(
                 f"crops of {seconds} s and clips of up to {max_seconds} s at {sample_rate} Hz "
                 "hold no samples"
             )
-        self.root, self.sample_rate = root, sample_rate
-        self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
-        self.shares = (validation_share, test_share)
+        self.sample_rate, self.channels, self.cache = sample_rate, channels, cache
         self.crop_size, self.max_size = int(seconds * sample_rate), int(max_seconds * sample_rate)
         self.gain = RandomGain(*gain)
-        self.min_seconds, self.max_bad_share = min_seconds, max_bad_share
-        self.channels = channels
-        self.cache, self.samples_per_epoch = cache, samples_per_epoch
-        self.readers: dict[Side, Reader] = {}
-        self.damage: Damage | None = None
+        self.min_seconds = min_seconds
 
-    def setup(self, stage: str | None = None) -> None:
-        """Find, check and split the clips, once; with ``cache``, also decode them."""
-        if self.damage is not None:
-            return
-        folder, records = find(self.root)
-        damage = Damage(len(records), self.max_bad_share)
-        clips = scan(folder, records, damage)
-        damage.check()
-        long = [c for c in clips if c.info.frames >= self.min_seconds * c.info.sample_rate]
-        sides: dict[Side, list[Any]] = {"train": [], "validation": [], "test": []}
-        for clip in long:
-            sides[split_of(source_key(clip.record), self.shares, self.seed)].append(clip)
-        for side, members in sides.items():
-            self.readers[side] = Reader(
-                members, self.sample_rate, damage, channels=self.channels, cache=self.cache
-            )
-        damage.check()
-        if len(damage):
-            logger.warning("%s", damage.summary())
-        if len(long) < len(clips):
-            logger.warning(
-                "left out %d clips shorter than %g s", len(clips) - len(long), self.min_seconds
-            )
-        if len(self.readers["train"]) == 0:
-            raise ValueError(
-                f"no clip for training in {self.root}: {len(records)} files, {len(damage)} "
-                f"damaged, {len(clips) - len(long)} shorter than {self.min_seconds} s, "
-                f"{len(sides['validation']) + len(sides['test'])} kept for validation and test"
-            )
-        self.damage = damage
+    def scanned(self, folder: Path, records: Sequence[Record], damage: Damage) -> list[Clip]:
+        """Clips whose headers can be read."""
+        return scan(folder, records, damage)
 
-    def train_dataloader(self) -> DataLoader[Tensor]:
-        """Batches of random crops; the sampler starts in the epoch in which the trainer is."""
-        reader = self.readers["train"]
-        rank, num_processes = self._place()
-        sampler = PassSampler(
-            len(reader),
-            seed=self.seed,
-            size=self.samples_per_epoch or max(len(reader), self.batch_size * num_processes),
-            epoch=self.trainer.current_epoch if self.trainer is not None else 0,
-            batch_size=self.batch_size,
-            rank=rank,
-            num_processes=num_processes,
-        )
-        return PassLoader(
-            Crops(reader, self.crop_size, self.gain, self.seed),
-            sampler,
-            collate_fn=collate_crops,
-            trained=lambda: trained_batches(self.trainer),
-            num_workers=self.num_workers,
-        )
+    def chosen(self, files: list[Clip]) -> tuple[list[Clip], str]:
+        """Clips that are long enough."""
+        long = [c for c in files if c.info.frames >= self.min_seconds * c.info.sample_rate]
+        short = len(files) - len(long)
+        return long, f"{short} shorter than {self.min_seconds:g} s" if short else ""
 
-    def val_dataloader(self) -> list[DataLoader[WholeClip]]:
-        """Batches of whole clips; no loader if no clip was kept for validation."""
-        return self._whole("validation")
+    def reader(self, files: list[Clip], damage: Damage) -> Reader:
+        """Reader of the clips of one side of the split."""
+        return Reader(files, self.sample_rate, damage, channels=self.channels, cache=self.cache)
 
-    def test_dataloader(self) -> list[DataLoader[WholeClip]]:
-        """Batches of whole clips; no loader if no clip was kept for the test."""
-        return self._whole("test")
+    def training_items(self, reader: Reader) -> Crops:
+        """Random crops."""
+        return Crops(reader, self.crop_size, self.gain, self.seed)
 
-    def predict_dataloader(self) -> list[DataLoader[WholeClip]]:
-        """Batches of all clips, whole, whatever side of the split they are on."""
-        return [loader for side in self.readers for loader in self._whole(side)]
-
-    def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        """Stop the run when the workers have met too many damaged files."""
-        if self.damage is not None:
-            self.damage.check()
-        return batch
-
-    def _whole(self, side: Side) -> list[DataLoader[WholeClip]]:
-        reader = self.readers[side]
-        if len(reader) == 0:
-            return []
-        rank, num_processes = self._place()
-        loader = DataLoader(
-            WholeClips(reader, self.max_size),
-            batch_size=self.batch_size,
-            sampler=ShareSampler(len(reader), rank=rank, num_processes=num_processes),
-            collate_fn=collate_clips,
-            num_workers=self.num_workers,
-            persistent_workers=self.num_workers > 0,
-            pin_memory=torch.cuda.is_available(),
-        )
-        return [loader]
-
-    def _place(self) -> tuple[int, int]:
-        """Number of this process and how many there are."""
-        trainer = self.trainer
-        return (trainer.global_rank, trainer.world_size) if trainer is not None else (0, 1)
+    def whole_items(self, reader: Reader) -> WholeClips:
+        """Whole clips."""
+        return WholeClips(reader, self.max_size)

@@ -1,29 +1,22 @@
-"""Clips of a folder or a manifest: found, checked, and read in stretches at one sample rate.
+"""Clips of a folder or a manifest: checked, and read in stretches at one sample rate."""
 
-No clip is lost in silence: a file that cannot be read is named with the reason, whether its header
-or only its samples are damaged, and too many of them stop the run.
-"""
-
-import logging
 import math
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
+from intaglio.data import listing
 from intaglio.data.formats.wave import SUFFIXES, WaveInfo, probe, read_wave
-from intaglio.data.manifest import Record, read_manifest
-from intaglio.data.sets import MANIFEST, SETS, folder_of
+from intaglio.data.listing import Damage, each, read_or_next
+from intaglio.data.manifest import Record
+
+__all__ = ["Clip", "Damage", "Reader", "find", "scan"]
 
 T = TypeVar("T")
-NAMED = 20  # damaged files that a message names one by one
 FILTER_REACH = 64  # samples at the lower rate that the resampling filter looks to each side
-THREADS = 8  # reading waits for the disk more than for the processor
-
-logger = logging.getLogger(__name__)
 
 
 class Clip(NamedTuple):
@@ -35,79 +28,9 @@ class Clip(NamedTuple):
     record: Record
 
 
-class Damage:
-    """Files of a data set that cannot be read; also tells of those that a worker process meets.
-
-    Args:
-        total: number of files in the data set.
-        max_share: share of damaged files that is put up with.
-    """
-
-    def __init__(self, total: int, max_share: float) -> None:
-        if not 0 <= max_share <= 1:
-            raise ValueError(f"the share of damaged files must be in [0, 1], got {max_share}")
-        self.total, self.max_share = total, max_share
-        self.reasons: dict[int, str] = {}
-        self._met = torch.zeros(total, dtype=torch.bool).share_memory_()
-
-    def __len__(self) -> int:
-        return int(self._met.sum())
-
-    def add(self, number: int, reason: str) -> bool:
-        """Note a damaged file; False if it was known."""
-        if self._met[number]:
-            return False
-        self._met[number] = True
-        self.reasons[number] = reason
-        return True
-
-    def check(self) -> None:
-        """Stop the run if there are too many.
-
-        Raises:
-            ValueError: the share of damaged files is above ``max_share``.
-        """
-        if len(self) > self.max_share * self.total:
-            raise ValueError(
-                f"{self.summary()}; more than the {self.max_share:.1%} that max_bad_share allows"
-            )
-
-    def summary(self) -> str:
-        """One line: how many, which, why. Those met by a worker are counted; it has named them."""
-        named = [self.reasons[number] for number in sorted(self.reasons)[:NAMED]]
-        rest = len(self) - len(named)
-        named += [f"and {rest} more"] if rest else []
-        return f"{len(self)} of {self.total} files cannot be read: {'; '.join(named)}"
-
-
 def find(root: str | Path) -> tuple[Path, list[Record]]:
-    """Records of a data set, sorted by path, and the folder that their paths start from.
-
-    Args:
-        root: a folder with audio files at any depth, a folder with a ``manifest.jsonl``, a
-            manifest, or the name of a fetched set.
-
-    Raises:
-        ValueError: there is no audio file in the folder, or the manifest is damaged.
-        FileNotFoundError: there is nothing at ``root``.
-    """
-    root = _located(str(root))
-    if root.is_dir() and not (root / MANIFEST).is_file():
-        records = [
-            Record(path.relative_to(root).as_posix())
-            for path in root.rglob("*")
-            if path.suffix.lower() in SUFFIXES
-            and path.is_file()
-            and not any(part.startswith(".") for part in path.relative_to(root).parts)
-        ]
-        folder = root
-    else:
-        manifest = root / MANIFEST if root.is_dir() else root
-        records = read_manifest(manifest)
-        folder = manifest.parent
-    if not records:
-        raise ValueError(f"no audio files in {root}")
-    return folder, sorted(records)
+    """Records of a data set of recordings; see `intaglio.data.listing.find`."""
+    return listing.find(root, SUFFIXES, kind="audio")
 
 
 def scan(folder: Path, records: Sequence[Record], damage: Damage) -> list[Clip]:
@@ -117,7 +40,7 @@ def scan(folder: Path, records: Sequence[Record], damage: Damage) -> list[Clip]:
         path = folder / records[number].path
         return Clip(number, path, probe(path), records[number])
 
-    return [clip for clip in _each(check, range(len(records)), damage) if clip is not None]
+    return [clip for clip in each(check, range(len(records)), damage) if clip is not None]
 
 
 class Reader:
@@ -171,14 +94,7 @@ class Reader:
         Raises:
             ValueError: not one clip can be read.
         """
-        for step in range(len(self.clips)):
-            clip = self.clips[(index + step) % len(self.clips)]
-            try:
-                return read((index + step) % len(self.clips))
-            except (ValueError, OSError) as error:
-                if self.damage.add(clip.number, str(error)):
-                    logger.warning("%s; the next clip takes its place", error)
-        raise ValueError(f"none of {len(self.clips)} clips can be read: {self.damage.summary()}")
+        return read_or_next(index, read, self.damage, self.clips)
 
     def _fill(self) -> None:
         starts = [0, *torch.tensor(self.lengths).cumsum(0).tolist()]
@@ -190,7 +106,7 @@ class Reader:
             return wave.shape[1]
 
         numbers = [clip.number for clip in self.clips]
-        lengths = list(_each(decode, range(len(starts)), self.damage, numbers))
+        lengths = list(each(decode, range(len(starts)), self.damage, numbers))
         good = [index for index, length in enumerate(lengths) if length is not None]
         self.clips = [self.clips[index] for index in good]
         self.lengths = [length for length in lengths if length is not None]
@@ -216,43 +132,6 @@ class Reader:
             frames=(last - first) * theirs,
         )
         return wave[:, start - first * ours :][:, :size].expand(self.channels, -1)
-
-
-def _located(root: str) -> Path:
-    path = Path(root).expanduser()
-    if not path.exists():
-        if any(known.name == root for known in SETS):
-            path = folder_of(root)
-            if not path.is_dir():
-                raise FileNotFoundError(f"{path} does not exist: run `intaglio data get {root}`")
-        else:
-            raise FileNotFoundError(f"{root} is no folder, manifest or name of a data set")
-    return path
-
-
-def _each(
-    work: Callable[[int], T],
-    indices: Iterable[int],
-    damage: Damage,
-    numbers: Sequence[int] | None = None,
-) -> list[T | None]:
-    """Results of ``work``, made in threads, None where a file is damaged."""
-
-    def guarded(index: int) -> T | str:
-        try:
-            return work(index)
-        except (ValueError, OSError) as error:
-            return str(error)
-
-    results: list[T | None] = []
-    with ThreadPoolExecutor(THREADS) as pool:
-        for index, result in enumerate(pool.map(guarded, indices)):
-            if isinstance(result, str):
-                damage.add(index if numbers is None else numbers[index], result)
-                results.append(None)
-            else:
-                results.append(result)
-    return results
 
 
 def _length(info: WaveInfo, sample_rate: int) -> int:

@@ -19,16 +19,17 @@ Side = Literal["train", "validation", "test"]
 
 
 class Record(NamedTuple):
-    """One clip of a manifest.
+    """One clip or image of a manifest.
 
     Attributes:
         path: of the file, from the folder of the manifest, or absolute.
         seconds: duration; 0 if unknown.
-        text: what is said in it.
+        text: what is said in it, or what it shows.
         speaker: who says it.
         language: of the text, as in ISO 639-1.
         source: what the clip was made from, if clips share a source that is not their text; clips
             with the same source fall on the same side of a split.
+        label: name of its class.
     """
 
     path: str
@@ -37,6 +38,7 @@ class Record(NamedTuple):
     speaker: str = ""
     language: str = ""
     source: str = ""
+    label: str = ""
 
 
 def read_manifest(path: str | Path) -> list[Record]:
@@ -119,7 +121,8 @@ def _record(line: str, place: str) -> Record:
         raise ValueError(f'{place}: "seconds" must be a number, got {seconds!r}')
     if not math.isfinite(seconds) or seconds < 0:
         raise ValueError(f'{place}: "seconds" must be at least 0, got {seconds}')
-    words = {name: content.get(name) or "" for name in ("text", "speaker", "language", "source")}
+    names = ("text", "speaker", "language", "source", "label")
+    words = {name: content.get(name) or "" for name in names}
     for name, value in words.items():
         if not isinstance(value, str):
             raise ValueError(f'{place}: "{name}" must be text, got {value!r}')

@@ -1,16 +1,20 @@
-"""Audio made on the fly, in the batches of `intaglio.data.audio`: for tests and debug recipes."""
+"""Audio and images made on the fly, for tests and debug recipes.
+
+The batches are those of `intaglio.data.audio` and `intaglio.data.image`.
+"""
 
 import torch
-from lightning import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from intaglio.data.audio import WholeClip, collate_clips, collate_crops
-from intaglio.data.sampler import PassLoader, PassSampler, ShareSampler, trained_batches
+from intaglio.data.folder import Loading
+from intaglio.data.image import ImageItem, collate_images
+from intaglio.data.shapes import KINDS, shapes_image
 from intaglio.data.signals import speechlike
 from intaglio.data.transforms import generator_of
 
-__all__ = ["SyntheticAudio", "speechlike"]
+__all__ = ["SyntheticAudio", "SyntheticImages", "speechlike"]
 
 
 class _Signals(Dataset[Tensor]):
@@ -38,7 +42,7 @@ class _Clips(Dataset[WholeClip]):
         return WholeClip(self.signals[-1, index], "", f"synthetic/{index}")
 
 
-class SyntheticAudio(LightningDataModule):
+class SyntheticAudio(Loading):
     """Endless speech-like signals; each epoch brings new ones.
 
     Args:
@@ -64,34 +68,19 @@ class SyntheticAudio(LightningDataModule):
         num_workers: int = 0,
         channels: int = 1,
     ) -> None:
-        super().__init__()
-        if not 1 <= batch_size <= samples_per_epoch:
+        super().__init__(batch_size=batch_size, num_workers=num_workers, seed=seed)
+        if batch_size > samples_per_epoch:
             raise ValueError(
                 f"an epoch of {samples_per_epoch} samples holds no batch of {batch_size}"
             )
         self.sample_rate, self.size = sample_rate, int(seconds * sample_rate)
-        self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
         self.samples_per_epoch, self.validation_samples = samples_per_epoch, validation_samples
         self.channels = channels
 
     def train_dataloader(self) -> DataLoader[Tensor]:
         """Batches of ``wave`` [batch, channels, samples] and ``lengths`` [batch]."""
-        rank, num_processes = self._place()
-        sampler = PassSampler(
-            self.samples_per_epoch,
-            seed=self.seed,
-            epoch=self.trainer.current_epoch if self.trainer is not None else 0,
-            batch_size=self.batch_size,
-            rank=rank,
-            num_processes=num_processes,
-        )
-        return PassLoader(
-            _Signals(self.samples_per_epoch, self.size, self.sample_rate, self.seed, self.channels),
-            sampler,
-            collate_fn=collate_crops,
-            trained=lambda: trained_batches(self.trainer),
-            num_workers=self.num_workers,
-        )
+        signals = self._signals(self.samples_per_epoch, self.seed)
+        return self.in_passes(signals, collate_crops, count=len(signals))
 
     def val_dataloader(self) -> DataLoader[WholeClip]:
         """The same with lists ``text``, all empty, and ``path``."""
@@ -106,18 +95,74 @@ class SyntheticAudio(LightningDataModule):
         return self.test_dataloader()
 
     def _whole(self, seed: int) -> DataLoader[WholeClip]:
-        count = self.validation_samples
-        rank, num_processes = self._place()
-        return DataLoader(
-            _Clips(_Signals(count, self.size, self.sample_rate, seed, self.channels)),
-            batch_size=self.batch_size,
-            sampler=ShareSampler(count, rank=rank, num_processes=num_processes),
-            collate_fn=collate_clips,
-            num_workers=self.num_workers,
-            persistent_workers=self.num_workers > 0,
-        )
+        return self.in_order(_Clips(self._signals(self.validation_samples, seed)), collate_clips)
 
-    def _place(self) -> tuple[int, int]:
-        """Number of this process and how many there are."""
-        trainer = self.trainer
-        return (trainer.global_rank, trainer.world_size) if trainer is not None else (0, 1)
+    def _signals(self, count: int, seed: int) -> _Signals:
+        return _Signals(count, self.size, self.sample_rate, seed, self.channels)
+
+
+class _Shapes(Dataset[ImageItem]):
+    def __init__(self, count: int, size: int, seed: int) -> None:
+        self.count, self.size, self.seed = count, size, seed
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, key: int | tuple[int, int]) -> ImageItem:
+        number, index = (-1, key) if isinstance(key, int) else key
+        kind = index % len(KINDS)
+        image = shapes_image(self.size, kind, generator_of(self.seed, number, index))
+        return ImageItem(image, kind, KINDS[kind], f"synthetic/{index}")
+
+
+class SyntheticImages(Loading):
+    """Endless images of shapes, in the batches of `ImageFolder`; each epoch brings new ones.
+
+    The class is the kind of shape, the caption its name.
+
+    Args:
+        size: sides of the images in pixels.
+        batch_size: images in a batch of each process.
+        samples_per_epoch: images in a training epoch.
+        validation_samples: images for validation, and as many for the test; always the same.
+        seed: of all of them.
+        num_workers: processes that make them.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        *,
+        batch_size: int = 4,
+        samples_per_epoch: int = 64,
+        validation_samples: int = 4,
+        seed: int = 0,
+        num_workers: int = 0,
+    ) -> None:
+        super().__init__(batch_size=batch_size, num_workers=num_workers, seed=seed)
+        if batch_size > samples_per_epoch:
+            raise ValueError(
+                f"an epoch of {samples_per_epoch} samples holds no batch of {batch_size}"
+            )
+        self.size = size
+        self.samples_per_epoch, self.validation_samples = samples_per_epoch, validation_samples
+
+    def train_dataloader(self) -> DataLoader[ImageItem]:
+        """Batches of ``image``, ``label``, ``caption`` and ``path``."""
+        shapes = _Shapes(self.samples_per_epoch, self.size, self.seed)
+        return self.in_passes(shapes, collate_images, count=len(shapes))
+
+    def val_dataloader(self) -> DataLoader[ImageItem]:
+        """Images that stay the same."""
+        return self._whole(self.seed + 1)
+
+    def test_dataloader(self) -> DataLoader[ImageItem]:
+        """Other images than in validation."""
+        return self._whole(self.seed + 2)
+
+    def predict_dataloader(self) -> DataLoader[ImageItem]:
+        """The images of the test."""
+        return self.test_dataloader()
+
+    def _whole(self, seed: int) -> DataLoader[ImageItem]:
+        return self.in_order(_Shapes(self.validation_samples, self.size, seed), collate_images)

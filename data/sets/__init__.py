@@ -1,6 +1,7 @@
 """Named real data sets, fetched by the package managers' own clients and kept in one folder.
 
-A set is a folder of audio files with a manifest and a licence note; it appears whole or not at all.
+A set is a folder of audio files or images with a manifest and a licence note; it appears whole or
+not at all.
 """
 
 import logging
@@ -12,13 +13,20 @@ from pathlib import Path
 
 from intaglio.data.manifest import Record, read_manifest, write_manifest
 from intaglio.data.sets.base import MANIFEST, RealSet, home
+from intaglio.data.sets.clipart import CLIPART
+from intaglio.data.sets.digits import DIGITS
+from intaglio.data.sets.emoji import EMOJI
+from intaglio.data.sets.photos import PHOTOS
 from intaglio.data.sets.prompts import ALL_PROMPTS, PROMPTS
 from intaglio.data.sets.queen import QUEEN
 from intaglio.data.sets.samples import SAMPLES
 
 __all__ = ["SETS", "RealSet", "complete", "folder_of", "get", "home", "set_named"]
 
-SETS: tuple[RealSet, ...] = (PROMPTS, ALL_PROMPTS, QUEEN, SAMPLES)
+SETS: tuple[RealSet, ...] = (
+    *(PROMPTS, ALL_PROMPTS, QUEEN, SAMPLES),
+    *(EMOJI, CLIPART, PHOTOS, DIGITS),
+)
 
 
 def set_named(name: str) -> RealSet:
@@ -61,7 +69,7 @@ def get(
         progress: wraps the records as they are made, given their expected number, as ``tqdm`` does.
 
     Raises:
-        ValueError: no such set, or there are no clips in its packages.
+        ValueError: no such set, or there is nothing of it in its packages.
         OSError: it cannot be fetched or written; nothing half-made stays.
     """
     chosen = set_named(name)
@@ -74,7 +82,7 @@ def get(
     made = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=folder.parent))
     try:
         records = chosen.build(made)
-        found = list(progress(records, chosen.clips) if progress else records)
+        found = list(progress(records, chosen.items) if progress else records)
         _compare(chosen, found)
         write_manifest(made / MANIFEST, found)
         made.chmod(0o755)  # mkdtemp keeps others out
@@ -85,12 +93,15 @@ def get(
 
 
 def _compare(expected: RealSet, records: list[Record]) -> None:
-    """Say so if the packages have changed since they were measured; refuse a set without clips."""
+    """Say so if the packages have changed since they were measured; refuse an empty set."""
     minutes = sum(record.seconds for record in records) / 60
     if not records:
-        raise ValueError(f"{expected.name}: no clips in {expected.source}")
-    if len(records) != expected.clips or abs(minutes - expected.minutes) > 0.06:
+        raise ValueError(f"{expected.name}: no {expected.unit} in {expected.source}")
+    if len(records) != expected.items or abs(minutes - expected.minutes) > 0.06:
+        found, due = (
+            f"{number} {expected.unit}" + (f" of {length:.1f} minutes" if expected.minutes else "")
+            for number, length in ((len(records), minutes), (expected.items, expected.minutes))
+        )
         logging.getLogger(__name__).warning(
-            "%s has %d clips of %.1f minutes, not %d of %.1f: its packages have changed",
-            *(expected.name, len(records), minutes, expected.clips, expected.minutes),
+            "%s has %s, not %s: its packages have changed", expected.name, found, due
         )

@@ -17,22 +17,29 @@ class RealSet(NamedTuple):
     Attributes:
         name: on the command line, and of its folder.
         about: one line on what it is.
-        licence: short name of the licence of the recordings.
+        licence: short name of the licence of the files.
         source: the packages and who serves them.
-        clips: number of clips, measured.
-        minutes: their duration, measured.
+        items: number of clips or images, measured.
+        minutes: duration of the clips, measured; 0 for images.
         megabytes: size of the download.
-        build: writes the clips into a folder and yields the record of each as it is done.
+        build: writes the files into a folder and yields the record of each as it is done.
+        kind: of the files, "audio" or "image".
     """
 
     name: str
     about: str
     licence: str
     source: str
-    clips: int
+    items: int
     minutes: float
     megabytes: float
     build: Callable[[Path], Iterator[Record]]
+    kind: str = "audio"
+
+    @property
+    def unit(self) -> str:
+        """What the items are called."""
+        return "clips" if self.kind == "audio" else "images"
 
 
 def home() -> Path:
@@ -42,6 +49,6 @@ def home() -> Path:
 
 
 def write_licence(folder: Path, licence: str, source: str, text: str) -> None:
-    """Leave beside the clips what their makers ask to be told."""
-    note = f"These recordings come from {source}.\nLicence: {licence}\n\n{text}"
+    """Leave beside the files what their makers ask to be told."""
+    note = f"These files come from {source}.\nLicence: {licence}\n\n{text}"
     (folder / LICENCE).write_text(note, encoding="utf-8")

@@ -1,13 +1,14 @@
-"""Files out of Debian and Python packages: fetched by the systems' own clients, not installed."""
+"""Files out of Debian, Python and npm packages: fetched by their own clients, not installed."""
 
 import logging
 import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath
 
 
 def fetch_debian(packages: Sequence[str], folder: Path) -> None:
@@ -64,6 +65,35 @@ def fetch_source(requirement: str, folder: Path) -> Path:
     return archives[0]
 
 
+def fetch_npm(requirement: str, folder: Path) -> Path:
+    """Archive of an npm package, fetched by npm into ``folder``; nothing of it is run or installed.
+
+    Args:
+        requirement: name and version, as ``name@1.0.0``.
+        folder: an empty folder.
+
+    Raises:
+        OSError: npm is missing or cannot fetch it.
+    """
+    if shutil.which("npm") is None:
+        raise OSError(f"{requirement}: npm packages need npm (Debian: apt-get install npm)")
+    folder.mkdir(parents=True, exist_ok=True)
+    reason = _run(["npm", "pack", "--ignore-scripts", "--silent", requirement], str(folder))
+    archives = sorted(folder.glob("*.tgz"))
+    if reason or not archives:
+        reason = reason or "it left no archive"
+        raise OSError(f"npm cannot fetch {requirement}: {reason}; check the network")
+    return archives[0]
+
+
+def npm_files(archive: Path) -> Iterator[tuple[PurePosixPath, bytes]]:
+    """Files of an npm archive, each with its path below the package; none is written anywhere."""
+    with tarfile.open(archive) as opened:
+        for member in opened:
+            if (file := opened.extractfile(member)) is not None:
+                yield PurePosixPath(*PurePosixPath(member.name).parts[1:]), file.read()
+
+
 def debian_copyright(folder: Path, package: str) -> str:
     """Licence text of a package unpacked in ``folder``; empty if it has none."""
     path = folder / "usr/share/doc" / package / "copyright"
@@ -76,6 +106,10 @@ def _run(command: list[str], folder: str) -> str:
     if done.returncode == 0:
         return ""
     lines = [line.strip() for line in (done.stderr or done.stdout).splitlines() if line.strip()]
+    # npm tells a code, then the reason, then advice
+    told = [line for line in lines if line.startswith(("npm error ", "npm ERR! "))]
+    if told := [line for line in told if line.split()[2] != "code"]:
+        return told[0]
     # apt begins warnings with W: (one is about its own sandbox) and errors with E:; pip says ERROR:
     errors = [line for line in lines if line.startswith(("E:", "ERROR:"))] or [
         line for line in lines if not line.startswith("W:")

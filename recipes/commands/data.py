@@ -35,18 +35,19 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _bar(records: Iterator[Record], total: int) -> Iterable[Record]:
-    return tqdm(records, total=total, unit=" clips", desc="writing")
+    return tqdm(records, total=total, desc="writing")
 
 
 def _list(root: str | None) -> None:
     table = Table(box=None)
-    for title in ("name", "minutes", "clips", "MB", "licence", "where from", "present"):
-        right = title in ("minutes", "clips", "MB")
+    for title in ("name", "items", "minutes", "MB", "licence", "where from", "present"):
+        right = title in ("items", "minutes", "MB")
         justify: JustifyMethod = "right" if right else "left"
         table.add_column(title, justify=justify, no_wrap=title == "name", overflow="fold")
     for known in SETS:
         present = "yes" if complete(folder_of(known.name, root)) else "no"
-        numbers = (f"{known.minutes:.1f}", f"{known.clips}", f"{known.megabytes:g}")
+        minutes = f"{known.minutes:.1f}" if known.minutes else ""
+        numbers = (f"{known.items} {known.unit}", minutes, f"{known.megabytes:g}")
         table.add_row(known.name, *numbers, known.licence, known.source, present)
     Console().print(table)
     for known in SETS:

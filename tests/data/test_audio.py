@@ -206,8 +206,8 @@ def spoil(path: Path) -> None:
 @pytest.mark.parametrize("workers", [0, 1])
 def test_damage_met_later_is_named_and_replaced(tmp_path, request, workers):
     log = logging.FileHandler(tmp_path / "log")  # a file, because workers write to it too
-    logging.getLogger("intaglio.data.clips").addHandler(log)
-    request.addfinalizer(lambda: logging.getLogger("intaglio.data.clips").removeHandler(log))
+    logging.getLogger("intaglio.data.listing").addHandler(log)
+    request.addfinalizer(lambda: logging.getLogger("intaglio.data.listing").removeHandler(log))
     request.addfinalizer(log.close)
     paths = fill(tmp_path, 30)
     made = module(tmp_path, num_workers=workers, max_bad_share=0.05)
@@ -217,7 +217,7 @@ def test_damage_met_later_is_named_and_replaced(tmp_path, request, workers):
     assert all(torch.isfinite(batch).all() for batch in batches)
     assert len(made.damage) == 1
     told = (tmp_path / "log").read_text()
-    assert told.count(f"{victim} is") == 1 and "next clip takes its place" in told
+    assert told.count(f"{victim} is") == 1 and "next file takes its place" in told
     made.on_before_batch_transfer({}, 0)
 
     for path in paths:

@@ -1,7 +1,9 @@
-"""A Debian that serves packages out of a folder, in place of the real tools."""
+"""Package managers that serve out of a folder, in place of the real ones."""
 
+import io
 import os
 import subprocess
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -26,6 +28,33 @@ esac
 DPKG_DEB = """#!/bin/sh
 [ "$1" = -x ] && tar xf "$2" -C "$3"
 """
+
+
+NPM = """#!/bin/sh
+for word in "$@"; do :; done
+name=$(echo "$word" | tr / _)
+[ -e "{shelf}/$name.tgz" ] || {{
+    echo "npm error code E404" >&2
+    echo "npm error 404 no $word" >&2
+    echo "npm error A complete log is somewhere" >&2
+    exit 1
+}}
+cp "{shelf}/$name.tgz" .
+"""
+
+
+class Npm:
+    """Packages on a shelf."""
+
+    def __init__(self, shelf: Path) -> None:
+        self.shelf = shelf
+
+    def offer(self, package: str, files: dict[str, bytes]) -> None:
+        with tarfile.open(self.shelf / f"{package.replace('/', '_')}.tgz", "w:gz") as archive:
+            for name, content in files.items():
+                member = tarfile.TarInfo(f"package/{name}")
+                member.size = len(content)
+                archive.addfile(member, io.BytesIO(content))
 
 
 class Debian:
@@ -61,6 +90,19 @@ def debian(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Debian:
     monkeypatch.setenv("PATH", f"{tools}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("INTAGLIO_DATA", str(tmp_path / "home"))
     return Debian(shelf)
+
+
+@pytest.fixture
+def npm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Npm:
+    """Fake npm first on the PATH, and an empty home of the sets."""
+    shelf, tools = tmp_path / "shelf", tmp_path / "tools"
+    for folder in (shelf, tools):
+        folder.mkdir(exist_ok=True)
+    (tools / "npm").write_text(NPM.format(shelf=shelf))
+    (tools / "npm").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tools}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("INTAGLIO_DATA", str(tmp_path / "home"))
+    return Npm(shelf)
 
 
 @pytest.fixture

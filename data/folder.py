@@ -1,0 +1,235 @@
+"""What all data modules share: loaders that resume exactly, and files split by their source."""
+
+import logging
+from collections.abc import Callable, Collection, Sequence, Sized
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from lightning import LightningDataModule
+from torch.utils.data import DataLoader, Dataset
+
+from intaglio.data.listing import Damage, find
+from intaglio.data.manifest import Record, Side, source_key, split_of
+from intaglio.data.sampler import PassLoader, PassSampler, ShareSampler, trained_batches
+
+logger = logging.getLogger(__name__)
+
+
+class Found(Protocol):
+    """A file that was found and can be read."""
+
+    @property
+    def record(self) -> Record:
+        """What the manifest says of it."""
+
+
+class Loading(LightningDataModule):
+    """Base of the data modules: deals items out to processes, and resumes in the right place.
+
+    Args:
+        batch_size: items in a batch of each process.
+        num_workers: processes that read; 0 reads in the main one.
+        seed: of the order.
+
+    Raises:
+        ValueError: no items in a batch, or a negative number of workers.
+    """
+
+    def __init__(self, *, batch_size: int, num_workers: int, seed: int) -> None:
+        super().__init__()
+        if batch_size < 1 or num_workers < 0:
+            raise ValueError(f"cannot batch {batch_size} items read by {num_workers} workers")
+        self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
+
+    def in_passes(
+        self,
+        dataset: Dataset[Any],
+        collate: Callable[[list[Any]], Any],
+        *,
+        count: int,
+        size: int | None = None,
+    ) -> DataLoader[Any]:
+        """Loader of shuffled batches; its sampler starts in the epoch in which the trainer is.
+
+        Args:
+            dataset: takes pairs of pass and index.
+            collate: makes a batch of items.
+            count: items of the data set.
+            size: samples in an epoch, of all processes; one pass if None.
+        """
+        rank, num_processes = self.place()
+        sampler = PassSampler(
+            count,
+            seed=self.seed,
+            size=size,
+            epoch=self.trainer.current_epoch if self.trainer is not None else 0,
+            batch_size=self.batch_size,
+            rank=rank,
+            num_processes=num_processes,
+        )
+        return PassLoader(
+            dataset,
+            sampler,
+            collate_fn=collate,
+            trained=lambda: trained_batches(self.trainer),
+            num_workers=self.num_workers,
+        )
+
+    def in_order(
+        self, dataset: Dataset[Any], collate: Callable[[list[Any]], Any]
+    ) -> DataLoader[Any]:
+        """Loader of all items in their order, each in one process only."""
+        rank, num_processes = self.place()
+        assert isinstance(dataset, Sized)
+        return DataLoader(
+            dataset,
+            batch_size=self.batch_size,
+            sampler=ShareSampler(len(dataset), rank=rank, num_processes=num_processes),
+            collate_fn=collate,
+            num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0,
+            pin_memory=torch.cuda.is_available(),
+        )
+
+    def place(self) -> tuple[int, int]:
+        """Number of this process and how many there are."""
+        trainer = self.trainer
+        return (trainer.global_rank, trainer.world_size) if trainer is not None else (0, 1)
+
+
+class Folder(Loading):
+    """Base of the data modules over the files of any folder, manifest or fetched set.
+
+    A sub-class says how its files are checked and read. Files of one source fall on the same side
+    of the split. Files that cannot be read are named with the reason and replaced by others.
+
+    Args:
+        root: a folder searched at any depth, a ``.jsonl`` manifest (a folder's ``manifest.jsonl``
+            counts as one), or the name of a set fetched with ``intaglio data get``.
+        batch_size: items in a batch of each process; incomplete training batches are dropped.
+        num_workers: processes that read.
+        shares: of the sources, for validation and for the test.
+        seed: of split, order and all that is drawn.
+        max_bad_share: share of files that may be damaged before the run stops.
+        samples_per_epoch: items in an epoch; by default as many as there are files for training,
+            but at least one batch.
+
+    Attributes:
+        kind: of the files, as a set names it: "audio" or "image".
+        noun: what one of them is called in messages.
+        suffixes: of the files to take from a folder.
+        collate_training: batch of items for training.
+        collate_whole: batch of items for validation.
+    """
+
+    kind: str
+    noun: str
+    suffixes: Collection[str]
+    # plain functions, as `staticmethod`: a worker process is sent them without the module
+    collate_training: Callable[[list[Any]], dict[str, Any]]
+    collate_whole: Callable[[list[Any]], dict[str, Any]]
+
+    def __init__(
+        self,
+        root: str,
+        *,
+        batch_size: int,
+        num_workers: int,
+        shares: tuple[float, float],
+        seed: int,
+        max_bad_share: float,
+        samples_per_epoch: int | None,
+    ) -> None:
+        super().__init__(batch_size=batch_size, num_workers=num_workers, seed=seed)
+        self.root, self.shares, self.max_bad_share = root, shares, max_bad_share
+        self.samples_per_epoch = samples_per_epoch
+        self.readers: dict[Side, Any] = {}
+        self.damage: Damage | None = None
+
+    def setup(self, stage: str | None = None) -> None:
+        """Find, check and split the files, once; with a cache, also decode them.
+
+        Raises:
+            ValueError: none of the kind, none for training, too many damaged ones.
+            FileNotFoundError: nothing at ``root``.
+        """
+        if self.damage is not None:
+            return
+        folder, records = find(self.root, self.suffixes, kind=self.kind)
+        damage = Damage(len(records), self.max_bad_share)
+        files = self.scanned(folder, records, damage)
+        damage.check()
+        kept, left_out = self.chosen(files)
+        sides: dict[Side, list[Any]] = {"train": [], "validation": [], "test": []}
+        for file in kept:
+            sides[split_of(source_key(file.record), self.shares, self.seed)].append(file)
+        readers = {side: self.reader(members, damage) for side, members in sides.items()}
+        damage.check()
+        if len(damage):
+            logger.warning("%s", damage.summary())
+        if left_out:
+            logger.warning("left out: %s", left_out)
+        if len(readers["train"]) == 0:
+            reasons = [f"{len(records)} files", f"{len(damage)} damaged", left_out]
+            others = len(sides["validation"]) + len(sides["test"])
+            raise ValueError(
+                f"no {self.noun} for training in {self.root}: {', '.join(filter(None, reasons))}, "
+                f"{others} kept for validation and test"
+            )
+        self.readers, self.damage = readers, damage
+
+    def scanned(self, folder: Path, records: Sequence[Record], damage: Damage) -> list[Any]:
+        """Files whose headers can be read, each a `Found`; ``damage`` is told of the others."""
+        raise NotImplementedError
+
+    def chosen(self, files: list[Any]) -> tuple[list[Any], str]:
+        """The files to use, and what was left out for which reason; "" if nothing was."""
+        return files, ""
+
+    def reader(self, files: list[Any], damage: Damage) -> Any:
+        """What reads the files of one side of the split; its length is their number."""
+        raise NotImplementedError
+
+    def training_items(self, reader: Any) -> Dataset[Any]:
+        """Items for training, by pairs of pass and index."""
+        raise NotImplementedError
+
+    def whole_items(self, reader: Any) -> Dataset[Any]:
+        """Items for validation, by index."""
+        raise NotImplementedError
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        """Shuffled batches for training."""
+        reader = self.readers["train"]
+        _, num_processes = self.place()
+        return self.in_passes(
+            self.training_items(reader),
+            self.collate_training,
+            count=len(reader),
+            size=self.samples_per_epoch or max(len(reader), self.batch_size * num_processes),
+        )
+
+    def val_dataloader(self) -> list[DataLoader[Any]]:
+        """Batches of whole items; no loader if nothing was kept for validation."""
+        return self._whole("validation")
+
+    def test_dataloader(self) -> list[DataLoader[Any]]:
+        """Batches of whole items; no loader if nothing was kept for the test."""
+        return self._whole("test")
+
+    def predict_dataloader(self) -> list[DataLoader[Any]]:
+        """Batches of all items, whatever side of the split they are on."""
+        return [loader for side in self.readers for loader in self._whole(side)]
+
+    def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """Stop the run when the workers have met too many damaged files."""
+        if self.damage is not None:
+            self.damage.check()
+        return batch
+
+    def _whole(self, side: Side) -> list[DataLoader[Any]]:
+        reader = self.readers[side]
+        if len(reader) == 0:
+            return []
+        return [self.in_order(self.whole_items(reader), self.collate_whole)]

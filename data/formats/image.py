@@ -1,0 +1,232 @@
+"""Guarded image files: the size is checked before anything is decoded; read as RGB of 8 bits.
+
+Pillow reads PNG, JPEG, WebP, AVIF and the rest. Whatever cannot be trusted ends in one ValueError
+that names the file: no image, empty, truncated, damaged, too many pixels (a small file can claim
+gigabytes). Of several frames the first is read. The orientation that cameras note is applied, a
+colour profile is not. Transparency is laid over a background.
+"""
+
+import contextlib
+import io
+import os
+import threading
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+from intaglio.data.formats.replacing import replacing
+
+SUFFIXES = frozenset(
+    ".png .jpg .jpeg .webp .avif .bmp .gif .tif .tiff .ppm .pgm .pnm .jp2 .tga".split()
+)
+WRITTEN = {".png": "PNG", ".webp": "WEBP", ".jpg": "JPEG", ".jpeg": "JPEG"}
+JPEG_QUALITY = 95
+WHITE = (255, 255, 255)
+TURNED = (5, 6, 7, 8)  # values of Exif's orientation that exchange the sides
+ORIENTATION = 0x0112
+
+Colour = tuple[int, int, int]
+
+_warnings = threading.Lock()  # filters of warnings are not of one thread
+
+
+class ImageInfo(NamedTuple):
+    """Size of an image in pixels, the right way up."""
+
+    height: int
+    width: int
+
+
+class Limits(NamedTuple):
+    """What a header may say before anything is decoded."""
+
+    max_side: int = 1 << 16
+    max_pixels: int = 1 << 27
+
+
+LIMITS = Limits()
+
+
+def probe_image(path: str | Path, limits: Limits = LIMITS) -> ImageInfo:
+    """Checked size of an image file; no pixel is decoded.
+
+    Raises:
+        ValueError: no image, empty, or outside ``limits``.
+        FileNotFoundError: there is no such file.
+    """
+    path = Path(path)
+    with _opened(path, limits) as image:
+        try:
+            turned = image.getexif().get(ORIENTATION) in TURNED
+        except Exception as error:  # damaged Exif data, whatever its parser stumbles over
+            raise ValueError(f"{path} is damaged: {error}") from error
+        return ImageInfo(*(image.size if turned else image.size[::-1]))
+
+
+def read_image(path: str | Path, *, background: Colour = WHITE, limits: Limits = LIMITS) -> Tensor:
+    """Pixels of an image file.
+
+    Args:
+        path: the file.
+        background: red, green and blue, 0 to 255, behind what is transparent.
+        limits: what the header may say.
+
+    Returns:
+        uint8 [3, height, width], red, green and blue; grey images have three equal channels.
+
+    Raises:
+        ValueError: as `probe_image`; also truncated or damaged, or samples of 32 bits.
+        FileNotFoundError: there is no such file.
+    """
+    path = Path(path)
+    with _opened(path, limits) as image:
+        try:
+            image.load()
+            upright = ImageOps.exif_transpose(image)
+            return pixels_of(_rgb(upright, background))
+        except OSError as error:
+            if error.errno is not None:  # of the disk
+                raise
+            raise ValueError(f"{path} is damaged: {error}") from error
+        except Exception as error:  # decoders stumble over damage in any way
+            raise ValueError(f"{path} is damaged: {error or type(error).__name__}") from error
+
+
+def write_image(path: str | Path, pixels: Tensor) -> None:
+    """Write an image as PNG or WebP, both without loss, or as JPEG of quality 95, by the suffix.
+
+    Args:
+        path: file to write; an old one is replaced only when the new one is whole.
+        pixels: uint8 [3, height, width].
+
+    Raises:
+        ValueError: another suffix, a wrong shape or type, or a size the format cannot hold.
+        OSError: the file cannot be written.
+    """
+    path = Path(path)
+    kind = image_format(path)
+    if pixels.dtype != torch.uint8 or pixels.dim() != 3 or pixels.shape[0] != 3 or not len(pixels):
+        raise ValueError(
+            f"{path}: an image is uint8 [3, height, width], got {pixels.dtype} {list(pixels.shape)}"
+        )
+    try:
+        coded = encode_image(pixels, kind, quality=JPEG_QUALITY if kind == "JPEG" else None)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    with replacing(path) as part:
+        part.write_bytes(coded)
+
+
+def image_format(path: Path) -> str:
+    """Format to write by the suffix of a path.
+
+    Raises:
+        ValueError: a suffix of no format that can be written.
+    """
+    kind = WRITTEN.get(path.suffix.lower())
+    if kind is None:
+        raise ValueError(
+            f"{path}: can write {', '.join(WRITTEN)}, not {path.suffix or 'without a suffix'}"
+        )
+    return kind
+
+
+def encode_image(pixels: Tensor, kind: str, *, quality: int | None = None) -> bytes:
+    """Bytes of an image file.
+
+    Args:
+        pixels: uint8 [3, height, width].
+        kind: name of the format as Pillow knows it: PNG, WEBP, JPEG, AVIF.
+        quality: 0 to 100; None stores without loss, which JPEG and AVIF cannot.
+
+    Raises:
+        ValueError: the format cannot hold the image.
+    """
+    file = io.BytesIO()
+    image = image_of(pixels)
+    try:
+        if quality is None:
+            image.save(file, kind, lossless=True)
+        else:
+            image.save(file, kind, quality=quality)
+    except (OSError, ValueError, KeyError) as error:
+        height, width = pixels.shape[1:]
+        raise ValueError(f"cannot store {height} x {width} pixels as {kind}: {error}") from error
+    return file.getvalue()
+
+
+def decode_image(coded: bytes) -> Tensor:
+    """Pixels, uint8 [3, height, width], of the bytes of an image file of our own."""
+    with Image.open(io.BytesIO(coded)) as image:
+        return pixels_of(image.convert("RGB"))
+
+
+def image_of(pixels: Tensor) -> Image.Image:
+    """Pillow's image of pixels, uint8 [3, height, width]."""
+    return Image.fromarray(np.ascontiguousarray(pixels.permute(1, 2, 0).cpu().numpy()))
+
+
+def pixels_of(image: Image.Image) -> Tensor:
+    """Pixels, uint8 [3, height, width], of an RGB image of Pillow."""
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
+
+
+def _rgb(image: Image.Image, background: Colour) -> Image.Image:
+    """An image without transparency, as RGB of 8 bits."""
+    if image.mode.startswith("I;16"):  # Pillow would cut off what is above 255
+        grey = (np.asarray(image).astype(np.uint32) + 128) // 257
+        image = Image.fromarray(grey.astype(np.uint8))
+    if image.mode in ("I", "F"):
+        raise ValueError(f"samples of 32 bits (mode {image.mode}) have no known range")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        below = Image.new("RGBA", image.size, (*background, 255))
+        image = Image.alpha_composite(below, image)
+    return image.convert("RGB")
+
+
+@contextlib.contextmanager
+def _opened(path: Path, limits: Limits) -> Iterator[Image.Image]:
+    """An image file that exists and whose header is sound; nothing of it is decoded."""
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder, not an image")
+    if not path.exists():
+        raise FileNotFoundError(f"{path} does not exist")
+    with path.open("rb") as file:
+        if os.fstat(file.fileno()).st_size == 0:
+            raise ValueError(f"{path} is an empty file")
+        with _header(path, file) as image:
+            width, height = image.size
+            if not (1 <= min(width, height) and max(width, height) <= limits.max_side):
+                raise ValueError(
+                    f"{path} has {height} x {width} pixels; a side has 1 to {limits.max_side}"
+                )
+            if width * height > limits.max_pixels:
+                raise ValueError(
+                    f"{path} has {height} x {width} pixels; the limit is {limits.max_pixels} in all"
+                )
+            yield image
+
+
+def _header(path: Path, file: io.BufferedReader) -> Image.Image:
+    """The image of an open file, not decoded yet."""
+    try:
+        with _warnings, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about sizes, which `Limits` judges, and odd metadata
+            return Image.open(file)
+    except UnidentifiedImageError as error:
+        raise ValueError(f"{path} is no image, or damaged at its beginning") from error
+    except Image.DecompressionBombError as error:
+        raise ValueError(f"{path} claims more pixels than can be decoded: {error}") from error
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        raise ValueError(f"{path} is damaged: {error}") from error
+    except Exception as error:  # headers are parsed by a hundred plugins
+        raise ValueError(f"{path} is damaged: {error or type(error).__name__}") from error

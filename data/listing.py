@@ -1,0 +1,176 @@
+"""Files of a data set: found, checked in threads, and those that cannot be read counted and named.
+
+No file is lost in silence: one that cannot be read is named with the reason, whether its header or
+only its content is damaged, and too many of them stop the run.
+"""
+
+import logging
+from collections.abc import Callable, Collection, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+import torch
+
+from intaglio.data.manifest import Record, read_manifest
+from intaglio.data.sets import MANIFEST, SETS, folder_of
+
+T = TypeVar("T")
+NAMED = 20  # damaged files that a message names one by one
+THREADS = 8  # reading waits for the disk more than for the processor
+
+logger = logging.getLogger(__name__)
+
+
+class Numbered(Protocol):
+    """A file that was found."""
+
+    @property
+    def number(self) -> int:
+        """Its place among all that were found."""
+
+
+class Damage:
+    """Files of a data set that cannot be read; also tells of those that a worker process meets.
+
+    Args:
+        total: number of files in the data set.
+        max_share: share of damaged files that is put up with.
+    """
+
+    def __init__(self, total: int, max_share: float) -> None:
+        if not 0 <= max_share <= 1:
+            raise ValueError(f"the share of damaged files must be in [0, 1], got {max_share}")
+        self.total, self.max_share = total, max_share
+        self.reasons: dict[int, str] = {}
+        self._met = torch.zeros(total, dtype=torch.bool).share_memory_()
+
+    def __len__(self) -> int:
+        return int(self._met.sum())
+
+    def add(self, number: int, reason: str) -> bool:
+        """Note a damaged file; False if it was known."""
+        if self._met[number]:
+            return False
+        self._met[number] = True
+        self.reasons[number] = reason
+        return True
+
+    def check(self) -> None:
+        """Stop the run if there are too many.
+
+        Raises:
+            ValueError: the share of damaged files is above ``max_share``.
+        """
+        if len(self) > self.max_share * self.total:
+            raise ValueError(
+                f"{self.summary()}; more than the {self.max_share:.1%} that max_bad_share allows"
+            )
+
+    def summary(self) -> str:
+        """One line: how many, which, why. Those met by a worker are counted; it has named them."""
+        named = [self.reasons[number] for number in sorted(self.reasons)[:NAMED]]
+        rest = len(self) - len(named)
+        named += [f"and {rest} more"] if rest else []
+        return f"{len(self)} of {self.total} files cannot be read: {'; '.join(named)}"
+
+
+def find(root: str | Path, suffixes: Collection[str], *, kind: str) -> tuple[Path, list[Record]]:
+    """Records of a data set, sorted by path, and the folder that their paths start from.
+
+    Args:
+        root: a folder with files at any depth, a folder with a ``manifest.jsonl``, a manifest, or
+            the name of a fetched set.
+        suffixes: of the files to take from a folder without a manifest, in lower case.
+        kind: of the files: "audio" or "image".
+
+    Raises:
+        ValueError: there is no such file in the folder, the manifest is damaged, or the set is of
+            another kind.
+        FileNotFoundError: there is nothing at ``root``.
+    """
+    root = _located(str(root), kind)
+    if root.is_dir() and not (root / MANIFEST).is_file():
+        records = [
+            Record(path.relative_to(root).as_posix())
+            for path in root.rglob("*")
+            if path.suffix.lower() in suffixes
+            and path.is_file()
+            and not any(part.startswith(".") for part in path.relative_to(root).parts)
+        ]
+        folder = root
+    else:
+        manifest = root / MANIFEST if root.is_dir() else root
+        records = read_manifest(manifest)
+        folder = manifest.parent
+    if not records:
+        raise ValueError(f"no {kind} files in {root}")
+    return folder, sorted(records)
+
+
+def each(
+    work: Callable[[int], T],
+    indices: Iterable[int],
+    damage: Damage,
+    numbers: Sequence[int] | None = None,
+) -> list[T | None]:
+    """Results of ``work``, made in threads, None where a file is damaged.
+
+    Args:
+        work: takes an index; a ValueError or OSError means that the file is damaged.
+        indices: what to work on.
+        damage: is told.
+        numbers: of the files of all indices, among all that were found; the indices if None.
+    """
+
+    def guarded(index: int) -> tuple[T | None, str]:
+        try:
+            return work(index), ""
+        except (ValueError, OSError) as error:
+            return None, str(error) or type(error).__name__
+
+    results: list[T | None] = []
+    with ThreadPoolExecutor(THREADS) as pool:
+        for index, (result, reason) in enumerate(pool.map(guarded, indices)):
+            if reason:
+                damage.add(index if numbers is None else numbers[index], reason)
+            results.append(result)
+    return results
+
+
+def read_or_next(
+    index: int, read: Callable[[int], T], damage: Damage, files: Sequence[Numbered]
+) -> T:
+    """``read(index)``, or that of the next file that can be read, telling of the damage.
+
+    Args:
+        index: which of the files.
+        read: takes an index; a ValueError or OSError means that the file is damaged.
+        damage: is told.
+        files: all of them.
+
+    Raises:
+        ValueError: not one file can be read.
+    """
+    for step in range(len(files)):
+        place = (index + step) % len(files)
+        try:
+            return read(place)
+        except (ValueError, OSError) as error:
+            if damage.add(files[place].number, str(error)):
+                logger.warning("%s; the next file takes its place", error)
+    raise ValueError(f"none of {len(files)} files can be read: {damage.summary()}")
+
+
+def _located(root: str, kind: str) -> Path:
+    path = Path(root).expanduser()
+    if path.exists():
+        return path
+    known = next((known for known in SETS if known.name == root), None)
+    if known is None:
+        raise FileNotFoundError(f"{root} is no folder, manifest or name of a data set")
+    if known.kind != kind:
+        raise ValueError(f"the set {root} holds files of kind {known.kind}, wanted is {kind}")
+    if not folder_of(root).is_dir():
+        raise FileNotFoundError(f"{folder_of(root)} does not exist: run `intaglio data get {root}`")
+    return folder_of(root)
