@@ -12,17 +12,45 @@ MAX_GROUPS = 4096
 MAX_CODEBOOK = 1 << 32
 CODINGS = ("packed", "range")
 
-_RANGES = {  # no allocation depends on these alone; they only keep nonsense out
-    "positions": (0, 1 << 53),
-    "sample_rate": (1, 1_000_000),
-    "hop_length": (1, 1_000_000),
-    "channels": (1, 1024),
-    "length": (0, 1 << 53),
+# No allocation depends on these alone; they only keep nonsense out.
+_RANGES = {
+    "audio": {
+        "positions": (0, 1 << 53),
+        "sample_rate": (1, 1_000_000),
+        "hop_length": (1, 1_000_000),
+        "channels": (1, 1024),
+        "length": (0, 1 << 53),
+    },
+    "image": {"positions": (1, 1 << 40), "hop_length": (1, 1 << 16)},
 }
+_SIDES = {"height": (1, 1 << 20), "width": (1, 1 << 20), "rows": (0, 1 << 20)}
+_SIDES["columns"] = _SIDES["rows"]
 
 
 class TokenFileError(ValueError):
     """A file that is damaged, truncated, of a newer version or no token file at all."""
+
+
+class Extent(NamedTuple):
+    """Size of a picture, and of the grid of positions that covers it.
+
+    Attributes:
+        height: pixels of the picture as it was before it was fitted to the codec.
+        width: likewise.
+        rows: of the grid, whose cells are ``hop_length`` pixels high and wide; it is no larger than
+            it takes to cover the picture. 0 if the positions are no grid.
+        columns: likewise.
+    """
+
+    height: int
+    width: int
+    rows: int = 0
+    columns: int = 0
+
+    @property
+    def grid(self) -> tuple[int, int] | None:
+        """Rows and columns, or None."""
+        return (self.rows, self.columns) if self.rows else None
 
 
 class TokenHeader(NamedTuple):
@@ -33,15 +61,16 @@ class TokenHeader(NamedTuple):
         fingerprint: fingerprint of the codec that made and decodes the ids, 32 hexadecimal digits.
         vocab: codebook size of each group, 1 to 2^32 each.
         positions: number of positions.
-        sample_rate: samples per second of the codec.
-        hop_length: samples per position.
-        channels: channels of the waveform.
-        length: samples per channel at ``sample_rate``; they fit into the positions.
+        sample_rate: samples per second of the codec; 0 for images.
+        hop_length: samples per position; of images, pixels of each side of a position.
+        channels: channels of the waveform; 0 for images.
+        length: samples per channel at ``sample_rate``; they fit into the positions. 0 for images.
         extras: further plain JSON data, free for the writer.
-        modality: "audio".
+        modality: "audio" or "image".
         coding: how the chunks hold the ids; "packed" or "range".
         scale: gain of each segment that decoding must undo, float32 values above 0, at most one a
             position; empty if there is none.
+        picture: size of an image and its grid; None for audio.
     """
 
     codec: str
@@ -56,9 +85,29 @@ class TokenHeader(NamedTuple):
     modality: str = "audio"
     coding: str = "packed"
     scale: tuple[float, ...] = ()
+    picture: Extent | None = None
 
 
-_FIELDS = set(TokenHeader._fields) - {"scale"}  # the scale is no JSON, it stands behind the header
+# The scale is no JSON, it stands behind the header; what has no meaning is not written.
+_FIELDS = {
+    "audio": set(TokenHeader._fields) - {"scale", "picture"},
+    "image": set(TokenHeader._fields) - {"scale", "sample_rate", "channels", "length"},
+}
+
+
+def image_header(
+    codec: str,
+    fingerprint: str,
+    *,
+    vocab: tuple[int, ...],
+    positions: int,
+    hop_length: int,
+    picture: Extent,
+    extras: dict[str, Any],
+) -> TokenHeader:
+    """Header of the tokens of an image; the arguments are those of `TokenHeader`."""
+    header = TokenHeader(codec, fingerprint, vocab, positions, 0, hop_length, 0, 0, extras)
+    return header._replace(modality="image", picture=picture)
 
 
 def header_text(header: TokenHeader) -> bytes:
@@ -70,7 +119,10 @@ def header_text(header: TokenHeader) -> bytes:
     fault = _fault(header)
     if fault:
         raise ValueError(f"cannot write such a token file: {fault}")
-    fields = {name: value for name, value in header._asdict().items() if name in _FIELDS}
+    known = _FIELDS[header.modality]
+    fields = {name: value for name, value in header._asdict().items() if name in known}
+    if header.picture is not None:
+        fields["picture"] = header.picture._asdict()
     text = json.dumps(fields, allow_nan=False, separators=(",", ":")).encode()
     if len(text) > MAX_HEADER_BYTES:
         raise ValueError(f"the header takes {len(text)} bytes, more than {MAX_HEADER_BYTES}")
@@ -87,10 +139,19 @@ def parse_header(text: bytes) -> TokenHeader:
         fields = json.loads(text.decode())
     except (ValueError, RecursionError) as error:
         raise TokenFileError("damaged: its header is not valid JSON") from error
-    if not isinstance(fields, dict) or set(fields) != _FIELDS:
+    if not isinstance(fields, dict):
+        raise TokenFileError("damaged: its header has not the fields of a token file")
+    modality = fields.get("modality")
+    known = _FIELDS.get(modality if isinstance(modality, str) else "audio", _FIELDS["audio"])
+    if set(fields) != known:
         raise TokenFileError("damaged: its header has not the fields of a token file")
     if isinstance(fields["vocab"], list):
         fields["vocab"] = tuple(fields["vocab"])
+    if "picture" in fields:
+        picture = fields["picture"]
+        if not isinstance(picture, dict) or set(picture) != set(Extent._fields):
+            raise TokenFileError("damaged: its header does not tell the size of its picture")
+        fields |= {"sample_rate": 0, "channels": 0, "length": 0, "picture": Extent(**picture)}
     return checked(TokenHeader(**fields))
 
 
@@ -108,7 +169,7 @@ def checked(header: TokenHeader) -> TokenHeader:
 
 def _fault(header: TokenHeader) -> str | None:
     """What is wrong with a header, or None. Types are not to be trusted."""
-    if header.modality != "audio" or header.coding not in CODINGS:
+    if header.modality not in tuple(_RANGES) or header.coding not in CODINGS:
         return (
             f"modality {header.modality!r:.40} with coding {header.coding!r:.40} is unknown here; "
             "if the file is sound, upgrade intaglio"
@@ -123,17 +184,45 @@ def _fault(header: TokenHeader) -> str | None:
         return f"vocab must list 1 to {MAX_GROUPS} codebooks"
     if not all(type(size) is int and 1 <= size <= MAX_CODEBOOK for size in header.vocab):
         return f"a codebook has 1 to {MAX_CODEBOOK} entries"
-    for name, (low, high) in _RANGES.items():
-        value = getattr(header, name)
+    if fault := _range_fault(header, _RANGES[header.modality]):
+        return fault
+    if not isinstance(header.extras, dict):
+        return "extras must be a JSON object"
+    return _image_fault(header) if header.modality == "image" else _audio_fault(header)
+
+
+def _range_fault(record: NamedTuple, ranges: dict[str, tuple[int, int]]) -> str | None:
+    for name, (low, high) in ranges.items():
+        value = getattr(record, name)
         if type(value) is not int or not low <= value <= high:
             return f"{name} must be an integer in [{low}, {high}], got {value!r:.40}"
+    return None
+
+
+def _image_fault(header: TokenHeader) -> str | None:
+    audio = (header.sample_rate, header.channels, header.length, header.scale)
+    if header.picture is None or audio != (0, 0, 0, ()):
+        return "an image has a picture, and no sample rate, channels, length or scale"
+    if fault := _range_fault(header.picture, _SIDES):
+        return fault
+    height, width, *grid = header.picture
+    covering = [-(-side // header.hop_length) for side in (height, width)]
+    if grid not in ([0, 0], covering):
+        return (
+            f"{height} x {width} pixels do not take {grid[0]} x {grid[1]} positions of "
+            f"{header.hop_length}"
+        )
+    return None
+
+
+def _audio_fault(header: TokenHeader) -> str | None:
+    if header.picture is not None:
+        return "audio has no picture"
     if header.length > header.positions * header.hop_length:
         return (
             f"{header.length} samples do not fit into {header.positions} positions of "
             f"{header.hop_length}"
         )
-    if not isinstance(header.extras, dict):
-        return "extras must be a JSON object"
     return _scale_fault(header)
 
 

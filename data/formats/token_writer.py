@@ -90,11 +90,11 @@ class TokenWriter:
             header = header._replace(coding="packed")
         text = header_text(header)
         scale = np.array(header.scale, "<f4").tobytes()
-        version = 2 if prior or scale else 1
+        version = 3 if header.modality != "audio" else 2 if prior or scale else 1
         preamble = PREAMBLE.pack(MAGIC, version, len(text)) + text
         self._file.write(preamble + UINT.pack(zlib.crc32(preamble)))
         whole = zlib.crc32(preamble)
-        blocks = (scale, prior) if version == 2 else ()
+        blocks = (scale, prior) if version > 1 else ()
         for content in itertools.chain(blocks, self._contents()):
             self._file.write(frame(content))
             whole = whole_crc(content, whole)

@@ -7,14 +7,15 @@ Layout. Integers are unsigned and little-endian, a CRC is the CRC-32 of zip and 
     4 bytes  size of the header, at most 65,536
     header   JSON in UTF-8: the fields of `TokenHeader`, but its scale
     4 bytes  CRC of everything above; up to here the layout is the same in every version
-    frames   one after the other; version 2 begins with the frames of the scale and of the prior
+    frames   one after the other; from version 2 on the first are those of the scale and the prior
         4 bytes  size of the content in bytes
         content  chunk: ids of as many positions as fit, packed, into 65,536 bits, but at least one;
                  the last may be shorter. Scale: float32. Prior: see `intaglio.data.formats.entropy`
         4 bytes  CRC of the size and the content
     4 bytes  CRC of everything above but the other CRCs
 
-Version 1 has packed ids only; a file is written as version 2 if it has a scale or range-coded ids.
+Version 1 has packed ids only; a file is written as version 2 if it has a scale or range-coded ids,
+and as version 3 if it is of an image, whose header has other fields.
 Sizes are compared with the file's before memory is taken: nothing can be cut off or added. A CRC
 notices every change of a single bit. The last CRC leaves the others out because a CRC over data and
 the data's own CRC is the same for all data: it would not notice chunks that changed places.
@@ -33,25 +34,29 @@ from intaglio.data.formats.frames import FRAME_BYTES, UINT, left, take, take_fra
 from intaglio.data.formats.packing import chunks, packed_size, positions_per_chunk, unpack
 from intaglio.data.formats.token_header import (
     MAX_HEADER_BYTES,
+    Extent,
     TokenFileError,
     TokenHeader,
     checked,
+    image_header,
     parse_header,
 )
 from intaglio.data.formats.token_writer import MAGIC, PREAMBLE, TokenWriter
 
 __all__ = [
     "SUFFIX",
+    "Extent",
     "TokenFileError",
     "TokenHeader",
     "TokenWriter",
+    "image_header",
     "iter_tokens",
     "read_header",
     "read_tokens",
     "write_tokens",
 ]
 
-VERSION = 2
+VERSION = 3
 SUFFIX = ".intaglio"
 
 
@@ -157,7 +162,9 @@ def _read_head(file: BinaryIO) -> _Head:
     if version < 1:
         raise TokenFileError(f"a token file of version {version}, which never existed")
     header, prior = parse_header(text), b""
-    if version == 2:
+    if (header.modality != "audio") != (version == 3):
+        raise TokenFileError(f"refused: modality {header.modality} in a file of version {version}")
+    if version > 1:
         scale = take_frame(file, "in its scale")
         prior = take_frame(file, "in its prior")
         if len(scale) % 4:

@@ -12,9 +12,11 @@ import torch
 from intaglio.data.formats import packing
 from intaglio.data.formats.tokens import (
     MAGIC,
+    Extent,
     TokenFileError,
     TokenHeader,
     TokenWriter,
+    image_header,
     iter_tokens,
     read_header,
     read_tokens,
@@ -50,16 +52,39 @@ GOLDEN_IDS = [
     [503, 0, 716],
     [497, 0, 5515],
 ]
+IMAGELESS = ("sample_rate", "channels", "length")  # what the header of an image does not have
+GOLDEN_3 = (
+    "894954470d0a1a0a03e30000007b22636f646563223a22636f646563222c2266696e6765727072696e74223a2230"
+    "66306630663066306630663066306630663066306630663066306630663066222c22766f636162223a5b3531322c"
+    "395d2c22706f736974696f6e73223a332c22686f705f6c656e677468223a382c22657874726173223a7b22666974"
+    "223a2263726f70227d2c226d6f64616c697479223a22696d616765222c22636f64696e67223a227061636b656422"
+    "2c2270696374757265223a7b22686569676874223a352c227769647468223a32332c22726f7773223a312c22636f"
+    "6c756d6e73223a337d7d1878235f000000001cdf4421000000001cdf442105000000ff11c00004cef49d18e4c068"
+    "82"
+)
 SAMPLES = {
     "vq": ((4096,), 150, {}),
     "fsq": ((6561,), 41, {}),
     "three groups": ((1000, 1, 2), 37, {}),
     "scale": ((1000, 2), 30, {"scale": (0.5, 2.0**-26, 3.0)}),
     "range": ((9, 3), 300, {"coding": "range", "scale": (0.25,)}),
+    "image": ((512, 9), 54, {"modality": "image"}),
+    "range image": ((9,), 600, {"modality": "image", "coding": "range"}),
 }
 
 
 def header_of(vocab, positions, **changes):
+    if changes.get("modality") == "image":
+        picture = Extent(41, 70, 6, 9)
+        return image_header(
+            "codec",
+            "0f" * 16,
+            vocab=vocab,
+            positions=positions,
+            hop_length=8,
+            picture=picture,
+            extras={"fit": "crop"},
+        )._replace(**changes)
     header = TokenHeader("codec", "0f" * 16, vocab, positions, 16000, 320, 1, positions * 320, {})
     return header._replace(**changes)
 
@@ -79,7 +104,8 @@ def written(header, ids):
 def forged(fields, body=b"", version=1):
     """A file with correct checksums of the header, whatever the header says."""
     if not isinstance(fields, bytes):
-        fields = json.dumps({name: fields[name] for name in fields if name != "scale"}).encode()
+        left_out = ("scale", "picture") if version < 3 else ("scale", *IMAGELESS)
+        fields = json.dumps({k: v for k, v in fields.items() if k not in left_out}).encode()
     text = fields
     head = struct.pack("<8sBI", MAGIC, version, len(text)) + text
     return head + struct.pack("<I", zlib.crc32(head)) + body
@@ -179,8 +205,8 @@ def test_damage_names_its_chunk_and_exchanged_chunks_are_noticed(monkeypatch):
 
 
 def test_a_newer_version_is_told_from_a_damaged_version_byte():
-    newer = forged({"whatever": "comes"}, b"in the future", version=3)
-    assert "version 3" in refusal(newer) and "upgrade intaglio" in refusal(newer)
+    newer = forged({"whatever": "comes"}, b"in the future", version=4)
+    assert "version 4" in refusal(newer) and "upgrade intaglio" in refusal(newer)
     damaged = bytearray(bytes.fromhex(GOLDEN))
     damaged[8] = 2
     assert "upgrade" not in refusal(damaged)
@@ -438,3 +464,60 @@ def test_a_lie_about_the_size_of_a_frame_is_refused_without_allocating(tmp_path)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 1_000_000
+
+
+def test_golden_bytes_of_version_3_stay_readable():
+    header = header_of((512, 9), 3, modality="image", picture=Extent(5, 23, 1, 3))
+    ids = torch.tensor([[511, 8], [0, 3], [256, 0]])
+    assert written(header, ids).hex() == GOLDEN_3
+    read, again = read_tokens(io.BytesIO(bytes.fromhex(GOLDEN_3)))
+    assert read == header and torch.equal(again, ids)
+    assert isinstance(read.picture, Extent) and read.picture.grid == (1, 3)
+
+
+def test_an_image_need_not_have_a_grid():
+    header = header_of((4096,), 32, modality="image", picture=Extent(480, 640))
+    assert read_header(io.BytesIO(written(header, draw((4096,), 32)))).picture.grid is None
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"height": 0},
+        {"width": 1 << 21},
+        {"width": 72.0},
+        {"rows": 5},
+        {"rows": 7},
+        {"columns": 0},
+        {"rows": 0},
+        {"rows": -1},
+        {"rows": True},
+        {"height": None},
+    ],
+    ids=str,
+)
+def test_a_picture_that_breaks_the_contract_is_refused(changes):
+    header = header_of((4096,), 54, modality="image")
+    fields = header._asdict() | {"picture": header.picture._asdict() | changes}
+    assert refusal(forged(fields, version=3)).startswith("refused: ")
+    with pytest.raises(ValueError, match="cannot write"):
+        written(header._replace(picture=header.picture._replace(**changes)), draw((4096,), 54))
+
+
+def test_modality_picture_and_version_belong_together():
+    image, sound = header_of((4096,), 54, modality="image"), header_of((4096,), 54)
+    ids = draw((4096,), 54)
+    wrong = (
+        *(image._replace(picture=None), image._replace(length=1), image._replace(scale=(1.0,))),
+        *(sound._replace(picture=image.picture), image._replace(modality="audio")),
+    )
+    for header in wrong:
+        with pytest.raises(ValueError, match="cannot write"):
+            written(header, ids)
+    fields = image._asdict() | {"picture": image.picture._asdict()}
+    for picture in (None, [], {"height": 1}, image.picture._asdict() | {"depth": 1}):
+        assert "size of its picture" in refusal(forged(fields | {"picture": picture}, version=3))
+    for version in (1, 2):
+        text = forged(fields, version=3)[13:-4]
+        assert f"in a file of version {version}" in refusal(forged(text, version=version))
+    assert "in a file of version 3" in refusal(forged(forged(sound._asdict())[13:-4], version=3))
