@@ -3,6 +3,8 @@
 Without a process group each function answers for the one process that there is.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, distributed
 
@@ -24,6 +26,41 @@ def summed(x: Tensor) -> Tensor:
         x = x.clone()
         distributed.all_reduce(x)
     return x
+
+
+class _SharedSum(torch.autograd.Function):
+    """`summed`, whose gradient is summed as well: every process's loss depends on the sum."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return summed(x)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return summed(gradient)
+
+
+def shared_sum(x: Tensor) -> Tensor:
+    """Sum over all processes with its gradient; all must call this, and go backward, alike.
+
+    The gradient is that of the sum of all processes' losses, so that parameters get the gradient of
+    one process with all the data once their gradients are averaged over the processes.
+    """
+    return _SharedSum.apply(x) if rank_and_size()[1] > 1 else x
+
+
+def shared_mean(total: Tensor, count: int, *, alone: bool) -> Tensor:
+    """Mean of the rows of all processes, from the sum of this one's; 0 if there is no row.
+
+    Args:
+        total: sum of the rows of this process, of any shape.
+        count: their number.
+        alone: leave the other processes out, as must be done wherever not all of them call this.
+    """
+    if alone or rank_and_size()[1] == 1:
+        return total / max(count, 1)
+    both = shared_sum(torch.cat([total.reshape(-1), total.new_tensor([float(count)])]))
+    return (both[:-1] / both[-1].clamp(min=1)).view(total.shape)
 
 
 def place(rows: int, device: torch.device) -> tuple[int, int]:

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from intaglio.codecs.part import Part
 
@@ -65,14 +66,14 @@ class Quantizer(Part):
         """Quantize latents.
 
         Args:
-            latents: [batch, positions * stride, dim].
+            latents: [batch, positions * stride, input_dim].
             mask: bool, [batch, positions * stride], True where a latent belongs to its item; all
                 if None.
         """
         raise NotImplementedError
 
     def encode_ids(self, latents: Tensor) -> Tensor:
-        """Ids, int64 [batch, positions, groups], of latents [batch, positions * stride, dim]."""
+        """Ids, int64 [batch, positions, groups], of latents like those of `forward`."""
         raise NotImplementedError
 
     def encode_levels(self, latents: Tensor, levels: int) -> Tensor:
@@ -85,6 +86,16 @@ class Quantizer(Part):
         The groups may be those of the first levels.
         """
         raise NotImplementedError
+
+
+def straight_through(source: Tensor, target: Tensor) -> Tensor:
+    """The target, to the bit, with the gradient of the source."""
+    return target.detach() + (source - source.detach())
+
+
+def mean_square(a: Tensor, b: Tensor) -> Tensor:
+    """Mean square of a difference; 0 if a process has no position at all."""
+    return F.mse_loss(a, b) if len(a) else a.sum()
 
 
 def mean_terms(terms: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:

@@ -1,6 +1,7 @@
 """Codebook: codes that start by k-means, follow running means and revive, alike in all processes.
 
-After van den Oord et al. (2017) and EnCodec (Défossez et al., 2022). Deviations: a code and its
+After van den Oord et al. (2017), EnCodec (Défossez et al., 2022) and, for revival by clustering,
+CVQ-VAE (Zheng and Vedaldi, 2023). Deviations: a code and its
 running count are stored, not a running sum, so that a code that nobody uses stays where it is
 instead of being divided by a vanishing count; a revived code starts with the mean count and is not
 overwritten in the same step; counts and sums are added over all processes before anything moves;
@@ -8,27 +9,32 @@ and every draw is a function of the number of updates, so that a training that i
 resumed draws the same.
 """
 
+from typing import Literal
+
 import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
 from intaglio.codecs.layers.conv1d import exporting
-from intaglio.codecs.layers.processes import place, summed
+from intaglio.codecs.layers.processes import place, rank_and_size, summed
 
 SCORES_AT_ONCE = 1 << 22  # entries of a score matrix that `nearest` holds at a time: 16 MiB
 
 
-def nearest(x: Tensor, codebook: Tensor) -> Tensor:
+def nearest(x: Tensor, codebook: Tensor, *, by_product: bool = False) -> Tensor:
     """Index of the nearest codebook row (Euclidean), int64 [vectors], of each row of ``x``.
 
     Args:
         x: [vectors, dim].
         codebook: [codes, dim].
+        by_product: the row of the largest inner product instead.
 
     Distances are compared as x·c - |c|² / 2, one matrix product and no [vectors, codes, dim]
     tensor; long inputs go in slices, so memory does not grow with them.
     """
     half_norm = codebook.square().sum(1).mul(-0.5)
+    if by_product:
+        half_norm = torch.zeros_like(half_norm)
     turned = codebook.t()
     if exporting():
         return torch.addmm(half_norm, x, turned).argmax(1)
@@ -46,18 +52,23 @@ class Codebook(nn.Module):
         decay: of the running means.
         kmeans_iterations: of `start`; 0 keeps the random codes.
         dead_below: running count per step below which a code is replaced; 0 never.
-        cosine: codes have length 1.
+        cosine: codes have length 1: those of a learned codebook where they are compared and given,
+            others as they are kept.
         learned: the optimizer moves the codes; only counts follow.
+        revival: ``random`` replaces dead codes; ``clustering`` knows none, and after every step
+            pulls each code towards the vector nearest to it, as `clustering_pull` says.
 
     Attributes:
         codes: float32 [codes, dim].
         usage: running count of vectors a step of each code, over all processes, float32 [codes].
         started: whether `start` has been done, bool.
+        share: running share of the vectors of each code, float32 [codes]; clustering only.
         updates: calls of `follow` that counted, int64; the seed of what is drawn.
     """
 
     codes: Tensor
     usage: Tensor
+    share: Tensor
     started: Tensor
     updates: Tensor
 
@@ -71,6 +82,7 @@ class Codebook(nn.Module):
         dead_below: float,
         cosine: bool = False,
         learned: bool = False,
+        revival: Literal["random", "clustering"] = "random",
     ) -> None:
         super().__init__()
         self.decay = decay
@@ -78,14 +90,32 @@ class Codebook(nn.Module):
         self.dead_below = dead_below
         self.cosine = cosine
         self.learned = learned
+        self.revival = revival
         codes = self._normal(nn.init.kaiming_uniform_(torch.empty(size, dim)))
         if learned:
             self.codes = nn.Parameter(codes)
         else:
             self.register_buffer("codes", codes)
         self.register_buffer("usage", torch.ones(size))
+        if revival == "clustering":
+            self.register_buffer("share", torch.zeros(size))
         self.register_buffer("started", torch.tensor(kmeans_iterations == 0))
         self.register_buffer("updates", torch.tensor(0))
+
+    @property
+    def searched(self) -> Tensor:
+        """The codes as vectors are compared with them, [codes, dim]."""
+        return F.normalize(self.codes, dim=-1) if self._on_demand else self.codes
+
+    def at(self, ids: Tensor) -> Tensor:
+        """Codes of ids of any shape, as they are compared."""
+        codes = F.embedding(ids, self.codes)
+        return F.normalize(codes, dim=-1) if self._on_demand else codes
+
+    @property
+    def _on_demand(self) -> bool:
+        """Whether codes are kept at any length and brought to length 1 when they are used."""
+        return self.cosine and self.learned
 
     @torch.no_grad()
     def start(self, vectors: Tensor) -> None:
@@ -131,7 +161,9 @@ class Codebook(nn.Module):
             self.codes.copy_(torch.where(good, self._normal(self.codes + share * pull), self.codes))
         self.usage.copy_(torch.where(good, usage, self.usage))
         self.updates += good
-        if self.dead_below > 0:
+        if self.revival == "clustering":
+            self._cluster(vectors, hits, good & (hits.sum() > 0))
+        elif self.dead_below > 0:
             self._revive(vectors, (self.usage < self.dead_below) & good)
 
     def _revive(self, vectors: Tensor, dead: Tensor) -> None:
@@ -142,6 +174,31 @@ class Codebook(nn.Module):
         rows = dead.nonzero().squeeze(1)
         self.codes[rows] = _drawn(vectors, count, self._generator())
         self.usage[rows] = self.usage.mean().clamp(min=self.dead_below)
+
+    def _cluster(self, vectors: Tensor, hits: Tensor, good: Tensor) -> None:
+        """Pull each code towards the nearest vector of this step, the more the less it is used."""
+        now = hits / hits.sum().clamp(min=1)
+        share = self.decay * self.share + (1 - self.decay) * now
+        self.share.copy_(torch.where(good, share, self.share))
+        pull = clustering_pull(self.share, self.decay).unsqueeze(1)
+        codes = self.codes + pull * (self._closest(vectors) - self.codes)
+        codes = codes if self.learned else self._normal(codes)
+        self.codes.copy_(torch.where(good, codes, self.codes))
+
+    def _closest(self, vectors: Tensor) -> Tensor:
+        """The vector of all processes that is nearest to each code, [codes, dim]."""
+        rank, size = rank_and_size()
+        codes = self.searched
+        found, distance = torch.zeros_like(codes), torch.full_like(codes[:, 0], torch.inf)
+        if len(vectors):
+            found = vectors[nearest(codes, vectors)]
+            distance = (found - codes).square().sum(1)
+        if size == 1:
+            return found
+        distances = codes.new_zeros(size, len(codes))
+        distances[rank] = distance
+        mine = summed(distances).argmin(0) == rank
+        return summed(torch.where(mine.unsqueeze(1), found, 0))
 
     def _statistics(self, vectors: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
         """Sum and number of the vectors of each code over all processes."""
@@ -155,6 +212,18 @@ class Codebook(nn.Module):
 
     def _generator(self) -> Generator:
         return Generator().manual_seed(int(self.updates))
+
+
+def clustering_pull(share: Tensor, decay: float) -> Tensor:
+    """How far each code moves to its nearest vector: almost all the way without use, else hardly.
+
+    exp(-10 share codes / (1 - decay) - 0.001), after Zheng and Vedaldi (2023).
+
+    Args:
+        share: running share of the vectors that each code has, [codes], in [0, 1].
+        decay: of the running shares.
+    """
+    return torch.exp(-10 * share * len(share) / (1 - decay) - 1e-3)
 
 
 def _drawn(vectors: Tensor, count: int, generator: Generator) -> Tensor:

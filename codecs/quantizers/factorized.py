@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import weight_norm
 
-from intaglio.codecs.quantizers.base import Quantized, Quantizer
+from intaglio.codecs.quantizers.base import Quantized, Quantizer, mean_square, straight_through
 from intaglio.codecs.quantizers.usage import perplexity
 from intaglio.codecs.quantizers.vq import nearest
 
@@ -43,12 +43,12 @@ class FactorizedVectorQuantizer(Quantizer):
             inputs = self._inputs(latents)
             ids = self._nearest(inputs)
             codes = F.embedding(ids, self.codebook)
-            values = self._outputs(inputs + (codes - inputs).detach())
+            values = self._outputs(straight_through(inputs, codes))
             kept = slice(None) if mask is None else mask[:, :: self.stride]
             inputs, codes = inputs[kept], codes[kept]
             losses = {
-                "commitment": F.mse_loss(inputs, codes.detach()),
-                "codebook": F.mse_loss(codes, inputs.detach()),
+                "commitment": mean_square(inputs, codes.detach()),
+                "codebook": mean_square(codes, inputs.detach()),
             }
             stats = {"perplexity": perplexity(ids[kept], self.vocab[0])}
         return Quantized(values, ids.unsqueeze(-1), losses, stats)
@@ -60,7 +60,8 @@ class FactorizedVectorQuantizer(Quantizer):
 
     def decode_ids(self, ids: Tensor) -> Tensor:
         """Latents, float32 [batch, positions * stride, dim]."""
-        return self._outputs(F.embedding(ids[..., 0], self.codebook))
+        with torch.autocast(ids.device.type, enabled=False):
+            return self._outputs(F.embedding(ids[..., 0], self.codebook))
 
     def _inputs(self, latents: Tensor) -> Tensor:
         """The means of ``stride`` latents in the small space."""

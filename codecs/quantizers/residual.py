@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from intaglio.codecs.quantizers.base import Quantized, Quantizer, mean_terms
+from intaglio.codecs.quantizers.base import Quantized, Quantizer, mean_terms, straight_through
 
 
 class ResidualQuantizer(Quantizer):
@@ -94,7 +94,7 @@ class ResidualQuantizer(Quantizer):
             losses.append(quantized.losses)
             stats.append(quantized.stats)
         if not self.through_levels:
-            total = latents + (total - latents).detach()
+            total = straight_through(latents, total)
         return Quantized(total, torch.cat(ids, dim=-1), mean_terms(losses), mean_terms(stats))
 
     def encode_ids(self, latents: Tensor) -> Tensor:

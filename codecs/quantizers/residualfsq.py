@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from intaglio.codecs.quantizers.base import Quantized, Quantizer
+from intaglio.codecs.quantizers.base import Quantized, Quantizer, straight_through
 from intaglio.codecs.quantizers.usage import perplexity
 
 
@@ -51,8 +51,8 @@ class ResidualFSQ(Quantizer):
         """Quantize with a straight-through gradient."""
         with torch.autocast(latents.device.type, enabled=False):
             bent = self._bent(latents)
-            ids = self._ids(bent.detach(), self.depth)
-            values = self.project_out(bent + (self._grid(ids) - bent).detach())
+            ids = self._ids(bent.detach().nan_to_num(), self.depth)
+            values = self.project_out(straight_through(bent, self._grid(ids)))
             kept = ids if mask is None else ids[mask]
             each = [perplexity(kept[..., group], self.vocab[0]) for group in range(self.depth)]
         return Quantized(values, ids, {}, {"perplexity": torch.stack(each).mean()})
@@ -68,7 +68,8 @@ class ResidualFSQ(Quantizer):
 
     def decode_ids(self, ids: Tensor) -> Tensor:
         """Latents, float32 [batch, positions, dim]."""
-        return self.project_out(self._grid(ids))
+        with torch.autocast(ids.device.type, enabled=False):
+            return self.project_out(self._grid(ids))
 
     def _bent(self, latents: Tensor) -> Tensor:
         bound = 1 + 1 / (self.levels.float() - 1)

@@ -1,9 +1,13 @@
 """Vector quantization (van den Oord et al., 2017) with one codebook, in its four usual forms.
 
 EMA (codebooks follow running means), gradient (trained by the optimizer), cosine (nearest
-direction) and projected (looked up in a smaller space; Yu et al., 2022). `Codebook` keeps the codes
-in training: k-means initialisation, running means, revival of dead codes, agreement of all
-processes. Tokens equal those of vector-quantize-pytorch with the same codes.
+direction) and projected (looked up in a smaller space; Yu et al., 2022). A cosine codebook that is
+trained by gradients is that of LlamaGen and TiTok: vectors and codes are brought to length 1 before
+they are compared, judged and passed on, while the codes are kept at any length.
+
+`Codebook` keeps the codes in training: k-means initialisation, running means, revival of dead
+codes, agreement of all processes. Tokens equal those of vector-quantize-pytorch with the same
+codes.
 """
 
 from typing import Literal
@@ -12,8 +16,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from intaglio.codecs.quantizers.base import Quantized, Quantizer
+from intaglio.codecs.quantizers.base import Quantized, Quantizer, mean_square, straight_through
 from intaglio.codecs.quantizers.codebook import Codebook, nearest
+from intaglio.codecs.quantizers.perturbation import Perturbation
 from intaglio.codecs.quantizers.usage import perplexity
 
 __all__ = ["VectorQuantizer", "nearest"]
@@ -32,7 +37,13 @@ class VectorQuantizer(Quantizer):
         kmeans_iterations: of the initialisation on the first training batch; 0 starts at random.
         dead_below: a code whose running count per batch, of all processes together, is below this
             is replaced by a vector of the batch; 0 never.
+        revival: ``random`` is what ``dead_below`` says; ``clustering`` (CVQ, as in TA-TiTok) has no
+            dead codes but pulls little used ones to the nearest vectors after every batch.
         rotation_trick: gradient of Fifty et al. (2024) instead of straight-through.
+        perturbation: replaces codes by near ones in the values of a training, not in ids or losses.
+
+    Raises:
+        ValueError: an update or revival of another name.
     """
 
     def __init__(
@@ -46,16 +57,19 @@ class VectorQuantizer(Quantizer):
         decay: float = 0.99,
         kmeans_iterations: int = 10,
         dead_below: float = 2.0,
+        revival: Literal["random", "clustering"] = "random",
         rotation_trick: bool = False,
+        perturbation: Perturbation | None = None,
     ) -> None:
         super().__init__()
-        if update == "gradient" and cosine:
-            raise ValueError("a cosine codebook is updated by running means: choose update='ema'")
+        if update not in ("ema", "gradient") or revival not in ("random", "clustering"):
+            raise ValueError(f"cannot update a codebook by {update!r} and revive by {revival!r}")
         self.dim = dim
         self.vocab = (codebook_size,)
         self.cosine = cosine
         self.update = update
         self.rotation_trick = rotation_trick
+        self.perturbation = perturbation
         size = codebook_dim or dim
         self.project_in = nn.Linear(dim, size) if size != dim else nn.Identity()
         self.project_out = nn.Linear(size, dim) if size != dim else nn.Identity()
@@ -67,11 +81,12 @@ class VectorQuantizer(Quantizer):
             dead_below=dead_below,
             cosine=cosine,
             learned=update == "gradient",
+            revival=revival,
         )
 
     @property
     def codebook(self) -> Tensor:
-        """Codes, float32 [codes, dim of a code]."""
+        """Codes as they are kept, float32 [codes, dim of a code]."""
         return self.book.codes
 
     def forward(self, latents: Tensor, mask: Tensor | None = None) -> Quantized:
@@ -87,14 +102,15 @@ class VectorQuantizer(Quantizer):
                 self.book.start(vectors)
             with torch.no_grad():
                 ids = self._ids(inputs)
-            codes = F.embedding(ids, self.codebook)
+            codes = self.book.at(ids)
             chosen = codes.flatten(0, 1) if mask is None else codes[mask]
             kept = ids.flatten() if mask is None else ids[mask]
-            losses = {"commitment": _distance(vectors, chosen.detach())}
+            losses = {"commitment": mean_square(vectors, chosen.detach())}
             if self.update == "gradient":
-                losses["codebook"] = _distance(chosen, vectors.detach())
-            pass_through = _rotated if self.rotation_trick else _straight
-            values = self.project_out(pass_through(projected, codes.detach()))
+                losses["codebook"] = mean_square(chosen, vectors.detach())
+            # with running means the gradient passes by the normalisation, if there is one
+            source = inputs if self.update == "gradient" else projected
+            values = self.project_out(self._given(source, inputs, codes, ids))
             if self.training:
                 self.book.follow(vectors, kept)
             stats = {"perplexity": perplexity(kept, self.vocab[0])}
@@ -107,24 +123,23 @@ class VectorQuantizer(Quantizer):
 
     def decode_ids(self, ids: Tensor) -> Tensor:
         """Latents, float32 [batch, positions, dim]."""
-        return self.project_out(F.embedding(ids[..., 0], self.codebook))
+        with torch.autocast(ids.device.type, enabled=False):
+            return self.project_out(self.book.at(ids[..., 0]))
 
     def _compared(self, projected: Tensor) -> Tensor:
         """What is compared with the codes."""
         return F.normalize(projected, dim=-1) if self.cosine else projected
 
+    def _given(self, source: Tensor, inputs: Tensor, codes: Tensor, ids: Tensor) -> Tensor:
+        """The codes with a gradient to ``source``; in training perturbed, if that is asked for."""
+        if self.training and self.perturbation is not None:
+            codes = self.book.at(self.perturbation(ids, inputs.detach(), self.book.searched))
+        if self.training and self.rotation_trick:
+            return _rotated(source, codes.detach())
+        return straight_through(source, codes)
+
     def _ids(self, inputs: Tensor) -> Tensor:
-        return nearest(inputs.flatten(0, 1), self.codebook).view(inputs.shape[:2])
-
-
-def _distance(a: Tensor, b: Tensor) -> Tensor:
-    """Mean square; 0 if a process has no position at all."""
-    return F.mse_loss(a, b) if len(a) else a.sum()
-
-
-def _straight(source: Tensor, target: Tensor) -> Tensor:
-    """The target, with the gradient of the source."""
-    return source + (target - source).detach()
+        return nearest(inputs.flatten(0, 1), self.book.searched).view(inputs.shape[:2])
 
 
 def _rotated(source: Tensor, target: Tensor) -> Tensor:

@@ -4,12 +4,15 @@ from torch.nn import functional as F
 from vector_quantize_pytorch import VectorQuantize
 
 from intaglio.codecs.quantizers import codebook as search
+from intaglio.codecs.quantizers.codebook import clustering_pull
 from intaglio.codecs.quantizers.vq import VectorQuantizer, nearest
 
 KINDS = {
     "ema": {},
     "gradient": {"update": "gradient"},
     "cosine": {"cosine": True},
+    "gradient cosine": {"cosine": True, "update": "gradient"},
+    "clustering gradient": {"revival": "clustering", "update": "gradient"},
     "projected": {"codebook_dim": 4},
     "projected cosine": {"codebook_dim": 4, "cosine": True},
     "projected gradient": {"codebook_dim": 4, "update": "gradient"},
@@ -24,7 +27,7 @@ def library(module):
     """vector-quantize-pytorch's quantizer with the same codes and layers."""
     size = module.codebook.shape[1]
     theirs = VectorQuantize(16, 32, codebook_dim=size, use_cosine_sim=module.cosine)
-    theirs._codebook.embed.data.copy_(module.codebook.detach()[None])
+    theirs._codebook.embed.data.copy_(module.book.searched.detach()[None])
     if size < 16:
         theirs.project_in.load_state_dict(module.project_in.state_dict())
         theirs.project_out.load_state_dict(module.project_out.state_dict())
@@ -156,6 +159,107 @@ def test_bfloat16_gives_the_ids_of_its_values():
     assert torch.equal(ids, module.encode_ids(latents.float()))
 
 
-def test_a_cosine_codebook_cannot_be_trained_by_gradients():
-    with pytest.raises(ValueError, match="cosine"):
-        VectorQuantizer(4, 8, update="gradient", cosine=True)
+def test_directions_that_learn_by_gradients_are_compared_judged_and_given_at_length_one():
+    module = quantizer(update="gradient", cosine=True, kmeans_iterations=0, dead_below=0).train()
+    with torch.no_grad():
+        module.codebook.mul_(torch.rand(32, 1) * 9 + 1)  # lengths must not matter
+    latents = (3 * torch.randn(2, 20, 16)).requires_grad_()
+    output = module(latents)
+    directions = F.normalize(latents, dim=-1)
+    codes = F.normalize(module.codebook, dim=-1)
+    ids = (directions @ codes.t()).argmax(-1)
+    assert torch.equal(output.ids[..., 0], ids)
+    torch.testing.assert_close(output.values, codes[ids])
+    expected = F.mse_loss(codes[ids], directions)
+    torch.testing.assert_close(list(output.losses.values()), [expected] * 2)
+    assert output.losses.keys() == {"commitment", "codebook"}
+    assert module.codebook.norm(dim=1).max() > 2
+    (moved,) = torch.autograd.grad(output.losses["codebook"], module.codebook, retain_graph=True)
+    used = torch.bincount(ids.flatten(), minlength=32) > 0
+    assert torch.equal(moved.abs().sum(1) > 0, used)
+    inward = (moved * module.codebook).sum(1) / module.codebook.norm(dim=1)
+    assert inward.abs().max() < 1e-6  # lengths are left alone
+    weight = torch.randn_like(output.values)
+    (back,) = torch.autograd.grad((output.values * weight).sum(), latents)
+    (reference,) = torch.autograd.grad((F.normalize(latents, dim=-1) * weight).sum(), latents)
+    torch.testing.assert_close(back, reference)
+
+
+@pytest.mark.parametrize("kind", ["ema", "cosine"])
+def test_codes_of_running_means_are_given_as_they_are_kept(kind):
+    module = quantizer(**KINDS[kind]).train()
+    module(torch.randn(4, 40, 16))
+    assert module.book.searched is module.codebook
+    assert torch.equal(module.decode_ids(torch.tensor([[[3]]]))[0, 0], module.codebook[3])
+
+
+def test_the_rotation_trick_gives_the_codes_in_evaluation():
+    module = quantizer(rotation_trick=True).train()
+    latents = torch.randn(2, 40, 16)
+    module(latents)
+    module.eval()
+    assert torch.equal(module(latents).values, module.codebook[module.encode_ids(latents)[..., 0]])
+
+
+@pytest.mark.parametrize(("usage", "pull"), [(0.0, 0.9990005), (1 / 1024, 0.0), (1e-6, 0.3588)])
+def test_the_pull_of_clustering(usage, pull):
+    rates = clustering_pull(torch.full((1024,), usage), 0.99)
+    assert rates.tolist() == pytest.approx([pull] * 1024, abs=1e-4)
+
+
+@pytest.mark.parametrize("update", ["ema", "gradient"])
+def test_clustering_pulls_codes_without_use_to_the_nearest_vectors(update):
+    module = quantizer(update=update, revival="clustering", kmeans_iterations=0).train()
+    with torch.no_grad():
+        module.codebook.copy_(torch.full((32, 16), 100.0))
+        module.codebook[0] = 0.0
+    latents = torch.randn(4, 40, 16)
+    latents[0, 0] += 20  # the vector nearest to all the codes far away
+    module(latents)
+    used = module.book.share > 0
+    assert used.tolist() == [True] + [False] * 31
+    expected = latents[0, 0] + (100 - latents[0, 0]) * (1 - 0.9990005)
+    torch.testing.assert_close(module.codebook[1:], expected.expand(31, 16), rtol=1e-4, atol=1e-4)
+    assert module.codebook[0].norm() < 2
+    assert module.book.share[0].item() == pytest.approx(0.01)
+
+
+def test_clustering_brings_a_collapsed_codebook_into_use_and_repeats_itself():
+    states = []
+    for _ in range(2):
+        torch.manual_seed(0)
+        module = quantizer(update="gradient", revival="clustering", kmeans_iterations=0).train()
+        module.codebook.data.mul_(30)  # far away: hardly any is nearest to something
+        optimizer = torch.optim.SGD([module.codebook], 100.0)
+        for _ in range(40):
+            output = module(torch.randn(4, 64, 16))
+            optimizer.zero_grad()
+            output.losses["codebook"].backward()
+            optimizer.step()
+        assert output.stats["perplexity"] > 16
+        states.append(module.state_dict())
+    assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
+    plain = quantizer(update="gradient", dead_below=0, kmeans_iterations=0).train()
+    plain.codebook.data.mul_(30)
+    assert plain(torch.randn(4, 64, 16)).stats["perplexity"] < 8
+    assert "book.share" not in plain.state_dict()
+
+
+def test_clustering_moves_nothing_without_vectors_or_with_broken_ones():
+    module = quantizer(revival="clustering", kmeans_iterations=0).train()
+    module(torch.randn(2, 40, 16))
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    latents = torch.randn(2, 40, 16)
+    latents[0, 3, 5] = float("nan")
+    module(latents)
+    for name, value in module.state_dict().items():
+        assert torch.equal(before[name], value), name
+    module(torch.randn(2, 40, 16), torch.zeros(2, 40, dtype=torch.bool))
+    assert torch.equal(module.codebook, before["book.codes"])
+    assert torch.equal(module.book.share, before["book.share"])
+
+
+@pytest.mark.parametrize("wrong", [{"update": "mean"}, {"revival": "nearest"}])
+def test_other_ways_to_train_are_refused(wrong):
+    with pytest.raises(ValueError, match="cannot update"):
+        VectorQuantizer(4, 8, **wrong)

@@ -6,6 +6,7 @@ import pytest
 from intaglio.data.formats.packing import bits_per_position, pack, packed_size, unpack
 
 VOCABS = [(1,), (2,), (3,), (4096,), (6561,), (1, 1, 2), (1000, 3, 65536, 1), (2**32, 2, 2**31 + 1)]
+VOCABS += [(2**18,), (2**8,) * 16]
 
 
 def slow_pack(ids, vocab):

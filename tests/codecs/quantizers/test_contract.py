@@ -1,0 +1,160 @@
+"""What every quantizer keeps: one contract, whatever it does inside."""
+
+import copy
+
+import pytest
+import torch
+
+from intaglio.codecs.bundle import fingerprint
+from intaglio.codecs.part import build, describe
+from intaglio.codecs.quantizers.binary import BinaryQuantizer
+from intaglio.codecs.quantizers.dimensionwise import DimensionwiseQuantizer
+from intaglio.codecs.quantizers.factorized import FactorizedVectorQuantizer
+from intaglio.codecs.quantizers.fsq import FSQ
+from intaglio.codecs.quantizers.ibq import IndexBackpropagationQuantizer
+from intaglio.codecs.quantizers.multiscale import MultiScaleQuantizer
+from intaglio.codecs.quantizers.perturbation import Perturbation
+from intaglio.codecs.quantizers.product import ProductQuantizer
+from intaglio.codecs.quantizers.residual import ResidualQuantizer
+from intaglio.codecs.quantizers.residualfsq import ResidualFSQ
+from intaglio.codecs.quantizers.vq import VectorQuantizer
+
+DIM, POSITIONS = 6, 16
+
+
+def vq(**changes):
+    return VectorQuantizer(DIM, 32, **({"kmeans_iterations": 0} | changes))
+
+
+MAKERS = {
+    "ema": vq,
+    "gradient": lambda: vq(update="gradient"),
+    "cosine": lambda: vq(cosine=True),
+    "l2": lambda: vq(update="gradient", cosine=True),
+    "l2 projected": lambda: vq(update="gradient", cosine=True, codebook_dim=3),
+    "rotation": lambda: vq(rotation_trick=True, codebook_dim=3),
+    "clustering": lambda: vq(update="gradient", revival="clustering"),
+    "perturbed": lambda: vq(perturbation=Perturbation(strength=4, share=0.5)),
+    "factorized": lambda: FactorizedVectorQuantizer(DIM, 32, codebook_dim=3, stride=2),
+    "fsq": lambda: FSQ(DIM, (8, 5, 5)),
+    "fsq plain": lambda: FSQ(DIM, (3, 4) * 3),
+    "fsq standardised": lambda: FSQ(DIM, (8, 5), standardise=POSITIONS, noise_dropout=0.5),
+    "residual fsq": lambda: ResidualFSQ(DIM, (5, 4)),
+    "residual": lambda: ResidualQuantizer([vq() for _ in range(3)]),
+    "product": lambda: ProductQuantizer([FSQ(2, (5, 5)), FSQ(4, (5, 3, 3))]),
+    "lfq": lambda: BinaryQuantizer(DIM, 6),
+    "groups": lambda: BinaryQuantizer(DIM, 4, 3, batch_entropy="per_group"),
+    "bsq": lambda: BinaryQuantizer(DIM, 9, kind="bsq", enumerated_bits=4),
+    "bounded": lambda: BinaryQuantizer(DIM, 8, 16, kind="bounded"),
+    "ibq": lambda: IndexBackpropagationQuantizer(DIM, 32),
+    "multiscale": lambda: MultiScaleQuantizer(vq(update="gradient"), (1, 2, 3, 4)),
+    "dimensionwise": lambda: DimensionwiseQuantizer(DIM, 3),
+}
+
+
+@pytest.fixture(params=MAKERS)
+def quantizer(request):
+    """A quantizer that has been trained for two steps."""
+    made = MAKERS[request.param]().train()
+    for _ in range(2):
+        made(torch.randn(3, POSITIONS, DIM))
+    return made
+
+
+def latents(batch=3):
+    """Latents as encoders give them: channels first, turned."""
+    return torch.randn(batch, DIM, POSITIONS).transpose(1, 2)
+
+
+def test_evaluation_is_encoding_and_decoding_to_the_bit(quantizer):
+    data = latents()
+    quantizer.eval()
+    before = copy.deepcopy(quantizer.state_dict())
+    quantized = quantizer(data)
+    ids = quantizer.encode_ids(data)
+    assert torch.equal(quantized.ids, ids)
+    assert torch.equal(quantized.values, quantizer.decode_ids(ids))
+    assert ids.dtype == torch.int64 and ids.shape[2] == len(quantizer.vocab)
+    assert quantized.values.shape == data.shape and quantized.values.dtype == torch.float32
+    assert ((ids >= 0) & (ids < torch.tensor(quantizer.vocab))).all()
+    assert quantizer.input_dim == quantizer.dim == DIM
+    for name, value in quantizer.state_dict().items():
+        assert torch.equal(value, before[name]), name
+
+
+def test_encoding_in_training_mode_changes_nothing_and_equals_evaluation(quantizer):
+    data = latents()
+    before = copy.deepcopy(quantizer.state_dict())
+    ids = quantizer.train().encode_ids(data)
+    for name, value in quantizer.state_dict().items():
+        assert torch.equal(value, before[name]), name
+    assert torch.equal(quantizer.eval().encode_ids(data), ids)
+
+
+def test_gradients_reach_latents_and_every_loss_is_finite(quantizer):
+    data = latents().requires_grad_()
+    quantized = quantizer.train()(data)
+    weight = torch.randn_like(quantized.values)
+    loss = (quantized.values * weight).sum() + sum(quantized.losses.values())
+    loss.backward()
+    assert data.grad.isfinite().all()
+    assert (data.grad.abs().sum(-1) > 0).all()
+    for name, parameter in quantizer.named_parameters():
+        assert parameter.grad is not None and parameter.grad.isfinite().all(), name
+    terms = {**quantized.losses, **quantized.stats}
+    assert all(term.shape == () and term.isfinite() for term in terms.values())
+    assert 1 <= quantized.stats["perplexity"] <= max(quantizer.vocab) * 1.001
+
+
+def test_autocast_and_half_precision_give_the_ids_of_the_values(quantizer):
+    data = latents().bfloat16()
+    quantizer.eval()
+    expected = quantizer.encode_ids(data.float())
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        quantized = quantizer(data)
+        assert torch.equal(quantizer.encode_ids(data), expected)
+        values = quantizer.decode_ids(expected)
+    assert torch.equal(quantized.ids, expected)
+    assert quantized.values.dtype == values.dtype == torch.float32
+    assert torch.equal(quantized.values, values)
+
+
+def test_an_item_has_the_ids_that_it_has_alone(quantizer):
+    data = latents(4)
+    ids = quantizer.eval().encode_ids(data)
+    alone = torch.cat([quantizer.encode_ids(item) for item in data.split(1)])
+    assert torch.equal(ids, alone)
+
+
+def test_a_recipe_and_weights_make_an_equal_quantizer(quantizer):
+    data = latents()
+    again = build(describe(quantizer)).eval()
+    again.load_state_dict(quantizer.state_dict())
+    assert fingerprint(again) == fingerprint(quantizer)
+    assert torch.equal(again.encode_ids(data), quantizer.eval().encode_ids(data))
+
+
+class Both(torch.nn.Module):
+    """Ids and their values as one graph."""
+
+    def __init__(self, quantizer):
+        super().__init__()
+        self.quantizer = quantizer
+
+    def forward(self, data):
+        ids = self.quantizer.encode_ids(data)
+        return ids, self.quantizer.decode_ids(ids)
+
+
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")  # of size checks
+def test_exported_forms_give_equal_ids_and_values(quantizer):
+    module = Both(quantizer.eval())
+    data, other = latents(), latents()
+    with torch.no_grad():
+        traced = torch.jit.trace(module, (data,))
+        program = torch.export.export(module, (data,)).module()
+        ids, values = module(other)
+        for form in (traced, program):
+            got_ids, got_values = form(other)
+            assert torch.equal(got_ids, ids)
+            torch.testing.assert_close(got_values, values)
