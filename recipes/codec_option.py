@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from intaglio.codecs import AudioCodec, load
+from intaglio.codecs import AudioCodec, Codec, ImageCodec, load
 
 VARIABLE = "INTAGLIO_CODEC"
 DEMO = Path("demo/codec")
@@ -35,6 +35,11 @@ def chosen_codec(args: argparse.Namespace) -> AudioCodec:
     return load_codec(args.codec or default_source(), args.device)
 
 
+def chosen_any_codec(args: argparse.Namespace) -> AudioCodec | ImageCodec:
+    """As `chosen_codec`, but the codec may also be one of images."""
+    return load_any_codec(args.codec or default_source(), args.device)
+
+
 def default_source() -> str:
     """The codec to use if the options name none.
 
@@ -57,11 +62,23 @@ def load_codec(source: str, device_name: str) -> AudioCodec:
         FileNotFoundError: there is no such codec.
         ValueError: it is damaged or no audio codec, or there is no such device.
     """
-    device = _device(device_name)
-    codec = load(source)
+    codec = _loaded(source, device_name)
     if not isinstance(codec, AudioCodec):
         raise ValueError(f"{source} holds a {type(codec).__name__}, not a codec of waveforms")
-    return codec.to(device)
+    return codec
+
+
+def load_any_codec(source: str, device_name: str) -> AudioCodec | ImageCodec:
+    """As `load_codec`, but the codec may also be one of images."""
+    codec = _loaded(source, device_name)
+    if not isinstance(codec, AudioCodec | ImageCodec):
+        raise ValueError(f"{source} is a codec of neither audio nor images")
+    return codec
+
+
+def _loaded(source: str, device_name: str) -> Codec:
+    device = _device(device_name)
+    return load(source).to(device)
 
 
 def _device(name: str) -> torch.device:

@@ -79,6 +79,13 @@ def plan(
     return jobs
 
 
+def refuse_suffixes(jobs: list[Job], suffixes: Collection[str], why: str) -> None:
+    """Raise ValueError, with the reason, if a file to read has one of the suffixes."""
+    for job in jobs:
+        if job.source.suffix.lower() in suffixes:
+            raise ValueError(f"{job.source}: {why}")
+
+
 def run_all(jobs: list[Job], work: Callable[[Job], None], deed: str) -> None:
     """Do the work for each job; of several, those that fail are named at the end.
 

@@ -10,6 +10,7 @@ import numpy as np
 MAX_HEADER_BYTES = 1 << 16
 MAX_GROUPS = 4096
 MAX_CODEBOOK = 1 << 32
+MAX_PIXELS = 1 << 28  # twice what image files may have
 CODINGS = ("packed", "range")
 
 # No allocation depends on these alone; they only keep nonsense out.
@@ -206,6 +207,8 @@ def _image_fault(header: TokenHeader) -> str | None:
     if fault := _range_fault(header.picture, _SIDES):
         return fault
     height, width, *grid = header.picture
+    if height * width > MAX_PIXELS:
+        return f"{height} x {width} pixels are more than {MAX_PIXELS}"
     covering = [-(-side // header.hop_length) for side in (height, width)]
     if grid not in ([0, 0], covering):
         return (

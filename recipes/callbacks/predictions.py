@@ -1,22 +1,23 @@
-"""What `intaglio predict` leaves: the tokens of every clip, as files."""
+"""What `intaglio predict` leaves: the tokens of every clip or image, as files."""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import BasePredictionWriter
 
-from intaglio.codecs import AudioCodec, Tokens
+from intaglio.codecs import AudioCodec, ImageCodec, Tokens
 from intaglio.data.formats.tokens import SUFFIX
 from intaglio.recipes.commands.encode import write_item
+from intaglio.recipes.picture import write_picture_item
 
 
 class TokenFiles(BasePredictionWriter):
-    """Write the tokens of every clip as ``predictions/NUMBER_NAME.intaglio`` beside the logs.
+    """Write the tokens of all clips or images as ``predictions/NUMBER_NAME.intaglio`` by the logs.
 
-    Clips are at the level that validation gives them. To encode recordings as they are, use
-    `intaglio encode`.
+    Clips are at the level, images of the size, that validation gives them. To encode files as they
+    are, use `intaglio encode`.
     """
 
     def __init__(self) -> None:
@@ -35,10 +36,12 @@ class TokenFiles(BasePredictionWriter):
         dataloader_idx: int,
     ) -> None:
         """Write the items of a batch."""
-        codec, tokens = cast(AudioCodec, pl_module.codec), cast(Tokens, prediction)
+        codec, tokens = pl_module.codec, prediction
+        assert isinstance(codec, AudioCodec | ImageCodec) and isinstance(tokens, Tokens)
+        write = write_item if isinstance(codec, AudioCodec) else write_picture_item
         self.fingerprint = self.fingerprint or codec.fingerprint
         folder = Path(trainer.log_dir or trainer.default_root_dir) / "predictions"
         for item, path in enumerate(batch["path"]):
             target = folder / f"{self.count:06}_{Path(path).stem}{SUFFIX}"
-            write_item(codec, self.fingerprint, tokens, target, item=item)
+            write(codec, self.fingerprint, tokens, target, item=item)
             self.count += 1

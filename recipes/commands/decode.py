@@ -1,19 +1,24 @@
-"""``intaglio decode``: token files to audio files, block by block, in constant memory."""
+"""``intaglio decode``: token files to recordings and images.
+
+Recordings come block by block, in constant memory; images are in `intaglio.recipes.picture`.
+"""
 
 import argparse
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from intaglio.codecs import AudioCodec, Tokens
+from intaglio.data.formats.image import image_format
 from intaglio.data.formats.resampling import resample_blocks
 from intaglio.data.formats.tokens import SUFFIX, TokenFileError, TokenHeader, iter_tokens
 from intaglio.data.formats.wave import wave_format, write_blocks
-from intaglio.recipes.codec_option import add_codec_options, chosen_codec
+from intaglio.recipes.codec_option import add_codec_options, chosen_any_codec
 from intaglio.recipes.files import STANDARD, Job, plan, read_from, run_all, watched, write_to
+from intaglio.recipes.picture import PICTURE_SUFFIX, check_same_codec, decode_picture
 from intaglio.recipes.recording import (
     BLOCK_SECONDS,
     Recording,
@@ -27,9 +32,12 @@ examples:
   intaglio decode speech.intaglio -o speech.wav
   intaglio decode tokens/ -o decoded/ --codec demo/codec
   intaglio decode - -o - < speech.intaglio | aplay
+  intaglio decode picture.intaglio -o picture.webp --codec BUNDLE
 
-Writes 16-bit WAV (or FLAC, if OUT is a file that ends so) with the sample rate, the channels and
-the number of samples that the recording had. Only the codec that made a token file can decode it.
+Of recordings it writes 16-bit WAV (or FLAC, if OUT is a file that ends so) with the rate, the
+channels and the number of samples that the recording had. Of images it writes PNG (or WebP or JPEG,
+if OUT is a file that ends so); a codec that takes any size gives back the size that the image had.
+Only the codec that made a token file can decode it.
 """
 
 
@@ -43,12 +51,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-o",
         "--out",
         required=True,
-        help="audio file for one input file, or - for WAV on standard output; otherwise a folder",
+        help="file for one input file, or - for WAV or PNG on standard output; otherwise a folder",
     )
     add_codec_options(parser)
     parser.add_argument(
         "--codec-rate", action="store_true", help="keep the codec's sample rate, do not resample"
     )
+    parser.add_argument(
+        "--tokens",
+        type=int,
+        metavar="N",
+        help="decode the first N positions (flexible image codecs)",
+    )
+    parser.add_argument("--seed", type=int, help="of the noise of a generative image decoder (0)")
     parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
 
 
@@ -59,17 +74,39 @@ def run(args: argparse.Namespace) -> None:
         OSError: an input is missing, an output exists or cannot be written.
         ValueError: a codec or an input is damaged, or they do not belong together.
     """
-    jobs = plan(args.inputs, args.out, (SUFFIX,), ".wav", overwrite=args.overwrite)
-    for job in jobs:
-        if job.target != STANDARD:
-            wave_format(job.target)
-    codec = chosen_codec(args)
+    codec = chosen_any_codec(args)
     fingerprint = codec.fingerprint  # hashes all weights: once, not once a file
+    if isinstance(codec, AudioCodec):
+        if args.tokens is not None or args.seed is not None:
+            raise ValueError(f"--tokens and --seed are for images, {codec.name} is for audio")
+        jobs = _planned(args, ".wav", wave_format)
+        run_all(
+            jobs,
+            lambda job: decode_file(codec, fingerprint, job, keep_rate=args.codec_rate),
+            "decoded",
+        )
+        return
+    if args.codec_rate:
+        raise ValueError(f"--codec-rate is for audio, {codec.name} is a codec of images")
+    jobs = _planned(args, PICTURE_SUFFIX, image_format)
     run_all(
         jobs,
-        lambda job: decode_file(codec, fingerprint, job, keep_rate=args.codec_rate),
+        lambda job: decode_picture(
+            codec, fingerprint, job, positions=args.tokens, seed=args.seed or 0
+        ),
         "decoded",
     )
+
+
+def _planned(
+    args: argparse.Namespace, suffix: str, check_format: Callable[[Path], str]
+) -> list[Job]:
+    """Jobs whose outputs have a format that can be written."""
+    jobs = plan(args.inputs, args.out, (SUFFIX,), suffix, overwrite=args.overwrite)
+    for job in jobs:
+        if job.target != STANDARD:
+            check_format(job.target)
+    return jobs
 
 
 def decode_file(codec: AudioCodec, fingerprint: str, job: Job, *, keep_rate: bool) -> None:
@@ -116,11 +153,7 @@ def _checked(codec: AudioCodec, fingerprint: str, source: Path) -> tuple[TokenHe
 
 
 def _check_codec(header: TokenHeader, codec: AudioCodec, fingerprint: str) -> Recording:
-    if header.fingerprint != fingerprint:
-        raise TokenFileError(
-            f"made with the codec {header.codec} ({header.fingerprint}), which is not this one, "
-            f"{codec.name} ({fingerprint}); name the right one with --codec"
-        )
+    check_same_codec(header, codec.name, fingerprint)
     said = (header.sample_rate, header.hop_length, header.channels, header.positions)
     positions = int(codec.frames(torch.tensor(header.length)))
     if said == (codec.sample_rate, codec.hop_length, codec.channels, positions) and positions:

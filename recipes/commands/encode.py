@@ -1,23 +1,36 @@
-"""``intaglio encode``: audio files to token files, block by block, in constant memory."""
+"""``intaglio encode``: recordings and images to token files.
+
+Recordings go block by block, in constant memory; images are in `intaglio.recipes.picture`.
+"""
 
 import argparse
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from torch import Tensor
 
-from intaglio.codecs import AudioCodec, Tokens
+from intaglio.codecs import AudioCodec, ImageCodec, Tokens
 from intaglio.codecs.bundle import replacing
+from intaglio.data.formats import image
 from intaglio.data.formats.entropy import StaticPrior, encode_chunk
 from intaglio.data.formats.loudness import LoudnessMeter
 from intaglio.data.formats.resampling import resample_blocks
 from intaglio.data.formats.tokens import SUFFIX, TokenHeader, TokenWriter, write_tokens
 from intaglio.data.formats.wave import LIMITS, SUFFIXES, probe, read_blocks
-from intaglio.recipes.codec_option import add_codec_options, chosen_codec
-from intaglio.recipes.files import Job, plan, read_from, run_all, watched, write_to
+from intaglio.recipes.codec_option import add_codec_options, chosen_any_codec
+from intaglio.recipes.files import (
+    Job,
+    plan,
+    read_from,
+    refuse_suffixes,
+    run_all,
+    watched,
+    write_to,
+)
+from intaglio.recipes.picture import PictureOptions, encode_picture
 from intaglio.recipes.recording import (
     BLOCK_SECONDS,
     STEREO,
@@ -33,9 +46,12 @@ examples:
   intaglio encode recordings/ more/take1.flac -o tokens/ --codec demo/codec
   intaglio encode concert.flac -o concert.intaglio --stereo mid-side --bitrate 12000
   ffmpeg -i talk.mkv -f wav - | intaglio encode - -o - > talk.intaglio
+  intaglio encode pictures/ -o tokens/ --codec BUNDLE
 
-Recordings may be of any length. They are resampled to the codec's rate; the token file remembers
-all that `decode` undoes. Of a folder, hidden files and files that do not end as audio does are left
+What the codec is made for decides between recordings and images. Recordings may be of any length.
+They are resampled to the codec's rate; the token file remembers
+all that `decode` undoes. An image is given whole to a codec that takes any size, and resized to a
+codec of one size. Of a folder, hidden files and files that do not end as the codec's do are left
 out; damaged ones are skipped, named at the end, and make the exit status 1. Standard input is
 recognised by its content; it is kept in a temporary file.
 """
@@ -64,7 +80,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the command."""
     parser.epilog = EPILOG
     parser.add_argument(
-        "inputs", nargs="+", metavar="IN", help="audio file or folder, or - for standard input"
+        "inputs",
+        nargs="+",
+        metavar="IN",
+        help="audio or image file or folder, or - for standard input",
     )
     parser.add_argument(
         "-o",
@@ -92,6 +111,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="bring every recording to this loudness, such as -16, as far as its peak allows; "
         "decoding undoes it",
     )
+    parser.add_argument(
+        "--tokens", type=int, metavar="N", help="keep the first N positions (flexible image codecs)"
+    )
+    parser.add_argument(
+        "--fit",
+        choices=("crop", "letterbox"),
+        help="for a codec of one size, keep the middle of an image (crop, the default) or all",
+    )
     parser.add_argument("--entropy", action="store_true", help="entropy code where it saves bytes")
     parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
 
@@ -104,15 +131,48 @@ def run(args: argparse.Namespace) -> None:
         ValueError: a codec, an option or an input is damaged or does not fit.
         ModuleNotFoundError: an extra is missing.
     """
-    options = Options(args.levels, args.bitrate, args.stereo, args.loudness, args.entropy)
-    if options.loudness is not None and not -70 <= options.loudness <= 0:
-        raise ValueError(f"a loudness lies in [-70, 0] LUFS, not {options.loudness}")
-    if options.entropy:  # a missing extra is told now, not after hours
+    if args.loudness is not None and not -70 <= args.loudness <= 0:
+        raise ValueError(f"a loudness lies in [-70, 0] LUFS, not {args.loudness}")
+    if args.entropy:  # a missing extra is told now, not after hours
         encode_chunk(np.zeros((1, 1), np.int64), StaticPrior.of([np.ones(2, np.int64)]))
-    jobs = plan(args.inputs, args.out, SUFFIXES, SUFFIX, overwrite=args.overwrite)
-    codec = chosen_codec(args)
+    codec = chosen_any_codec(args)
     fingerprint = codec.fingerprint  # hashes all weights: once, not once a file
-    run_all(jobs, lambda job: encode_file(codec, fingerprint, job, options), "encoded")
+    if isinstance(codec, AudioCodec):
+        jobs, work = _audio_jobs(args, codec, fingerprint)
+    else:
+        jobs, work = _image_jobs(args, codec, fingerprint)
+    run_all(jobs, work, "encoded")
+
+
+Work = Callable[[Job], None]
+
+
+def _audio_jobs(
+    args: argparse.Namespace, codec: AudioCodec, fingerprint: str
+) -> tuple[list[Job], Work]:
+    if args.tokens is not None or args.fit is not None:
+        raise ValueError(f"--tokens and --fit are for images, {codec.name} is a codec of audio")
+    options = Options(args.levels, args.bitrate, args.stereo, args.loudness, args.entropy)
+    jobs = plan(args.inputs, args.out, SUFFIXES, SUFFIX, overwrite=args.overwrite)
+    refuse_suffixes(jobs, image.SUFFIXES, f"it is an image, {codec.name} is a codec of audio")
+    return jobs, lambda job: encode_file(codec, fingerprint, job, options)
+
+
+def _image_jobs(
+    args: argparse.Namespace, codec: ImageCodec, fingerprint: str
+) -> tuple[list[Job], Work]:
+    wrong = (args.levels, args.bitrate, args.loudness) != (None,) * 3 or args.stereo != "mix"
+    if wrong:
+        raise ValueError(
+            f"--levels, --bitrate, --stereo and --loudness are for audio, {codec.name} is a codec "
+            "of images"
+        )
+    if args.fit is not None and codec.any_size:
+        raise ValueError(f"{codec.name} takes images of any size; --fit is for codecs of one")
+    options = PictureOptions(args.tokens, args.fit or "crop", entropy=args.entropy)
+    jobs = plan(args.inputs, args.out, image.SUFFIXES, SUFFIX, overwrite=args.overwrite)
+    refuse_suffixes(jobs, SUFFIXES, f"it is a recording, {codec.name} is a codec of images")
+    return jobs, lambda job: encode_picture(codec, fingerprint, job, options)
 
 
 def encode_file(codec: AudioCodec, fingerprint: str, job: Job, options: Options) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from intaglio.codecs import AudioCodec, Codec, load
+from intaglio.codecs import AudioCodec, Codec, ImageCodec, load
 from intaglio.codecs.part import describe
 from intaglio.data.formats import shards
 from intaglio.data.formats.tokens import SUFFIX, TokenHeader, iter_tokens
@@ -63,30 +63,53 @@ def _file_facts(path: Path) -> dict[str, Any]:
                     counts[group].update(column)
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
-    seconds = header.length / header.sample_rate
     size = path.stat().st_size
-    frame_rate = header.sample_rate / header.hop_length
+    modal = _audio_facts(header, size) if header.picture is None else _image_facts(header, size)
     return {
         "kind": f"token file ({SUFFIX})",
         "codec": header.codec,
         "fingerprint": header.fingerprint,
         "modality": header.modality,
         "coding": header.coding,
+        **modal,
+        "positions": header.positions,
+        "groups": len(header.vocab),
+        "vocab": list(header.vocab),
+        "bytes": size,
+        "distinct_ids": [len(of_group) for of_group in counts],
+        "perplexity": [_perplexity(list(of_group.values())) for of_group in counts],
+        "extras": header.extras,
+    }
+
+
+def _audio_facts(header: TokenHeader, size: int) -> dict[str, Any]:
+    seconds = header.length / header.sample_rate
+    frame_rate = header.sample_rate / header.hop_length
+    return {
         "sample_rate": header.sample_rate,
         "channels": header.channels,
         "length": header.length,
         "seconds": seconds,
-        "positions": header.positions,
         "frame_rate": frame_rate,
-        "groups": len(header.vocab),
-        "vocab": list(header.vocab),
         "nominal_bits_per_second": frame_rate * _bits(header),
         "actual_bits_per_second": 8 * size / seconds if seconds else 0.0,
-        "bytes": size,
         "scales": len(header.scale),
-        "distinct_ids": [len(of_group) for of_group in counts],
-        "perplexity": [_perplexity(list(of_group.values())) for of_group in counts],
-        "extras": header.extras,
+    }
+
+
+def _image_facts(header: TokenHeader, size: int) -> dict[str, Any]:
+    assert header.picture is not None
+    height, width, rows, columns = header.picture
+    bits = header.positions * _bits(header)
+    return {
+        "height": height,
+        "width": width,
+        "rows": rows,
+        "columns": columns,
+        "hop_length": header.hop_length,
+        "nominal_bits": bits,
+        "nominal_bits_per_pixel": bits / (height * width),
+        "actual_bits_per_pixel": 8 * size / (height * width),
     }
 
 
@@ -112,7 +135,7 @@ def _shard_facts(path: Path) -> dict[str, Any]:
                 positions += sum(map(len, blocks))
             except ValueError as error:
                 raise ValueError(f"{path}, {sample.key}{SUFFIX}: {error}") from error
-            seconds += header.length / header.sample_rate
+            seconds += header.length / header.sample_rate if header.picture is None else 0.0
             codecs.add(f"{header.codec} ({header.fingerprint})")
     return facts | {
         "samples": samples,
@@ -138,6 +161,15 @@ def _codec_facts(path: Path, codec: Codec) -> dict[str, Any]:
             "hop_length": codec.hop_length,
             "frame_rate": codec.frame_rate,
             "nominal_bits_per_second": codec.bits_per_second,
+        }
+    if isinstance(codec, ImageCodec):
+        facts |= {
+            "image_size": codec.image_size,
+            "hop_length": codec.hop_length,
+            "any_size": codec.any_size,
+            "flexible": codec.is_flexible,
+            "positions": codec.positions,
+            "nominal_bits": codec.bits,
         }
     files = path.iterdir() if path.is_dir() else [path]
     return facts | {

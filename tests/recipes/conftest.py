@@ -11,11 +11,15 @@ import pytest
 import soundfile
 import torch
 
-from intaglio.codecs import AudioCodec
+from intaglio.codecs import AudioCodec, ImageCodec
 from intaglio.codecs.bundle import save
+from intaglio.codecs.decoders.convnet2d import ConvDecoder
 from intaglio.codecs.decoders.vocos import VocosDecoder
+from intaglio.codecs.encoders.convnet2d import ConvEncoder
 from intaglio.codecs.encoders.seanet import SEANetEncoder
 from intaglio.codecs.quantizers.fsq import FSQ
+from intaglio.data.fitting import to_pixels
+from intaglio.data.formats.image import write_image
 from intaglio.recipes.cli import main
 
 
@@ -85,6 +89,42 @@ def tiny_codec(seed: int, name: str) -> AudioCodec:
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle of a tiny codec, 8 kHz, 400 tokens a second; not to be changed."""
     return save(tiny_codec(1, "tiny"), tmp_path_factory.mktemp("codec") / "tiny")
+
+
+def tiny_image_codec(seed: int, name: str) -> ImageCodec:
+    torch.manual_seed(seed)
+    codec = ImageCodec(
+        ConvEncoder(3, width=8, multipliers=(1, 1, 1), blocks=1, style="magvit2", groups=4),
+        FSQ(3, (8, 8, 8)),
+        ConvDecoder(3, width=8, multipliers=(1, 1, 1), blocks=1, style="magvit2", groups=4),
+        image_size=16,
+        name=name,
+    )
+    with torch.no_grad():  # as after training: pictures meet many codes
+        latents = codec.encoder(2 * torch.rand(4, 3, 16, 16) - 1)
+        last = codec.encoder.conv_out
+        last.weight /= latents.std()
+    return codec.eval()
+
+
+@pytest.fixture(scope="session")
+def image_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle of a tiny codec of images of any size, 4 pixels a position; not to be changed."""
+    return save(tiny_image_codec(1, "tiny picture"), tmp_path_factory.mktemp("codec") / "image")
+
+
+@pytest.fixture
+def draw() -> Callable[..., Path]:
+    """Write a smooth random picture: ``draw(path, height, width)``; another one each time."""
+
+    def write(path: Path, height: int = 17, width: int = 22) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        coarse = torch.randn(1, 3, 3, 3)
+        values = torch.nn.functional.interpolate(coarse, (height, width), mode="bilinear")
+        write_image(path, to_pixels(values[0]))
+        return path
+
+    return write
 
 
 @pytest.fixture(scope="session")

@@ -493,6 +493,7 @@ def test_an_image_need_not_have_a_grid():
         {"rows": -1},
         {"rows": True},
         {"height": None},
+        {"height": 1 << 16, "width": 1 << 16, "rows": 1 << 13, "columns": 1 << 13},
     ],
     ids=str,
 )

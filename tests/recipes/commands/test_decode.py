@@ -102,7 +102,7 @@ def damaged(path):
 
 def newer(path):
     data = path.read_bytes()
-    body = bytes([*data[:8], 3, *data[9:]])
+    body = bytes([*data[:8], 4, *data[9:]])
     size = int.from_bytes(body[9:13], "little")
     checksum = zlib.crc32(body[: 13 + size]).to_bytes(4, "little")
     path.write_bytes(body[: 13 + size] + checksum + body[17 + size :])
@@ -121,7 +121,7 @@ def stereo(path):
         (lambda path: path.write_bytes(b"RIFFWAVE" * 9), "not a token file"),
         (lambda path: path.write_bytes(path.read_bytes()[:-1]), "truncated"),
         (damaged, "damaged in chunk 1 of 1"),
-        (newer, "version 3, this intaglio reads up to 2: upgrade intaglio"),
+        (newer, "version 4, this intaglio reads up to 3: upgrade intaglio"),
         (lambda path: rewritten(path, vocab=(64,)), "contradicts its codec"),
         (lambda path: rewritten(path, hop_length=30), "contradicts its codec"),
         (lambda path: rewritten(path, length=4020 - 20), "contradicts its codec"),
