@@ -28,6 +28,7 @@ def test_the_first_bit_is_the_least_significant_and_zero_is_minus_one():
     quantizer = plain(4)
     latents = torch.tensor([[[0.3, -0.2, 0.1, -0.9], [0.0, -0.0, 1e-9, 0.0]]])
     assert quantizer.encode_ids(latents).flatten().tolist() == [5, 4]
+    assert quantizer(latents).ids.flatten().tolist() == [5, 4]
     assert quantizer.decode_ids(torch.tensor([[[5]]])).flatten().tolist() == [1, -1, 1, -1]
 
 
@@ -66,15 +67,24 @@ def test_the_largest_group_has_ids_of_62_bits():
     assert quantizer(latents).stats["perplexity"].item() == pytest.approx(9, rel=1e-4)
 
 
+INPUTS = {
+    "lfq": lambda x: x,
+    "bsq": lambda x: x / x.norm(dim=-1, keepdim=True),
+    "bounded": lambda x: 2 * x.sigmoid() - 1,
+}
+
+
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("groups", [1, 3])
 @pytest.mark.parametrize("temperature", [0.01, 0.5, 2.0])
-def test_the_token_entropy_is_that_of_the_softmax_over_all_codes(kind, temperature):
-    quantizer = plain(6, kind=kind, temperature=temperature, batch_weight=0.0)
-    latents = torch.randn(2, 20, 6)
-    vectors = quantizer._inputs(latents).flatten(0, 1)
-    p = enumerated(vectors, 6, temperature, quantizer.scale)
-    expected = entropy_of(p).mean().float()
-    torch.testing.assert_close(quantizer(latents).losses["entropy"], expected, atol=1e-6, rtol=1e-5)
+def test_the_token_entropy_is_that_of_the_softmax_over_all_codes(kind, groups, temperature):
+    quantizer = plain(4, groups, kind=kind, temperature=temperature, batch_weight=0.0)
+    latents = torch.randn(2, 20, 4 * groups)
+    vectors = INPUTS[kind](latents).reshape(-1, 4)
+    length = (4 * groups) ** -0.5 if kind == "bsq" else 1.0
+    expected = entropy_of(enumerated(vectors, 4, temperature, length)).mean().float()
+    found = quantizer(latents).losses["entropy"]
+    torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-5)
 
 
 @pytest.mark.parametrize("bits", [1, 5, 6])

@@ -52,15 +52,16 @@ def reference(quantizer, latents):
         codes = quantizer.inner.codebook[found].transpose(1, 2).unflatten(2, (size, size))
         large = F.interpolate(codes, (5, 5), mode="bicubic") if size < 5 else codes
         convolution = quantizer.phi[quantizer.chosen[number]]
-        large = 0.5 * large + 0.5 * convolution(large)
+        large = large + quantizer.share * (convolution(large) - large)
         rest, total = rest - large, total + large
         ids.append(found)
         sums.append(total)
     return torch.cat(ids, 1), sums, grid
 
 
-def test_ids_values_and_losses_are_those_of_the_published_procedure():
-    quantizer = multiscale().train()
+@pytest.mark.parametrize("share", [0.5, 0.2])
+def test_ids_values_and_losses_are_those_of_the_published_procedure(share):
+    quantizer = multiscale(share=share).train()
     latents = torch.randn(3, 25, 6)
     ids, sums, grid = reference(quantizer, latents)
     output = quantizer(latents)
