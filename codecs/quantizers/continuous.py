@@ -24,9 +24,10 @@ class Normal(NamedTuple):
 
     def sample(self, generator: Generator | None = None) -> Tensor:
         """A draw; of torch's global generator if none is given."""
-        noise = torch.randn(
-            self.mean.shape, generator=generator, device=generator.device if generator else None
-        )
+        if generator is None:
+            noise = torch.randn_like(self.mean)
+        else:
+            noise = torch.randn(self.mean.shape, generator=generator, device=generator.device)
         return self.mean + (self.log_variance / 2).exp() * noise.to(self.mean.device)
 
 
