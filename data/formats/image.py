@@ -154,7 +154,7 @@ def encode_image(pixels: Tensor, kind: str, *, quality: int | None = None) -> by
         if quality is None:
             image.save(file, kind, lossless=True)
         else:
-            image.save(file, kind, quality=quality)
+            image.save(file, kind, quality=quality, optimize=True)
     except (OSError, ValueError, KeyError) as error:
         height, width = pixels.shape[1:]
         raise ValueError(f"cannot store {height} x {width} pixels as {kind}: {error}") from error

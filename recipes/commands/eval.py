@@ -1,4 +1,4 @@
-"""``intaglio eval``: quality of codecs on recordings, beside classic codecs."""
+"""``intaglio eval``: quality of codecs on recordings or images, beside classic codecs."""
 
 import argparse
 from collections.abc import Sequence
@@ -9,11 +9,16 @@ from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
 
-from intaglio.codecs import AudioCodec
+from intaglio.codecs import AudioCodec, ImageCodec
 from intaglio.codecs.bundle import replacing
 from intaglio.data.clips import find
 from intaglio.data.manifest import Record
-from intaglio.recipes.codec_option import add_codec_options, default_source, load_codec
+from intaglio.recipes.codec_option import (
+    add_codec_options,
+    default_source,
+    load_any_codec,
+    load_codec,
+)
 from intaglio.recipes.evaluation import suite
 from intaglio.recipes.evaluation.baselines import Baseline, baseline
 from intaglio.recipes.evaluation.comparison import (
@@ -24,6 +29,7 @@ from intaglio.recipes.evaluation.comparison import (
     evaluate,
     evaluate_codec,
 )
+from intaglio.recipes.evaluation.image_eval import BASELINES, run_images
 from intaglio.recipes.evaluation.metrics import select
 from intaglio.recipes.evaluation.recordings import choose, file_name, read_items, save_audio
 from intaglio.recipes.evaluation.scores import Metric
@@ -35,6 +41,7 @@ from intaglio.recipes.evaluation.usage import (
     usage_record,
 )
 
+AUDIO_BASELINES = "opus-6k,codec2-1200"
 MIN_WIDTH = 120  # columns of a table that does not go to a terminal
 MAX_WIDTH = 1000
 EPILOG = f"""\
@@ -43,12 +50,15 @@ examples:
   intaglio eval --codec demo/codec --data speech-prompts --split test --json eval.json
   intaglio eval --suite {suite.NAME} --codec demo/codec --codec encodec@3000,6000 \\
     --data speech-prompts --json suite.json
+  intaglio eval --codec BUNDLE --data pictures/ --plot rates.png --figures figures/
 
-With --suite, --codec and --data may be repeated, and a codec may be followed by @ and bit rates
-(bits per second): for each it uses as many of its levels as stay within. Without @ it uses all.
+What the codec is made for decides between recordings and images. Images are cropped to squares of
+the codec's size. With --suite, --codec and --data may be repeated, and a codec may be followed by @
+and bit rates (bits per second): for each it uses as many of its levels as stay within. Without @ it
+uses all.
 
 Metrics whose package is missing and baselines whose program is missing say so in the table.
-Damaged recordings are skipped, named, and make the exit status 1.
+Damaged files are skipped, named, and make the exit status 1.
 """
 
 
@@ -67,12 +77,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         help="folder, manifest or name of a fetched set (intaglio data)",
     )
-    parser.add_argument("--limit", type=int, help="at most so many recordings, evenly spread")
+    parser.add_argument("--limit", type=int, help="at most so many files, evenly spread")
     parser.add_argument(
         "--split",
         choices=("test", "validation", "all"),
         default="all",
-        help="recordings that training on the same data left out, or all",
+        help="files that training on the same data left out, or all",
     )
     parser.add_argument("--validation-share", type=float, default=0.05, help="as in training")
     parser.add_argument("--test-share", type=float, default=0.05, help="as in training")
@@ -91,11 +101,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--baselines",
         metavar="NAMES",
-        default="opus-6k,codec2-1200",
-        help="classic codecs: opus-6k, opus-12k…, codec2-1200, -1300, -2400, -3200, or none",
+        help="classic codecs: opus-6k, opus-12k…, codec2-1200, -1300, -2400, -3200, or none "
+        f"({AUDIO_BASELINES}); for images jpeg, webp, avif at the size of the tokens and "
+        f"at several qualities, or jpeg-q30 ({BASELINES})",
     )
     parser.add_argument("--json", metavar="FILE", help="write one record a system")
-    parser.add_argument("--plot", metavar="FILE", help="draw STOI and WER over bit rate, as PNG")
+    parser.add_argument("--plot", metavar="FILE", help="draw quality over bit rate, as PNG")
+    parser.add_argument(
+        "--figures", metavar="FOLDER", help="of images: reconstructions, usage and prefixes, as PNG"
+    )
+    parser.add_argument("--size", type=int, help="of images: sides in pixels (the codec's)")
     parser.add_argument("--save-audio", metavar="FOLDER", help="write every decoded recording")
 
 
@@ -107,12 +122,19 @@ def run(args: argparse.Namespace) -> None:
         ValueError: a wrong name, a damaged codec, or no recordings.
         ModuleNotFoundError: the plot needs matplotlib.
     """
-    metrics = _metrics(args)
-    baselines = [baseline(name) for name in _names(args.baselines) if name != "none"]
     for name in (args.json, args.plot):
         if name and not Path(name).absolute().parent.is_dir():
             raise FileNotFoundError(f"{name}: there is no folder {Path(name).parent}")
     sources = args.codec or [default_source()]
+    if not args.suite and len(sources) == 1:
+        codec = load_any_codec(sources[0], args.device)
+        if isinstance(codec, ImageCodec):
+            return run_images(args, codec)
+    if args.figures or args.size:
+        raise ValueError("--figures and --size are for codecs of images")
+    metrics = _metrics(args)
+    names = _names(AUDIO_BASELINES if args.baselines is None else args.baselines)
+    baselines = [baseline(name) for name in names if name != "none"]
     chosen = {name: _chosen(args, name) for name in args.data}
     if args.suite:
         points = suite.points(sources, lambda source: load_codec(source, args.device))
@@ -120,7 +142,7 @@ def run(args: argparse.Namespace) -> None:
     elif len(sources) > 1 or len(args.data) > 1:
         raise ValueError(f"several codecs or data sets are compared with --suite {suite.NAME}")
     else:
-        read = _run_single(args, load_codec(sources[0], args.device), chosen, metrics, baselines)
+        read = _run_single(args, codec, chosen, metrics, baselines)
     count = sum(len(records) for _, records in chosen.values())
     if read < count:
         raise ValueError(

@@ -7,7 +7,7 @@ counted with the reason, and a metric whose package is missing says so in place 
 import importlib.util
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -53,6 +53,22 @@ class Score(NamedTuple):
 
 
 Scores = dict[str, Score]
+
+
+class Scored(Protocol):
+    """A row of a table: a system with its scores."""
+
+    @property
+    def system(self) -> str:
+        """Its name."""
+
+    @property
+    def scores(self) -> Scores:
+        """By name of the metric; empty if it did not run."""
+
+    @property
+    def note(self) -> str:
+        """Why it did not run; "" if it did."""
 
 
 class Metric:
@@ -154,10 +170,24 @@ def _score(pairs: Sequence[Pair], metric: Metric, seed: int) -> Score:
             weights.append(weight)
         except ValueError as error:
             reasons.append(str(error))
+    return mean_score(values, weights, reasons, seed)
+
+
+def mean_score(
+    values: Sequence[float], weights: Sequence[float], reasons: Sequence[str], seed: int = 0
+) -> Score:
+    """Score of a metric by its values.
+
+    Args:
+        values: of the items that could be measured.
+        weights: of the same items.
+        reasons: why the others could not.
+        seed: of the bootstrap.
+    """
     reason = reasons[0] if reasons else ""
     if not values:
         return Score(None, None, None, 0, len(reasons), reason)
-    value_tensor, weight_tensor = torch.tensor([values, weights], dtype=torch.float64)
+    value_tensor, weight_tensor = torch.tensor([values, weights], dtype=torch.float64).unbind()
     mean = float((value_tensor * weight_tensor).sum() / weight_tensor.sum())
     low, high = bootstrap(value_tensor, weight_tensor, seed) if len(values) > 1 else (None, None)
     return Score(mean, low, high, len(values), len(reasons), reason)

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from intaglio.data.formats.replacing import replacing
 from intaglio.recipes.evaluation.comparison import Row
-from intaglio.recipes.evaluation.scores import Metric
+from intaglio.recipes.evaluation.scores import Metric, Scored
 
 NOTHING = "–"
 NO_BREAK = "\u00a0"
@@ -22,7 +22,7 @@ def heading(metric: Metric) -> str:
     return f"{metric.label}{unit}{NO_BREAK}{'↑' if metric.higher_is_better else '↓'}"
 
 
-def cell(row: Row, metric: Metric) -> tuple[str, str]:
+def cell(row: Scored, metric: Metric) -> tuple[str, str]:
     """Mean and half the width of its interval, as text; a dash where there is no value."""
     score = row.scores.get(metric.name)
     if score is None or score.mean is None:
@@ -38,7 +38,7 @@ def bit_rate(row: Row) -> str:
     return NOTHING if row.bits_per_second is None else f"{row.bits_per_second:,.0f}"
 
 
-def notes(rows: Sequence[Row], metrics: Sequence[Metric]) -> list[str]:
+def notes(rows: Sequence[Scored], metrics: Sequence[Metric]) -> list[str]:
     """What the table leaves out: systems that did not run, absent metrics, items that failed."""
     lines = [f"{row.system}: {row.note}" for row in rows if row.note]
     for metric in metrics:

@@ -1,0 +1,145 @@
+"""Image codecs and classic codecs, measured in the same way on the same images."""
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from intaglio.codecs import ImageCodec, Tokens
+from intaglio.data.fitting import padded, to_pixels, to_unit
+from intaglio.recipes.evaluation.image_baselines import ImageBaseline
+from intaglio.recipes.evaluation.image_features import ImageSet
+from intaglio.recipes.evaluation.image_metrics import ImageMetric
+from intaglio.recipes.evaluation.scores import Scores
+
+BATCH = 16
+
+
+class ImageItem(NamedTuple):
+    """An image to be coded: its name and its pixels, uint8 [3, height, width], all of one size."""
+
+    name: str
+    pixels: Tensor
+
+
+class ImageRow(NamedTuple):
+    """One system in a comparison.
+
+    Attributes:
+        system: name of the codec, with the number of its positions if it keeps some only.
+        bits: that the receiver of an image needs, mean of the items; None if it did not run.
+        bits_per_pixel: the same over the pixels.
+        scores: by name of the metric; empty if it did not run.
+        items: number of images coded.
+        note: why the system did not run; "" if it did.
+        is_ours: it is the codec under test.
+    """
+
+    system: str
+    bits: float | None
+    bits_per_pixel: float | None
+    scores: Scores
+    items: int
+    note: str = ""
+    is_ours: bool = False
+
+
+class ImageResult(NamedTuple):
+    """A row, what the system made of the images, and the tokens if it is the codec under test."""
+
+    row: ImageRow
+    decoded: list[Tensor]
+    tokens: list[Tokens]
+
+
+def lengths_of(codec: ImageCodec, count: int) -> list[int | None]:
+    """Numbers of positions to measure a codec at: all; a flexible one also at powers of two."""
+    if not codec.is_flexible:
+        return [None]
+    return [
+        None,
+        *reversed([1 << power for power in range(count.bit_length()) if 1 << power < count]),
+    ]
+
+
+def compare_images(
+    codec: ImageCodec,
+    items: Sequence[ImageItem],
+    *,
+    metrics: Sequence[ImageMetric],
+    baselines: Sequence[ImageBaseline] = (),
+    seed: int = 0,
+    progress: bool = False,
+) -> Iterator[ImageResult]:
+    """Code every image with the codec and the baselines and measure all of them.
+
+    Args:
+        codec: under test; a flexible one is also measured at fewer positions.
+        items: images of one size.
+        metrics: what to measure.
+        baselines: what to compare with; those that match a size match the codec's at full length.
+        seed: of the bootstrap intervals and of a generative decoder.
+        progress: show a bar on standard error, if that is a terminal.
+
+    Yields:
+        The codec, at fewer and fewer positions, then the baselines.
+
+    Raises:
+        ValueError: no items, or items of different sizes.
+    """
+    if not items or len({item.pixels.shape for item in items}) != 1:
+        raise ValueError(f"{len(items)} images of one size are needed")
+    originals = ImageSet([item.pixels for item in items])
+    pixels = math.prod(items[0].pixels.shape[1:])
+
+    def row(system: str, bits: float, decoded: list[Tensor], ours: bool) -> ImageRow:
+        made = ImageSet(decoded)
+        scores = {one.name: one.score(originals, made, seed) for one in metrics}
+        return ImageRow(system, bits, bits / pixels, scores, len(items), is_ours=ours)
+
+    with tqdm(desc="coding", unit="image", disable=None if progress else True) as bar:
+        full = [_tokens(codec, batch, bar) for batch in _batches(items)]
+        for length in lengths_of(codec, full[0].ids.shape[1]):
+            kept = full if length is None else [codec.first(one, length) for one in full]
+            decoded = [one for tokens in kept for one in _decoded(codec, tokens, items, seed)]
+            bits = codec.bits_per_position * (length or full[0].ids.shape[1])
+            name = codec.name if length is None else f"{codec.name}@{length}"
+            yield ImageResult(row(name, bits, decoded, True), decoded, kept)
+        target = codec.bits_per_position * full[0].ids.shape[1]
+        for baseline in baselines:
+            if reason := baseline.absence():
+                yield ImageResult(ImageRow(baseline.name, None, None, {}, 0, reason), [], [])
+                continue
+            trips = []
+            for item in items:
+                trips.append(baseline.roundtrip(item.pixels, target))
+                bar.update()
+            mean = sum(trip.bits for trip in trips) / len(trips)
+            decoded = [trip.decoded for trip in trips]
+            yield ImageResult(row(baseline.name, mean, decoded, False), decoded, [])
+
+
+def _batches(items: Sequence[ImageItem]) -> Iterator[Tensor]:
+    for start in range(0, len(items), BATCH):
+        yield torch.stack([item.pixels for item in items[start : start + BATCH]])
+
+
+def _tokens(codec: ImageCodec, pixels: Tensor, bar: tqdm) -> Tokens:
+    if codec.any_size:
+        pixels = torch.stack([padded(one, codec.hop_length) for one in pixels])
+    device = next(codec.parameters()).device
+    tokens = codec.encode(to_unit(pixels).to(device))
+    bar.update(len(pixels))
+    return tokens._replace(ids=tokens.ids.cpu(), mask=tokens.mask.cpu())
+
+
+def _decoded(
+    codec: ImageCodec, tokens: Tokens, items: Sequence[ImageItem], seed: int
+) -> list[Tensor]:
+    device = next(codec.parameters()).device
+    there = tokens._replace(ids=tokens.ids.to(device), mask=tokens.mask.to(device))
+    height, width = items[0].pixels.shape[1:]
+    return list(to_pixels(codec.decode(there, seed=seed))[..., :height, :width])

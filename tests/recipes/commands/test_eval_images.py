@@ -1,0 +1,83 @@
+"""``intaglio eval`` of image codecs: table, records, figures, and how it fails."""
+
+import json
+
+import pytest
+
+from intaglio.codecs import load
+from intaglio.data.fitting import fitted, to_pixels, to_unit
+from intaglio.data.formats.image import read_image
+from intaglio.data.manifest import Record
+from intaglio.recipes.evaluation.image_comparison import compare_images
+from intaglio.recipes.evaluation.image_eval import read_pictures
+from intaglio.recipes.evaluation.image_metrics import PSNR, ImagePair
+
+
+@pytest.fixture
+def data(draw, tmp_path):
+    for name in ("a.png", "deep/b.webp", "c.jpg"):
+        draw(tmp_path / "data" / name, 30, 40)
+    return tmp_path / "data"
+
+
+def test_table_records_and_figures(intaglio, data, image_bundle, tmp_path):
+    pytest.importorskip("matplotlib", reason="pip install 'intaglio[demo]'")
+    status, out, err = intaglio(
+        "eval", "--codec", image_bundle, "--data", data, "--metrics", "psnr,ssim",
+        "--baselines", "jpeg,webp-q10", "--json", tmp_path / "e.json",
+        "--plot", tmp_path / "p.png", "--figures", tmp_path / "f",
+    )  # fmt: skip
+    assert status == 0, err
+    assert "3 images of" in out and "16 x 16 pixels" in out and "jpeg-matched" in out
+    assert "codebook 1: " in out and "bits of an image: 144 nominal" in out
+    ours, *classic = json.loads((tmp_path / "e.json").read_text())
+    assert (ours["system"], ours["bits"], ours["items"]) == ("tiny picture", 144, 3)
+    assert ours["name"] == str(data) and ours["metrics"].keys() == {"psnr", "ssim"}
+    assert ours["bits_per_pixel"] == 144 / 256 and len(ours["tokens"]["perplexity"]) == 1
+    names = ["jpeg-matched", "jpeg-q5", "jpeg-q20", "jpeg-q50", "jpeg-q80", "webp-q10"]
+    assert [one["system"] for one in classic] == names
+    assert classic[4]["metrics"]["psnr"] > classic[1]["metrics"]["psnr"]
+    assert classic[4]["bits"] > classic[1]["bits"] and "tokens" not in classic[0]
+    assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
+    assert sorted(path.name for path in (tmp_path / "f").iterdir()) == [
+        "reconstructions.png",
+        "usage.png",
+    ]
+    # original, codec, matched JPEG over three pictures, each enlarged to 64 pixels
+    assert read_image(tmp_path / "f" / "reconstructions.png").shape == (3, 3 * 68, 3 * 68)
+
+
+def test_the_score_is_that_of_what_the_codec_gives(data, image_bundle):
+    codec = load(image_bundle)
+    items = read_pictures(data, [Record("a.png")], 16)
+    (result,) = compare_images(codec, items, metrics=[PSNR()])
+    pixels = fitted(read_image(data / "a.png"), 16)
+    decoded = to_pixels(codec.decode(codec.encode(to_unit(pixels).unsqueeze(0)))[0])
+    assert result.row.scores["psnr"].mean == pytest.approx(PSNR().value(ImagePair(pixels, decoded)))
+
+
+def test_sizes_that_are_no_multiple_are_cut_off_again(data, image_bundle):
+    items = read_pictures(data, [Record("a.png")], 18)
+    (result,) = compare_images(load(image_bundle), items, metrics=[PSNR()])
+    assert result.decoded[0].shape == (3, 18, 18) and result.row.bits == 25 * 9
+
+
+def test_damaged_images_are_named(intaglio, data, image_bundle):
+    (data / "bad.png").write_bytes(b"no image")
+    words = ("--metrics", "psnr", "--baselines", "none")
+    status, out, err = intaglio("eval", "--codec", image_bundle, "--data", data, *words)
+    assert status == 1 and "bad.png is no image" in err and "1 of 4 images" in err
+    assert "3 images of" in out
+
+
+def test_wrong_words_are_one_line(refusal, data, bundle, image_bundle, tmp_path):
+    base = ("eval", "--data", data)
+    image, audio = (*base, "--codec", image_bundle), (*base, "--codec", bundle)
+    assert "unknown metric stoi; of images" in refusal(*image, "--metrics", "stoi")
+    assert "of images there are jpeg" in refusal(*image, "--baselines", "opus-6k")
+    assert "--rate is for audio" in refusal(*image, "--rate", 16000)
+    assert "no audio files" in refusal(*audio)
+    assert "for codecs of images" in refusal(*audio, "--size", 32)
+    (tmp_path / "empty").mkdir()
+    line = refusal("eval", "--codec", image_bundle, "--data", tmp_path / "empty")
+    assert "no image files" in line

@@ -1,0 +1,49 @@
+"""Classic image codecs at their sizes, and rows of a codec at every number of positions."""
+
+import pytest
+import torch
+
+from intaglio.data.fitting import to_pixels
+from intaglio.data.formats.image import decode_image
+from intaglio.data.shapes import shapes_image
+from intaglio.recipes.evaluation.image_baselines import (
+    QUALITIES,
+    ImageBaseline,
+    image_baselines,
+)
+from intaglio.recipes.evaluation.image_plots import picture_grid
+
+
+@pytest.fixture(scope="module")
+def shape():
+    return to_pixels(shapes_image(48, 0, torch.Generator().manual_seed(0)))
+
+
+@pytest.mark.parametrize("kind", ["jpeg", "webp", "avif"])
+def test_a_matched_file_is_as_large_as_allowed(kind, shape):
+    small, large = (ImageBaseline(kind, quality).roundtrip(shape, 0).bits for quality in (20, 80))
+    target = (small + large) // 2
+    matched = ImageBaseline(kind).roundtrip(shape, target)
+    assert 0.75 * target < matched.bits <= target
+    assert matched.decoded.shape == shape.shape and matched.decoded.dtype == torch.uint8
+    smallest = ImageBaseline(kind, 0).roundtrip(shape, 0)
+    assert ImageBaseline(kind).roundtrip(shape, 8).bits == smallest.bits > 8
+
+
+def test_baselines_by_name():
+    names = [one.name for one in image_baselines(["webp", "jpeg-q30"])]
+    assert names == ["webp-matched", *(f"webp-q{q}" for q in QUALITIES), "jpeg-q30"]
+    for wrong in ("gif", "jpeg-q101", "opus-6k"):
+        with pytest.raises(ValueError, match="there are jpeg|qualities"):
+            image_baselines([wrong])
+
+
+def test_grids_hold_every_picture(shape):
+    other = 255 - shape
+    grid = decode_image(picture_grid([[shape, other], [other, shape]]))
+    assert grid.shape == (3, 200, 200)  # twice as large, with a gap around
+    assert torch.equal(grid[:, 2:98:2, 2:98:2], shape)
+    assert torch.equal(grid[:, 2:98:2, 102:198:2], other)
+    assert grid[:, :2].min() == 255
+    with pytest.raises(ValueError, match="equal length"):
+        picture_grid([[shape], []])
