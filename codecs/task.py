@@ -23,10 +23,12 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from intaglio.codecs.codec import AudioCodec, Codec, Reconstruction
+from intaglio.codecs.decoders.base import ImageDecoder
 from intaglio.codecs.layers.processes import summed
 from intaglio.codecs.losses.adversary import Adversary
 from intaglio.codecs.losses.balancer import Balancer
 from intaglio.codecs.losses.base import ReconstructionLoss
+from intaglio.codecs.stages import Stage, enter, stage_at
 from intaglio.codecs.tokens import Tokens
 
 # losses that quantizers and generative decoders bring themselves
@@ -69,6 +71,8 @@ class CodecTask(LightningModule):
         balancer: makes the weights of losses and adversaries shares of the gradient (EnCodec);
             the quantizer's losses are added as they are.
         clip_norm: largest gradient norm of either player; None leaves gradients alone.
+        stages: which parts of the codec learn from which step on, and with which weights; all from
+            the start on if None.
         accumulate: parts that a batch is worked off in, one after the other, to save memory. The
             gradient is that of the whole batch if losses are means over items; codebooks that
             follow running means move once a part.
@@ -94,6 +98,7 @@ class CodecTask(LightningModule):
         clip_norm: float | None = None,
         accumulate: int = 1,
         max_skipped: int = 20,
+        stages: list[Stage] | None = None,
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
@@ -112,12 +117,15 @@ class CodecTask(LightningModule):
         self.clip_norm = clip_norm
         self.accumulate = accumulate
         self.max_skipped = max_skipped
+        self.stages = stages or [Stage()]
+        self.frozen = {name for name, p in codec.named_parameters() if not p.requires_grad}
         self.skipped = 0
         self.batches = 0
         self.seed: int | None = None
         if accumulate < 1:
             raise ValueError(f"a batch cannot be worked off in {accumulate} parts")
-        unknown = set(self.weights) - set(losses) - CODEC_LOSSES
+        named = set(self.weights).union(*(stage.weights for stage in self.stages))
+        unknown = named - set(losses) - CODEC_LOSSES
         if unknown:
             raise ValueError(f"weights name no loss: {', '.join(sorted(unknown))}")
 
@@ -165,6 +173,8 @@ class CodecTask(LightningModule):
         """One step of the generator, then one of the discriminators; gives the ids to callbacks."""
         self._seed_step()
         parts = _parts(batch[self.codec.signal], self.accumulate)
+        stage = stage_at(self.stages, self.global_step)
+        enter(stage, self.codec, self.frozen)
         adversarial = bool(self.adversaries) and self.global_step >= self.adversarial_from
         generator = self._set_rates()[0]
         self.toggle_optimizer(generator)
@@ -172,7 +182,8 @@ class CodecTask(LightningModule):
         fakes, ids, terms, stats = [], [], [], []
         for part in parts:
             output = self.codec(part.signal)
-            loss = self._generator_loss(output, part.signal, adversarial)
+            weights = self.weights | stage.weights
+            loss = self._generator_loss(output, part.signal, weights, adversarial)
             self.manual_backward(part.share * loss.total)
             fakes.append(output.values.detach())
             ids.append(output.quantized.ids.detach())
@@ -202,26 +213,46 @@ class CodecTask(LightningModule):
         return self._encode(batch)
 
     def _generator_loss(
-        self, output: Reconstruction, real: Tensor, adversarial: bool
+        self, output: Reconstruction, real: Tensor, given: dict[str, float], adversarial: bool
     ) -> GeneratorLoss:
+        weights = {name: given.get(name, 1.0) for name in self.losses}
         with torch.autocast(real.device.type, enabled=False):
             fake = output.values.float()
-            terms = {name: loss(fake, real.float()) for name, loss in self.losses.items()}
-        weights = {name: self.weights.get(name, 1.0) for name in terms}
+            terms = {
+                name: loss(fake, real.float())
+                for name, loss in self.losses.items()
+                if weights[name] != 0
+            }
+        plain = _weighted(terms, weights, output.values)
         for name, module in self.adversaries.items() if adversarial else ():
             adversary = cast(Adversary, module)
             factors = {"adversarial": adversary.weight, "matching": adversary.matching_weight}
             for kind, term in adversary.generator_losses(real, output.values).items():
                 terms[f"{name}/{kind}"], weights[f"{name}/{kind}"] = term, factors[kind]
+            if adversary.adaptive:
+                place = f"{name}/adversarial"
+                weights[place] *= self._gradient_ratio(plain, terms[place])
         if self.balancer is None:
-            total = output.values.new_zeros(())
-            for name, term in terms.items():
-                total = total + weights[name] * term
+            total = _weighted(terms, weights, output.values)
         else:
             total = self.balancer(terms, weights, output.values)
         for name, term in output.quantized.losses.items():
-            total = total + self.weights.get(name, 1.0) * term
+            total = total + given.get(name, 1.0) * term
         return GeneratorLoss(total, terms | output.quantized.losses)
+
+    def _gradient_ratio(self, plain: Tensor, adversarial: Tensor) -> float:
+        """Gradient of the other losses at the decoder's last layer over the adversarial one's."""
+        decoder = self.codec.decoder
+        weight = decoder.last_weight if isinstance(decoder, ImageDecoder) else None
+        if weight is None or not weight.requires_grad:
+            return 1.0
+        sizes = [
+            torch.autograd.grad(term, weight, retain_graph=True)[0].norm()
+            for term in (plain, adversarial)
+        ]
+        ratio = float((sizes[0] / (sizes[1] + 1e-4)).clamp(0, 1e4))
+        self.log("train/adaptive_weight", ratio)
+        return ratio
 
     def _discriminators_turn(self) -> bool:
         """Whether the discriminators learn from this batch; alike in all processes."""
@@ -322,6 +353,14 @@ class CodecTask(LightningModule):
 
 def _parts(signal: Tensor, count: int) -> list[Part]:
     return [Part(part, len(part) / len(signal)) for part in signal.chunk(count)]
+
+
+def _weighted(terms: Terms, weights: dict[str, float], like: Tensor) -> Tensor:
+    """Weighted sum; zero, of the kind of ``like``, if there are no terms."""
+    total = like.new_zeros(())
+    for name, term in terms.items():
+        total = total + weights[name] * term
+    return total
 
 
 def _means(terms: list[Terms], parts: list[Part]) -> Terms:

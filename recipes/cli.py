@@ -120,6 +120,8 @@ def build(args: list[str] | None = None, run: bool = True) -> "LightningCLI":
     # modules out of the hyperparameters, which are what rebuilds a codec from a checkpoint.
     warnings.filterwarnings("ignore", OLD_CALLS, DeprecationWarning)
     warnings.filterwarnings("ignore", r"Attribute .* is an instance of `nn\.Module`", UserWarning)
+    # frozen parts are in evaluation mode on purpose
+    warnings.filterwarnings("ignore", r"Found \d+ module\(s\) in eval mode", UserWarning)
     from lightning.pytorch import LightningDataModule, LightningModule
 
     from intaglio.recipes.callbacks.config import RecipeInCheckpoint

@@ -45,7 +45,8 @@ FLOORS = {
     "layers": 1,
     **dict.fromkeys(("quantizers", "encoders", "decoders", "discriminators", "losses"), 2),
     **dict.fromkeys(MODALITIES, 3),
-    "task": 4,
+    "stages": 4,
+    "task": 5,
 }
 
 MAX_FILE_LINES = 400

@@ -63,6 +63,11 @@ class ImageDecoder(Decoder):
 
     takes_prefixes: bool = False
 
+    @property
+    def last_weight(self) -> Tensor | None:
+        """Weight of the last layer, at which adaptive weights are measured; None for none."""
+        return None
+
     def forward(
         self,
         latents: Tensor,

@@ -24,7 +24,8 @@ class Discriminator(Part):
     """Base of all discriminators."""
 
     def forward(self, x: Tensor) -> Judgement:
-        """Judge a waveform, [batch, 1, samples], in [-1, 1]."""
+        """Judge waveforms, [batch, channels, samples], or images, [batch, channels, height, width],
+        in [-1, 1]."""
         raise NotImplementedError
 
 

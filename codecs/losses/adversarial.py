@@ -1,4 +1,4 @@
-"""The two adversarial losses of codec training: hinge and least squares.
+"""The adversarial losses of codec training: hinge, least squares and non-saturating.
 
 Every sub-discriminator's score map is averaged first, whatever its size. The sub-discriminators are
 then averaged (Vocos and WavTokenizer, over their multi-period and multi-resolution sets) or summed
@@ -65,6 +65,55 @@ class LeastSquaresLoss(AdversarialLoss):
         """Scalar loss, float32, that pulls fake scores to 1."""
         losses = [(1 - scores.float()).square().mean() for scores in fake.logits]
         return _total(losses, self.average)
+
+
+class NonSaturatingLoss(AdversarialLoss):
+    """The first game's loss (Goodfellow et al., 2014): cross-entropy of the scores as logits.
+
+    ``softplus(-real) + softplus(fake)`` against ``softplus(-fake)``.
+
+    Args:
+        average: average over the sub-discriminators; sum if False.
+    """
+
+    def __init__(self, average: bool = True) -> None:
+        super().__init__()
+        self.average = average
+
+    def discriminator(self, real: Judgement, fake: Judgement) -> Tensor:
+        """Scalar loss, float32, that pushes real scores up and fake ones down."""
+        losses = [
+            F.softplus(-r.float()).mean() + F.softplus(f.float()).mean()
+            for r, f in zip(real.logits, fake.logits, strict=True)
+        ]
+        return _total(losses, self.average)
+
+    def generator(self, fake: Judgement) -> Tensor:
+        """Scalar loss, float32, that pushes fake scores up."""
+        losses = [F.softplus(-scores.float()).mean() for scores in fake.logits]
+        return _total(losses, self.average)
+
+
+class MixedLoss(AdversarialLoss):
+    """One loss for the discriminator, another for the generator (Open-MAGVIT2, WeTok).
+
+    Args:
+        discriminator: gives the discriminator's.
+        generator: gives the generator's.
+    """
+
+    def __init__(self, discriminator: AdversarialLoss, generator: AdversarialLoss) -> None:
+        super().__init__()
+        self.of_discriminator = discriminator
+        self.of_generator = generator
+
+    def discriminator(self, real: Judgement, fake: Judgement) -> Tensor:
+        """The first loss's."""
+        return self.of_discriminator.discriminator(real, fake)
+
+    def generator(self, fake: Judgement) -> Tensor:
+        """The second loss's."""
+        return self.of_generator.generator(fake)
 
 
 def _total(losses: list[Tensor], average: bool) -> Tensor:

@@ -5,6 +5,7 @@ from torch import Tensor
 
 from intaglio.codecs.discriminators.base import Discriminator
 from intaglio.codecs.losses.base import AdversarialLoss
+from intaglio.codecs.losses.lecam import LeCam
 from intaglio.codecs.losses.matching import FeatureMatchingLoss
 from intaglio.codecs.part import Part
 
@@ -21,6 +22,9 @@ class Adversary(Part):
         matching: feature matching; none if None.
         weight: weight of the adversarial term of the generator.
         matching_weight: weight of the matching term of the generator.
+        adaptive: multiply the weight by the ratio of two gradients at the decoder's last layer,
+            that of the other losses over that of the adversarial term (VQGAN).
+        lecam: keeps the scores near running means of the other side's; none if None.
     """
 
     def __init__(
@@ -31,6 +35,8 @@ class Adversary(Part):
         matching: FeatureMatchingLoss | None = None,
         weight: float = 1.0,
         matching_weight: float = 1.0,
+        adaptive: bool = False,
+        lecam: LeCam | None = None,
     ) -> None:
         super().__init__()
         self.discriminator = discriminator
@@ -38,6 +44,8 @@ class Adversary(Part):
         self.matching = matching
         self.weight = weight
         self.matching_weight = matching_weight
+        self.adaptive = adaptive
+        self.lecam = lecam
 
     def discriminator_loss(self, real: Tensor, fake: Tensor) -> Tensor:
         """Scalar loss that trains the discriminator; neither signal gets a gradient.
@@ -47,7 +55,9 @@ class Adversary(Part):
             fake: decoded signals, in the same layout.
         """
         judged_real = self.discriminator(real.detach())
-        return self.loss.discriminator(judged_real, self.discriminator(fake.detach()))
+        judged_fake = self.discriminator(fake.detach())
+        loss = self.loss.discriminator(judged_real, judged_fake)
+        return loss if self.lecam is None else loss + self.lecam(judged_real, judged_fake)
 
     def generator_losses(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
         """Raw scalar losses that train the generator; only ``fake`` gets a gradient.

@@ -7,10 +7,10 @@ from intaglio.codecs.part import Part
 
 
 class ReconstructionLoss(Part):
-    """Base of the losses that compare signals."""
+    """Base of the losses that compare waveforms, or images."""
 
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
-        """Scalar distance of waveforms [batch, channels, samples]; ``output`` gets a gradient."""
+        """Scalar distance of signals of one shape; ``output`` gets a gradient."""
         raise NotImplementedError
 
 

@@ -45,6 +45,8 @@ class MultiScaleQuantizer(Quantizer):
             of a stride.
     """
 
+    fixed_positions = True
+
     def __init__(
         self,
         inner: Quantizer,
@@ -79,6 +81,10 @@ class MultiScaleQuantizer(Quantizer):
     def positions(self) -> tuple[int, ...]:
         """Number of ids of the first scale, of the first two…: where a prefix may end."""
         return tuple(itertools.accumulate(size * size for size in self.scales))
+
+    def positions_of(self, latents: int) -> int:
+        """Ids of all scales, whatever the number of latents: only one is taken."""
+        return self.positions[-1]
 
     def forward(self, latents: Tensor, mask: Tensor | None = None) -> Quantized:
         """Quantize scale by scale.

@@ -51,6 +51,7 @@ def _encodec() -> list[Result]:
         lambda: theirs.encode(wave, bandwidth=24.0),
         lambda: theirs.decode(coded.audio_codes, coded.audio_scales),
         "transformers EncodecModel",
+        rounds=5,
     )
 
 
@@ -74,11 +75,19 @@ def _dac() -> list[Result]:
         lambda: theirs.encode(wave),
         lambda: theirs.decode(audio_codes=coded.audio_codes),
         "transformers DacModel",
+        rounds=3,
     )
 
 
 def _beside(
-    ours: AudioCodec, wave: Tensor, codes: Tensor, encode: Any, decode: Any, name: str
+    ours: AudioCodec,
+    wave: Tensor,
+    codes: Tensor,
+    encode: Any,
+    decode: Any,
+    name: str,
+    *,
+    rounds: int,
 ) -> list[Result]:
     """Encoding, decoding, and both beside theirs."""
     tokens = ours.encode(wave)
@@ -97,7 +106,7 @@ def _beside(
         ),
     ]
     return [
-        compare(f"{deed}, {speed}", mine, theirs, baseline_name=name, note=note, rounds=7)
+        compare(f"{deed}, {speed}", mine, theirs, baseline_name=name, note=note, rounds=rounds)
         for deed, mine, theirs in pairs
     ]
 

@@ -5,8 +5,12 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 from intaglio.codecs import load
+from intaglio.codecs.image.titok import titok
+from intaglio.codecs.image.wetok import wetok
+from intaglio.codecs.stages import Stage, enter
 from intaglio.data.formats.tokens import read_tokens
 from intaglio.recipes import cli
 
@@ -23,6 +27,7 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore:.*treespec.*:DeprecationWarning",
     "ignore:.*tensorboardX.*",
     r"ignore:Attribute .* is an instance of `nn\.Module`",
+    r"ignore:Found \d+ module\(s\) in eval mode",
     "ignore::DeprecationWarning:jsonargparse",
 )
 
@@ -31,22 +36,21 @@ pytestmark = pytest.mark.filterwarnings(
 def test_two_steps_leave_a_checkpoint_that_loads(name, in_tmp_path, monkeypatch):
     small = ["--trainer.logger=lightning.pytorch.loggers.CSVLogger", "--trainer.logger.save_dir=."]
     small += ["--trainer.logger.name=run", "--trainer.logger.version="]
-    words = [
-        "fit",
-        "-c",
-        name,
-        "-c",
-        "overlays/debug",
-        *small,
-        "--trainer.enable_progress_bar=false",
-    ]
+    is_image = name.startswith("image/")
+    overlay = "overlays/debug_images" if is_image else "overlays/debug"
+    if is_image and name != "image/image_small":
+        small.append("--model.codec.size=small")
+    if name in ("image/flextok", "image/titok"):  # the small sizes have other decoders
+        small += ["-c", "overlays/small_images"]
+    small += ["-c", overlay]
+    words = ["fit", "-c", name, *small, "--trainer.enable_progress_bar=false"]
     monkeypatch.setattr("sys.argv", ["intaglio", *words])
     assert cli.main() == 0
     [checkpoint] = Path("run/checkpoints").glob("last.ckpt")
     codec = load(checkpoint)
     assert not codec.training
-    wave = torch.randn(1, 1, codec.hop_length + 1)
-    assert codec.decode(codec.encode(wave)).shape == wave.shape
+    signal = torch.rand(1, 3, 64, 64) if is_image else torch.randn(1, 1, codec.hop_length + 1)
+    assert codec.decode(codec.encode(signal)).shape == signal.shape
     content = torch.load(checkpoint, weights_only=True)
     assert content["global_step"] == 2
     assert "class_path" in content["recipe"]
@@ -78,6 +82,31 @@ def test_a_run_validates_tests_and_predicts_from_its_own_files(in_tmp_path, monk
     assert header.fingerprint == codec.fingerprint
     assert header.length == 3200
     assert ids.shape == (13, 1)
+
+
+@pytest.mark.parametrize(
+    ("build", "learning"),
+    [
+        (titok, ["decoder.body.mask_token", "decoder.teacher.decoder.conv_out.weight"]),
+        (wetok, ["decoder.conv_in.weight", "decoder.conv_noise.weight"]),
+    ],
+    ids=["titok", "wetok"],
+)
+def test_the_stages_of_a_recipe_name_parts_of_its_codec(build, learning):
+    recipe = yaml.safe_load((FOLDER / "image" / f"{build.__name__}.yaml").read_text())
+    first, second = (Stage(**stage) for stage in recipe["model"]["init_args"]["stages"])
+    with torch.device("meta"):
+        codec = build()
+    frozen = {name for name, p in codec.named_parameters() if not p.requires_grad}
+    learns = {}
+    for number, stage in enumerate((first, second)):
+        enter(stage, codec.train(), frozen)
+        learns[number] = {n for n, p in codec.named_parameters() if p.requires_grad}
+        assert not learns[number] & frozen
+    assert learning[0] in learns[0] and learning[0] in learns[1]
+    assert learning[1] not in learns[0] and learning[1] in learns[1]
+    assert any(name.startswith("encoder") for name in learns[0])
+    assert not any(name.startswith(("encoder", "quantizer")) for name in learns[1])
 
 
 def test_there_are_recipes():

@@ -1,0 +1,1 @@
+"""Image tokenizers, one published system a file."""

@@ -1,0 +1,155 @@
+"""The one transformer: pre-norm blocks, with the options of ViT, TiTok, FlexTok and DiT.
+
+Adaptive layer norm starts at zero (adaLN-Zero; Peebles and Xie, 2023): every block begins as the
+identity. Tokens of different streams of a sequence may have modulations of their own (FlexTok).
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from intaglio.codecs.layers.attention import Attention
+from intaglio.codecs.part import Part
+
+
+class Transformer(Part):
+    """Blocks of attention and a two-layer network, each after a normalisation, added to the input.
+
+    Args:
+        dim: size of a token.
+        depth: number of blocks.
+        heads: heads of the attention.
+        hidden: size of the two-layer networks; 4 * dim, of gated ones 8 / 3 * dim, if None.
+        gated: SwiGLU (Shazeer, 2020) instead of GELU.
+        bias: whether linear layers add constants.
+        affine: whether normalisations learn scale and shift.
+        qk_norm: see `Attention`.
+        streams: how many streams of a sequence have scales, shifts and gates of their own, computed
+            from a condition; 0 for none.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        depth: int,
+        heads: int,
+        *,
+        hidden: int | None = None,
+        gated: bool = False,
+        bias: bool = True,
+        affine: bool = True,
+        qk_norm: bool = False,
+        streams: int = 0,
+    ) -> None:
+        super().__init__()
+        self.dim = dim
+        self.streams = streams
+        hidden = hidden or (2 * 4 * dim // 3 if gated else 4 * dim)
+        self.blocks = nn.ModuleList(
+            _Block(
+                dim,
+                Attention(dim, heads, bias=bias, qk_norm=qk_norm),
+                GatedNetwork(dim, hidden, bias) if gated else Network(dim, hidden, bias),
+                affine=affine,
+                streams=streams,
+            )
+            for _ in range(depth)
+        )
+
+    def forward(
+        self,
+        x: Tensor,
+        mask: Tensor | None = None,
+        *,
+        condition: Tensor | None = None,
+        sizes: Sequence[int] = (),
+    ) -> Tensor:
+        """[batch, tokens, dim] → the same shape.
+
+        Args:
+            x: tokens.
+            mask: see `Attention`.
+            condition: [batch, dim], needed if there are streams.
+            sizes: tokens of each stream; they fill the sequence.
+        """
+        for block in self.blocks:
+            x = block(x, mask, condition, sizes)
+        return x
+
+
+class Network(nn.Sequential):
+    """Linear → GELU → linear."""
+
+    def __init__(self, dim: int, hidden: int, bias: bool) -> None:
+        super().__init__(
+            nn.Linear(dim, hidden, bias=bias), nn.GELU(), nn.Linear(hidden, dim, bias=bias)
+        )
+
+
+class GatedNetwork(nn.Module):
+    """SwiGLU: SiLU of one linear map times another, and a linear map back."""
+
+    def __init__(self, dim: int, hidden: int, bias: bool) -> None:
+        super().__init__()
+        self.gate = nn.Linear(dim, hidden, bias=bias)
+        self.up = nn.Linear(dim, hidden, bias=bias)
+        self.down = nn.Linear(hidden, dim, bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[..., dim] → the same shape."""
+        return self.down(F.silu(self.gate(x)) * self.up(x))
+
+
+class Modulation(nn.Module):
+    """Scales, shifts and gates of the tokens of each stream, from a condition; zero at the start.
+
+    Args:
+        dim: size of a token and of the condition.
+        count: values of a token's channel.
+        streams: number of streams.
+    """
+
+    def __init__(self, dim: int, count: int, streams: int) -> None:
+        super().__init__()
+        self.count, self.streams = count, streams
+        self.linear = nn.Linear(dim, streams * count * dim)
+        nn.init.zeros_(self.linear.weight)
+        nn.init.zeros_(self.linear.bias)
+
+    def forward(self, condition: Tensor, sizes: Sequence[int]) -> list[Tensor]:
+        """``count`` tensors [batch, tokens, dim] for a condition [batch, dim]."""
+        values = self.linear(F.silu(condition)).unflatten(1, (self.streams, self.count, -1))
+        spread = [
+            values[:, stream].unsqueeze(2).expand(-1, -1, size, -1)
+            for stream, size in enumerate(sizes)
+        ]
+        return list(torch.cat(spread, dim=2).unbind(1))
+
+
+def modulated(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+    """Normalised tokens, scaled and shifted; nothing at zero."""
+    return x * (1 + scale) + shift
+
+
+class _Block(nn.Module):
+    def __init__(
+        self, dim: int, attention: nn.Module, network: nn.Module, *, affine: bool, streams: int
+    ) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(dim, elementwise_affine=affine)
+        self.attention = attention
+        self.norm2 = nn.LayerNorm(dim, elementwise_affine=affine)
+        self.network = network
+        self.modulation = Modulation(dim, 6, streams) if streams else None
+
+    def forward(
+        self, x: Tensor, mask: Tensor | None, condition: Tensor | None, sizes: Sequence[int]
+    ) -> Tensor:
+        if self.modulation is None or condition is None:
+            x = x + self.attention(self.norm1(x), mask)
+            return x + self.network(self.norm2(x))
+        gate1, gate2, shift1, scale1, shift2, scale2 = self.modulation(condition, sizes)
+        x = x + gate1 * self.attention(modulated(self.norm1(x), scale1, shift1), mask)
+        return x + gate2 * self.network(modulated(self.norm2(x), scale2, shift2))

