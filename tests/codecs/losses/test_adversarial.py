@@ -1,16 +1,35 @@
 """Adversarial losses on judgements small enough for a head."""
 
 import json
+import math
 
 import pytest
 import torch
 
 from intaglio.codecs.discriminators.base import Judgement
-from intaglio.codecs.losses.adversarial import HingeLoss, LeastSquaresLoss
+from intaglio.codecs.losses.adversarial import (
+    HingeLoss,
+    LeastSquaresLoss,
+    MixedLoss,
+    NonSaturatingLoss,
+)
 from intaglio.codecs.part import build, describe
 
 REAL = Judgement([torch.tensor([[2.0, 0.5]]), torch.tensor([[-1.0]])], [[], []])
 FAKE = Judgement([torch.tensor([[-3.0, 0.0]]), torch.tensor([[3.0]])], [[], []])
+
+
+def miss(score, wanted):
+    """Cross-entropy of a score as a logit with what it should say."""
+    chance = 1 / (1 + math.exp(-score))
+    return -math.log(chance if wanted else 1 - chance)
+
+
+NON_SATURATING = [
+    (miss(2, True) + miss(0.5, True) + miss(-3, False) + miss(0, False)) / 2,
+    miss(-1, True) + miss(3, False),
+]
+DECEIVING = [(miss(-3, True) + miss(0, True)) / 2, miss(3, True)]
 
 
 @pytest.mark.parametrize(
@@ -24,6 +43,9 @@ FAKE = Judgement([torch.tensor([[-3.0, 0.0]]), torch.tensor([[3.0]])], [[], []])
         # real: (1 + 0.25) / 2 and 4; fake: (9 + 0) / 2 and 9; to be real: (16 + 1) / 2 and 4
         (LeastSquaresLoss(), 0.625 + 4 + 4.5 + 9, 8.5 + 4),
         (LeastSquaresLoss(average=True), (0.625 + 4 + 4.5 + 9) / 2, (8.5 + 4) / 2),
+        (NonSaturatingLoss(), sum(NON_SATURATING) / 2, sum(DECEIVING) / 2),
+        (NonSaturatingLoss(average=False), sum(NON_SATURATING), sum(DECEIVING)),
+        (MixedLoss(HingeLoss(), NonSaturatingLoss()), 6.75 / 2, sum(DECEIVING) / 2),
     ],
 )
 def test_by_hand(loss, discriminator, generator):
@@ -34,7 +56,10 @@ def test_by_hand(loss, discriminator, generator):
     assert torch.equal(again.generator(FAKE), loss.generator(FAKE))
 
 
-@pytest.mark.parametrize("loss", [HingeLoss(), HingeLoss(bounded=False), LeastSquaresLoss()])
+ALL = [HingeLoss(), HingeLoss(bounded=False), LeastSquaresLoss(), NonSaturatingLoss()]
+
+
+@pytest.mark.parametrize("loss", ALL)
 def test_gradients_push_the_right_way(loss):
     """Descending raises real scores and lowers fake ones; the generator raises fake ones."""
     real, fake = torch.zeros(2, 1, 4, requires_grad=True)
@@ -46,7 +71,7 @@ def test_gradients_push_the_right_way(loss):
     assert (for_generator < 0).all()
 
 
-@pytest.mark.parametrize("loss", [HingeLoss(), HingeLoss(bounded=False), LeastSquaresLoss()])
+@pytest.mark.parametrize("loss", ALL)
 def test_half_precision_scores_give_float32_losses(loss):
     scores = 1 + torch.arange(512).reshape(1, 512) / 2048
     halved = scores.bfloat16()

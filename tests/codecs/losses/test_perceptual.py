@@ -1,0 +1,94 @@
+"""Perceptual distance: its formula on any features, and the network that a package ships."""
+
+import sys
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from intaglio.codecs.losses.perceptual import EfficientNetLite, FeatureNetwork, PerceptualLoss
+
+
+class Planes(FeatureNetwork):
+    """The image itself, and its squares at half the size."""
+
+    def forward(self, x):
+        return [1 * x, F.avg_pool2d(x, 2).square()]
+
+
+def test_by_hand():
+    a, b = torch.rand(2, 2, 3, 4, 4).unbind()
+    expected = torch.zeros(2)
+    weighted = torch.zeros(2)
+    weights = [[1.0, 2.0, 0.0], [0.5, 0.5, 3.0]]
+    for number, (x, y) in enumerate(zip(Planes()(a), Planes()(b), strict=True)):
+        for item in range(2):
+            rows, columns = x.shape[2:]
+            for row in range(rows):
+                for column in range(columns):
+                    u, v = x[item, :, row, column], y[item, :, row, column]
+                    squares = (u / u.norm() - v / v.norm()) ** 2
+                    expected[item] += squares.sum() / (rows * columns)
+                    share = squares @ torch.tensor(weights[number])
+                    weighted[item] += share / (rows * columns)
+    loss = PerceptualLoss(Planes())
+    torch.testing.assert_close(loss.distances(a, b), expected)
+    torch.testing.assert_close(loss(a, b), expected.mean())
+    loss = PerceptualLoss(Planes(), weights=weights)
+    torch.testing.assert_close(loss.distances(a, b), weighted)
+
+
+def test_only_the_output_gets_a_gradient_and_zeros_no_infinite_one():
+    output = torch.rand(1, 3, 4, 4)
+    output[..., 0] = 0
+    output.requires_grad_()
+    target = torch.rand(1, 3, 4, 4, requires_grad=True)
+    PerceptualLoss(Planes())(output, target).backward()
+    assert target.grad is None
+    assert output.grad.isfinite().all() and output.grad.abs().max() > 0
+
+
+def test_a_network_stays_in_evaluation_mode():
+    loss = PerceptualLoss(Planes()).train()
+    assert loss.training and not loss.network.training
+
+
+@pytest.fixture(scope="module")
+def efficient():
+    pytest.importorskip("efficientnet_lite_pytorch")
+    return EfficientNetLite()
+
+
+def test_the_shipped_network_is_frozen_and_orders_damages(efficient):
+    loss = PerceptualLoss(efficient).train()
+    assert not any(p.requires_grad for p in loss.parameters())
+    assert not any(module.training for module in efficient.modules())
+    places = torch.linspace(-3, 3, 64)
+    x = torch.sin(places)[:, None] * torch.cos(2 * places)
+    x = torch.stack([x, x.T, -x]).unsqueeze(0)
+    weak, strong = (
+        (x + share * torch.randn_like(x)).clamp(-1, 1).requires_grad_() for share in (0.02, 0.3)
+    )
+    before = {name: value.clone() for name, value in efficient.state_dict().items()}
+    distances = [loss(image, x) for image in (x, weak, strong)]
+    assert distances[0] == 0 < distances[1] < distances[2]
+    distances[2].backward()
+    assert strong.grad.isfinite().all() and strong.grad.abs().max() > 0
+    after = efficient.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_the_shipped_network_knows_what_it_saw(efficient):
+    """Sizes of the tapped maps, and the scaling of bytes: (pixel - 127) / 128."""
+    sizes = [tuple(f.shape[1:]) for f in efficient(torch.zeros(1, 3, 64, 64))]
+    assert sizes == [(16, 64, 64), (24, 32, 32), (40, 16, 16), (112, 8, 8), (320, 4, 4)]
+    byte = torch.tensor([0.0, 127.0, 255.0]).view(1, 3, 1, 1).expand(-1, -1, 128, 128)
+    fitted = efficient.fitted(byte / 127.5 - 1)
+    torch.testing.assert_close(fitted, (byte - 127) / 128, atol=1e-6, rtol=0)
+    assert efficient.fitted(torch.zeros(2, 3, 100, 60)).shape == (2, 3, 128, 128)
+
+
+def test_a_missing_package_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "efficientnet_lite_pytorch", None)
+    with pytest.raises(ModuleNotFoundError, match=r"intaglio\[metrics\]"):
+        EfficientNetLite()
