@@ -76,6 +76,11 @@ class LatentDecoder(ImageDecoder):
         pixels = self.unpatch(patches.transpose(1, 2).unflatten(2, (self.grid, self.grid)))
         return self.smooth(pixels)
 
+    @property
+    def last_weight(self) -> Tensor:
+        """Weight of the convolution over the seams or, without it, of the layer before."""
+        return self.smooth.weight if isinstance(self.smooth, nn.Conv2d) else self.head.weight
+
 
 class DenseDecoder(ImageDecoder):
     """One linear layer from a sequence of latents to those of a grid decoder.
@@ -112,3 +117,8 @@ class DenseDecoder(ImageDecoder):
             latents = torch.where(mask.unsqueeze(-1), latents, self.missing)
         inner = self.linear(latents.flatten(1)).unflatten(1, (-1, self.inner.dim))
         return self.inner(inner, grid=self.grid, generator=generator)
+
+    @property
+    def last_weight(self) -> Tensor | None:
+        """Of the grid decoder."""
+        return self.inner.last_weight

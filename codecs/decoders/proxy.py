@@ -59,6 +59,11 @@ class ProxyDecoder(ImageDecoder):
         loss = F.cross_entropy(logits.float().flatten(2), ids)
         return Decoding(self._image(logits), {"proxy": loss})
 
+    @property
+    def last_weight(self) -> Tensor | None:
+        """Of the teacher's decoder."""
+        return self.teacher.decoder.last_weight
+
     def _logits(self, latents: Tensor, mask: Tensor | None, grid: tuple[int, int]) -> Tensor:
         """[batch, codes, rows, columns]."""
         return self.head(self.body(latents, mask, grid=grid))

@@ -35,8 +35,9 @@ class LeCam(Part):
         if self.training:
             means = torch.stack([scores_real.mean(), scores_fake.mean()]).detach()
             means = summed(means) / rank_and_size()[1]
-            self.mean_real.lerp_(means[0], 1 - self.decay)
-            self.mean_fake.lerp_(means[1], 1 - self.decay)
+            if bool(means.isfinite().all()):  # else the step is skipped, and they would be lost
+                self.mean_real.lerp_(means[0], 1 - self.decay)
+                self.mean_fake.lerp_(means[1], 1 - self.decay)
         above = (scores_real - self.mean_fake).relu().square().mean()
         below = (self.mean_real - scores_fake).relu().square().mean()
         return self.weight * (above + below)
