@@ -15,7 +15,7 @@ from intaglio.data.formats.image import decode_image, encode_image
 
 KINDS = {"jpeg": "JPEG", "webp": "WEBP", "avif": "AVIF"}
 MODULES = {"jpeg": "jpg", "webp": "webp", "avif": "avif"}
-QUALITIES = (5, 20, 50, 80)
+QUALITIES = (5, 30, 80)
 HIGHEST = 100
 
 
