@@ -1,5 +1,6 @@
 """Every shipped recipe parses, builds, and trains two steps; what it leaves behind loads."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -82,6 +83,20 @@ def test_a_run_validates_tests_and_predicts_from_its_own_files(in_tmp_path, monk
     assert header.fingerprint == codec.fingerprint
     assert header.length == 3200
     assert ids.shape == (13, 1)
+
+
+def test_another_quantizer_is_one_line(in_tmp_path, monkeypatch):
+    """The overlay of docs/images.md."""
+    document = (Path(__file__).parents[2] / "docs" / "images.md").read_text()
+    [block] = re.findall(r"```yaml\n(.*?)```", document, re.DOTALL)
+    overlay = {"model": {"init_args": yaml.safe_load(block)}}
+    Path("mine.yaml").write_text(yaml.safe_dump(overlay))
+    words = ["fit", "-c", "image/image_small", "-c", "overlays/debug_images", "-c", "mine.yaml"]
+    words += ["--trainer.default_root_dir=run", "--trainer.enable_progress_bar=false"]
+    monkeypatch.setattr("sys.argv", ["intaglio", *words])
+    assert cli.main() == 0
+    [checkpoint] = Path("run").rglob("last.ckpt")
+    assert load(checkpoint).vocab == (256, 256)
 
 
 @pytest.mark.parametrize(
