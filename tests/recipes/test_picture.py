@@ -13,6 +13,8 @@ from intaglio.codecs.quantizers.fsq import FSQ
 from intaglio.data.fitting import fitted, to_pixels, to_unit
 from intaglio.data.formats.image import probe_image, read_image, write_image
 from intaglio.data.formats.tokens import Extent, read_tokens, write_tokens
+from intaglio.recipes.evaluation.image_comparison import ImageItem, compare_images
+from intaglio.recipes.evaluation.image_metrics import PSNR
 from intaglio.recipes.files import Job
 from intaglio.recipes.picture import (
     PictureOptions,
@@ -148,3 +150,14 @@ def test_tokens_of_a_file_are_those_of_the_codec(flexible, picture):
     tokens = tokens_of(flexible, PRINT, header, ids)
     assert tokens.ids.shape == (1, 4, 1) and tokens.mask.tolist() == [[True, True, True, False]]
     assert probe_image(picture) == (20, 40)
+
+
+def test_an_evaluation_has_a_row_for_every_power_of_two(flexible, picture):
+    pixels = fitted(read_image(picture), 16)
+    results = list(compare_images(flexible, [ImageItem("a", pixels)] * 3, metrics=[PSNR()]))
+    assert [result.row.system for result in results] == ["mosaic", "mosaic@2", "mosaic@1"]
+    bits = [result.row.bits for result in results]
+    assert bits[1] == 2 * bits[2] == bits[0] / 2
+    scores = [result.row.scores["psnr"].mean for result in results]
+    assert scores[0] > scores[1] > scores[2]
+    assert results[2].decoded[0][:, 8:].max() == 0 < results[0].decoded[0][:, 8:].max()
