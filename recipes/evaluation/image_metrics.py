@@ -20,6 +20,7 @@ from torch.nn import functional as F
 
 from intaglio.recipes.evaluation.image_features import (
     BACKBONE,
+    BATCH,
     MIN_SIDE,
     PACKAGES,
     SIZE,
@@ -112,14 +113,31 @@ class PerceptualDistance(ImageMetric):
 
     def value(self, pair: ImagePair) -> float:
         """Distance at the images' own size; 0 for a copy."""
-        if min(pair.original.shape[1:]) < MIN_SIDE:
+        return self._values(pair.original.unsqueeze(0), pair.decoded.unsqueeze(0))[0]
+
+    def score(self, originals: ImageSet, decoded: ImageSet, seed: int = 0) -> Score:
+        """The metric over two sets; images of one size go through the network together."""
+        if self.absence() or len({image.shape for image in originals.images}) > 1:
+            return super().score(originals, decoded, seed)
+        values: list[float] = []
+        try:
+            for start in range(0, len(originals.images), BATCH):
+                place = slice(start, start + BATCH)
+                x, y = (torch.stack(one.images[place]) for one in (originals, decoded))
+                values += self._values(x, y)
+        except ValueError as error:
+            return mean_score([], [], [str(error)] * len(originals.images), seed)
+        return mean_score(values, [1.0] * len(values), [], seed)
+
+    def _values(self, originals: Tensor, decoded: Tensor) -> list[float]:
+        if min(originals.shape[2:]) < MIN_SIDE:
             raise ValueError(f"lpips-lite needs sides of {MIN_SIDE} pixels")
-        stages = features(torch.stack(list(pair))).stages
+        stages = zip(features(originals).stages, features(decoded).stages, strict=True)
         distances = []
-        for stage in stages:
-            x, y = F.normalize(stage, dim=1, eps=1e-10)
-            distances.append(float((x - y).square().sum(0).mean()))
-        return math.fsum(distances) / len(distances)
+        for pair in stages:
+            x, y = (F.normalize(stage, dim=1, eps=1e-10) for stage in pair)
+            distances.append((x - y).square().sum(1).mean((1, 2)))
+        return torch.stack(distances).mean(0).tolist()
 
 
 class KernelDistance(ImageMetric):
