@@ -9,6 +9,7 @@ from typing import Any
 
 from rich.box import SIMPLE
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 from tqdm import tqdm
 
@@ -95,7 +96,7 @@ def image_table(rows: Sequence[ImageRow], metrics: Sequence[ImageMetric]) -> Tab
     for title in (
         "bytes\nan image",
         "bits\na pixel",
-        *(heading(m).replace(" ", "\n") for m in metrics),
+        *(escape(heading(m)).replace(" ", "\n") for m in metrics),
     ):
         table.add_column(title, justify="right", no_wrap=True)
     for row in rows:

@@ -23,16 +23,17 @@ def data(draw, tmp_path):
 def test_table_records_and_figures(intaglio, data, image_bundle, tmp_path):
     pytest.importorskip("matplotlib", reason="pip install 'intaglio[demo]'")
     status, out, err = intaglio(
-        "eval", "--codec", image_bundle, "--data", data, "--metrics", "psnr,ssim",
+        "eval", "--codec", image_bundle, "--data", data, "--metrics", "psnr,ssim,rfd",
         "--baselines", "jpeg,webp-q10", "--json", tmp_path / "e.json",
         "--plot", tmp_path / "p.png", "--figures", tmp_path / "f",
     )  # fmt: skip
     assert status == 0, err
     assert "3 images of" in out and "16 x 16 pixels" in out and "jpeg-matched" in out
+    assert "rFD[effnet-lite0@128,pca64]" in "".join(out.splitlines()[1:6])  # in the heading
     assert "codebook 1: " in out and "bits of an image: 144 nominal" in out
     ours, *classic = json.loads((tmp_path / "e.json").read_text())
     assert (ours["system"], ours["bits"], ours["items"]) == ("tiny picture", 144, 3)
-    assert ours["name"] == str(data) and ours["metrics"].keys() == {"psnr", "ssim"}
+    assert ours["name"] == str(data) and ours["metrics"].keys() >= {"psnr", "ssim"}
     assert ours["bits_per_pixel"] == 144 / 256 and len(ours["tokens"]["perplexity"]) == 1
     names = ["jpeg-matched", "jpeg-q5", "jpeg-q30", "jpeg-q80", "webp-q10"]
     assert [one["system"] for one in classic] == names
