@@ -7,16 +7,16 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from intaglio.codecs import AudioCodec
+from intaglio.codecs import AudioCodec, Codec, ImageCodec
 from intaglio.codecs.bundle import fold
 from intaglio.export import onnx, program, torchscript
-from intaglio.export.graphs import Graphs
+from intaglio.export.graphs import Graphs, check
 from intaglio.export.verify import verify
 
 FORMATS: dict[str, ModuleType] = {"onnx": onnx, "torchscript": torchscript, "program": program}
 
 
-def export(codec: AudioCodec, folder: str | Path, formats: Sequence[str]) -> list[dict[str, Any]]:
+def export(codec: Codec, folder: str | Path, formats: Sequence[str]) -> list[dict[str, Any]]:
     """Write the codec's encoder and decoder, and ``export.json`` that tells how to call them.
 
     Args:
@@ -28,18 +28,14 @@ def export(codec: AudioCodec, folder: str | Path, formats: Sequence[str]) -> lis
         A record for each format: files with sizes, and what the verification compared.
 
     Raises:
-        ValueError: an unknown format, or an exported graph that differs from the codec; no file is
-            written or replaced then.
+        ValueError: an unknown format, a codec that cannot be exported, or an exported graph that
+            differs from the codec; no file is written or replaced then.
         ModuleNotFoundError: a package that the format needs is missing.
     """
     unknown = [name for name in formats if name not in FORMATS]
     if unknown or not formats:
         raise ValueError(f"formats are {', '.join(FORMATS)}; got {', '.join(unknown) or 'none'}")
-    if codec.segments is not None or codec.normalise:
-        raise ValueError(
-            f"{codec.name} codes segments by their loudness, which no exported graph holds yet; "
-            "use it from Python, or export another codec"
-        )
+    check(codec)
     fold(codec).eval()
     graphs = Graphs(codec)
     folder = Path(folder)
@@ -53,21 +49,49 @@ def export(codec: AudioCodec, folder: str | Path, formats: Sequence[str]) -> lis
             result = verify(codec, *FORMATS[kind].run(new))
             sizes = {path.name: path.stat().st_size for path in paths}
             records.append({"format": kind, "files": sizes, "verified": result._asdict()})
-        (new / "export.json").write_text(json.dumps(_card(codec, records), indent=2) + "\n")
+        (new / "export.json").write_text(json.dumps(_card(codec, graphs, records), indent=2) + "\n")
         for path in list(new.iterdir()):
             path.replace(folder / path.name)
     return records
 
 
-def _card(codec: AudioCodec, records: list[dict[str, Any]]) -> dict[str, Any]:
+def _card(codec: Codec, graphs: Graphs, records: list[dict[str, Any]]) -> dict[str, Any]:
+    """What a caller of the files needs to know."""
+    card = {"codec": codec.name, "fingerprint": codec.fingerprint}
+    card |= _of_images(codec, graphs) if isinstance(codec, ImageCodec) else _of_sounds(codec)
+    card["ids"] = "int64 [batch, positions, groups], what the encoder gives and the decoder takes"
+    return card | {"vocab": list(codec.vocab), "exports": records}
+
+
+def _of_sounds(codec: Codec) -> dict[str, Any]:
+    assert isinstance(codec, AudioCodec)
     return {
-        "codec": codec.name,
-        "fingerprint": codec.fingerprint,
         "sample_rate": codec.sample_rate,
         "channels": codec.channels,
         "hop_length": codec.hop_length,
-        "vocab": list(codec.vocab),
+        "open_axes": ["batch", "samples", "positions"],
         "wave": "float32 [batch, channels, samples], what the encoder takes and the decoder gives",
-        "ids": "int64 [batch, positions, groups], what the encoder gives and the decoder takes",
-        "exports": records,
     }
+
+
+def _of_images(codec: ImageCodec, graphs: Graphs) -> dict[str, Any]:
+    side = codec.image_size
+    card: dict[str, Any] = {
+        "image_size": [side, side],
+        "hop_length": codec.hop_length,
+        "positions": codec.positions,
+        "open_axes": ["batch"],
+        "image": f"float32 [batch, 3, {side}, {side}] in [-1, 1], what the encoder takes and the "
+        "decoder gives",
+    }
+    if "mask" in graphs.names:
+        card["mask"] = (
+            "bool [batch, positions], which first ids count, what the decoder takes after the ids"
+        )
+    if "noise" in graphs.names:
+        dim, grid = codec.quantizer.dim, side // codec.hop_length
+        card["noise"] = (
+            f"float32 [1, {dim}, {grid}, {grid}], standard normal, what "
+            "the decoder takes after the ids"
+        )
+    return card

@@ -1,4 +1,4 @@
-"""Codecs as ONNX: one file each for encoder and decoder, any batch size and length.
+"""Codecs as ONNX: one file each for encoder and decoder, any batch size, and any length of sounds.
 
 The LSTM becomes ONNX's own LSTM node. The exporter's way, unrolling, would fix the number of steps.
 """
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.export import ExportedProgram
 
 from intaglio.export.graphs import Graphs, open_lstm
@@ -21,14 +22,17 @@ OPSET = 18
 def write(graphs: Graphs, folder: Path) -> list[Path]:
     """Write ``encoder.onnx`` (``wave`` → ``ids``) and ``decoder.onnx`` (``ids`` → ``wave``).
 
+    Of images the signal is called ``image``; the decoder may take ``mask`` or ``noise`` after the
+    ids.
+
     Raises:
         ModuleNotFoundError: the ONNX packages are missing.
     """
     _need("onnxscript")
     paths = [folder / "encoder.onnx", folder / "decoder.onnx"]
-    names = (("wave", "ids"), ("ids", "wave"))
-    for program, (source, target), path in zip(graphs.capture(), names, paths, strict=True):
-        _write(program, source, target, path)
+    names = (((graphs.signal,), "ids"), (graphs.names, graphs.signal))
+    for program, (sources, target), path in zip(graphs.capture(), names, paths, strict=True):
+        _write(program, sources, target, path)
     return paths
 
 
@@ -37,14 +41,20 @@ def run(folder: Path) -> tuple[Runner, Runner]:
     _need("onnxruntime")
     import onnxruntime
 
-    def session(name: str, source: str) -> Runner:
+    def session(name: str) -> Runner:
         loaded = onnxruntime.InferenceSession(folder / name, providers=["CPUExecutionProvider"])
-        return lambda x: torch.from_numpy(loaded.run(None, {source: x.numpy()})[0])
+        names = [source.name for source in loaded.get_inputs()]
 
-    return session("encoder.onnx", "wave"), session("decoder.onnx", "ids")
+        def called(*values: Tensor) -> Tensor:
+            feeds = dict(zip(names, (value.numpy() for value in values), strict=True))
+            return torch.from_numpy(loaded.run(None, feeds)[0])
+
+        return called
+
+    return session("encoder.onnx"), session("decoder.onnx")
 
 
-def _write(program: ExportedProgram, source: str, target: str, path: Path) -> None:
+def _write(program: ExportedProgram, sources: Sequence[str], target: str, path: Path) -> None:
     noise = logging.getLogger("torch.onnx")
     level = noise.level
     noise.setLevel(logging.ERROR)  # it reports each optional package that is not installed
@@ -54,7 +64,7 @@ def _write(program: ExportedProgram, source: str, target: str, path: Path) -> No
             exported = torch.onnx.export(
                 program,
                 dynamo=True,
-                input_names=[source],
+                input_names=list(sources),
                 output_names=[target],
                 opset_version=OPSET,
                 custom_translation_table={torch.ops.aten.lstm.input: _lstm_node()},

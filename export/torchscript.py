@@ -12,14 +12,15 @@ from intaglio.export.verify import Runner
 def write(graphs: Graphs, folder: Path) -> list[Path]:
     """Write ``encoder.ts`` and ``decoder.ts``."""
     paths = [folder / "encoder.ts", folder / "decoder.ts"]
-    examples = ((graphs.encoder, graphs.wave), (graphs.decoder, graphs.ids))
+    examples = graphs.examples()
     with torch.no_grad(), warnings.catch_warnings():
         # PyTorch advises against TorchScript, which users of C++ need; and it warns of size checks
-        # within its own functions, which the comparison at ten lengths covers
+        # within its own functions, which the comparison at many sizes covers
         warnings.filterwarnings("ignore", category=DeprecationWarning, message=".*torch.jit.*")
         warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)
-        for (graph, example), path in zip(examples, paths, strict=True):
-            torch.jit.trace(graph, (example,), check_trace=False).save(path)
+        recorded = zip((graphs.encoder, graphs.decoder), examples, paths, strict=True)
+        for graph, example, path in recorded:
+            torch.jit.trace(graph, example, check_trace=False).save(path)
     return paths
 
 

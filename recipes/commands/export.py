@@ -2,14 +2,15 @@
 
 import argparse
 
-from intaglio.recipes.codec_option import chosen_codec
+from intaglio.recipes.codec_option import chosen_any_codec
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.epilog = (
-        "Each export runs on inputs of ten lengths, alone and in batches, before it is put in\n"
-        "place; it is refused if a token differs.\n\n"
+        "Each export runs before it is put in place, on sounds of ten lengths or on several\n"
+        "pictures, alone and in batches; it is refused if a token differs. Batches may have any\n"
+        "size and sounds any length; pictures have the size that the codec was trained on.\n\n"
         "example:\n  intaglio export demo/codec -o exported --format onnx,torchscript,program"
     )
     parser.add_argument("codec", help="bundle folder or training checkpoint")
@@ -24,12 +25,16 @@ def run(args: argparse.Namespace) -> None:
     from intaglio.export.export import export
 
     args.device = "cpu"  # exported graphs are made and compared there
-    for record in export(chosen_codec(args), args.out, args.format.split(",")):
+    for record in export(chosen_any_codec(args), args.out, args.format.split(",")):
         result = record["verified"]
         ties = f", {result['ties']} of them rounding ties" if result["ties"] else ""
         for name, size in record["files"].items():
             print(f"{args.out}/{name}  {size / 1e6:.1f} MB")
-        print(
-            f"  {result['tokens']} tokens equal at {len(result['lengths'])} lengths{ties}; "
-            f"samples within {result['wave_error']:.1g}"
-        )
+        print(f"  {result['tokens']} tokens equal {_tried(result['shapes'])}{ties}; ", end="")
+        print(f"within {result['error']:.1g} of what the codec decodes")
+
+
+def _tried(shapes: list[list[int]]) -> str:
+    if len(shapes[0]) == 4:
+        return f"in {sum(shape[0] for shape in shapes)} pictures"
+    return f"at {len({shape[-1] for shape in shapes})} lengths"

@@ -48,9 +48,9 @@ def snac_like() -> AudioCodec:
 def test_tokens_are_equal_at_ten_lengths(make, kind, tmp_path):
     torch.manual_seed(0)
     [record] = export(make().eval(), tmp_path, [kind])
-    assert len(record["verified"]["lengths"]) == 10
+    assert len({shape[-1] for shape in record["verified"]["shapes"]}) == 10
     assert record["verified"]["ties"] == 0
-    assert record["verified"]["wave_error"] < 1e-5
+    assert record["verified"]["error"] < 1e-5
 
 
 def test_a_codec_of_segments_is_refused(tmp_path):
