@@ -30,7 +30,8 @@ class VectorQuantizer(Quantizer):
     Args:
         dim: size of a latent vector.
         codebook_size: number of codes.
-        codebook_dim: size of a code, if smaller than ``dim``: linear layers lead there and back.
+        codebook_dim: size of a code; linear layers lead there and back. None for codes of ``dim``
+            numbers, without layers.
         update: ``ema`` or ``gradient``.
         cosine: whether the nearest direction counts; codes and vectors are normalised.
         decay: of the running means.
@@ -71,8 +72,8 @@ class VectorQuantizer(Quantizer):
         self.rotation_trick = rotation_trick
         self.perturbation = perturbation
         size = codebook_dim or dim
-        self.project_in = nn.Linear(dim, size) if size != dim else nn.Identity()
-        self.project_out = nn.Linear(size, dim) if size != dim else nn.Identity()
+        self.project_in = nn.Linear(dim, size) if codebook_dim else nn.Identity()
+        self.project_out = nn.Linear(size, dim) if codebook_dim else nn.Identity()
         self.book = Codebook(
             codebook_size,
             size,

@@ -2,11 +2,14 @@
 
 import re
 from collections.abc import Mapping
+from typing import TypeVar
 
 from torch import Tensor
 
-from intaglio.codecs import AudioCodec
+from intaglio.codecs import Codec
 from intaglio.codecs.bundle import fold
+
+AnyCodec = TypeVar("AnyCodec", bound=Codec)
 
 # Old hooks, parametrizations: (suffix of the norm, suffix of the direction).
 NORMS = (
@@ -47,7 +50,7 @@ def renamed(state: Mapping[str, Tensor], rules: list[tuple[str, str]]) -> dict[s
     return names
 
 
-def filled(codec: AudioCodec, state: Mapping[str, Tensor]) -> AudioCodec:
+def filled(codec: AnyCodec, state: Mapping[str, Tensor]) -> AnyCodec:
     """The codec, folded, frozen and in evaluation mode, with all of its weights replaced.
 
     Raises:
