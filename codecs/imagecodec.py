@@ -37,8 +37,8 @@ class ImageCodec(Codec):
         name: name of the system.
 
     Raises:
-        ValueError: the parts disagree on latent size, hop length or kind of positions, the decoder
-            takes no prefixes, or the image size does not fill whole positions.
+        ValueError: the parts disagree on latent size or hop length, the decoder takes no prefixes,
+            or the image size does not fill whole positions.
     """
 
     signal = "image"
@@ -115,8 +115,8 @@ class ImageCodec(Codec):
         Args:
             x: images, float [batch, 3, height, width], in [-1, 1]; both sides ``image_size`` or, if
                 the codec takes `any_size`, multiples of ``hop_length``.
-            positions: how many first positions to keep; all of them if None. Needs a flexible
-                codec.
+            positions: how many first positions to keep; all of them if None, and of a codec that
+                is not flexible.
 
         Raises:
             ValueError: a wrong shape or dtype, a continuous codec, or a number that does not fit.
@@ -142,7 +142,7 @@ class ImageCodec(Codec):
         """
         self.check_tokens(tokens)
         with self.inference():
-            latents = self.quantizer.decode_ids(tokens.ids)
+            latents = self.quantizer.decode_ids(tokens.ids * tokens.mask.unsqueeze(-1))
             mask = None if bool(tokens.mask.all()) else tokens.mask
             return self.from_latents(latents, mask, grid=tokens.grid, seed=seed)
 
@@ -170,7 +170,12 @@ class ImageCodec(Codec):
             mask: bool [batch, positions]: which of them count; all if None.
             grid: rows and columns; those of ``image_size`` if None.
             seed: as in `decode`.
+
+        Raises:
+            ValueError: some are masked, and the codec is not flexible.
         """
+        if mask is not None and not self.is_flexible and not bool(mask.all()):
+            raise ValueError(f"{self.name} decodes all positions; some of them are masked")
         grid = grid or self._grid(self.image_size)
         generator = Generator().manual_seed(seed)
         with self.inference():
@@ -184,7 +189,7 @@ class ImageCodec(Codec):
             ValueError: the codec cannot decode prefixes, or not of this length.
         """
         count = tokens.ids.shape[1]
-        if not self.is_flexible or not 1 <= positions <= count:
+        if not (1 if self.is_flexible else count) <= positions <= count:
             reach = f"1 to {count}" if self.is_flexible else f"all {count}"
             raise ValueError(f"{self.name} decodes {reach} positions, not {positions}")
         mask = tokens.mask & (torch.arange(count, device=tokens.ids.device) < positions)

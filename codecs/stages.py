@@ -38,6 +38,15 @@ def stage_at(stages: Sequence[Stage], step: int) -> Stage:
     return [stage for stage in stages if stage.start <= step][-1]
 
 
+def check(stages: Sequence[Stage], codec: nn.Module) -> None:
+    """Raise ValueError if stages are out of order, or a pattern names nothing of the codec."""
+    stage_at(stages, 0)
+    names = [name for name, _ in (*codec.named_parameters(), *codec.named_buffers())]
+    for pattern in (pattern for stage in stages for pattern in stage.learns):
+        if not fnmatch.filter(names, pattern):
+            raise ValueError(f"no part of the codec is called {pattern}")
+
+
 def enter(stage: Stage, codec: nn.Module, always_frozen: set[str]) -> None:
     """Let learn what the stage names, and nothing else.
 
@@ -45,17 +54,11 @@ def enter(stage: Stage, codec: nn.Module, always_frozen: set[str]) -> None:
         stage: the stage.
         codec: whose parameters are frozen and freed.
         always_frozen: names of parameters that no stage frees.
-
-    Raises:
-        ValueError: a pattern names nothing.
     """
-    names = [name for name, _ in (*codec.named_parameters(), *codec.named_buffers())]
-    for pattern in stage.learns:
-        if not fnmatch.filter(names, pattern):
-            raise ValueError(f"no part of the codec is called {pattern}")
     for name, parameter in codec.named_parameters():
         chosen = any(fnmatch.fnmatch(name, pattern) for pattern in stage.learns)
         parameter.requires_grad_(chosen and name not in always_frozen)
+    codec.train()
     for prefix, module in codec.named_modules():
         held = [*module.named_parameters(prefix), *module.named_buffers(prefix)]
         if held and not any(fnmatch.fnmatch(name, p) for name, _ in held for p in stage.learns):

@@ -28,7 +28,7 @@ from intaglio.codecs.layers.processes import summed
 from intaglio.codecs.losses.adversary import Adversary
 from intaglio.codecs.losses.balancer import Balancer
 from intaglio.codecs.losses.base import ReconstructionLoss
-from intaglio.codecs.stages import Stage, enter, stage_at
+from intaglio.codecs.stages import Stage, check, enter, stage_at
 from intaglio.codecs.tokens import Tokens
 
 # losses that quantizers and generative decoders bring themselves
@@ -79,7 +79,8 @@ class CodecTask(LightningModule):
         max_skipped: how many steps in a row may be skipped for values that are not finite.
 
     Raises:
-        ValueError: a weight names no loss, or ``accumulate`` is below 1.
+        ValueError: a weight names no loss, a stage no part of the codec, stages are out of order,
+            or ``accumulate`` is below 1.
     """
 
     def __init__(
@@ -124,6 +125,7 @@ class CodecTask(LightningModule):
         self.seed: int | None = None
         if accumulate < 1:
             raise ValueError(f"a batch cannot be worked off in {accumulate} parts")
+        check(self.stages, codec)
         named = set(self.weights).union(*(stage.weights for stage in self.stages))
         unknown = named - set(losses) - CODEC_LOSSES
         if unknown:
@@ -244,7 +246,7 @@ class CodecTask(LightningModule):
         """Gradient of the other losses at the decoder's last layer over the adversarial one's."""
         decoder = self.codec.decoder
         weight = decoder.last_weight if isinstance(decoder, ImageDecoder) else None
-        if weight is None or not weight.requires_grad:
+        if weight is None or not weight.requires_grad or not plain.requires_grad:
             return 1.0
         sizes = [
             torch.autograd.grad(term, weight, retain_graph=True)[0].norm()
@@ -323,7 +325,7 @@ class CodecTask(LightningModule):
             decoded, ids = self.codec.decode(tokens), tokens.ids[tokens.mask]
         else:  # a continuous bottleneck
             output = self.codec(signal)
-            decoded, ids = output.values, output.quantized.ids.flatten(0, 1)
+            decoded, ids = output.values.clamp(-1, 1), output.quantized.ids.flatten(0, 1)
         size = len(signal)
         for name, loss in self.losses.items():
             value = loss(decoded, signal[..., : decoded.shape[-1]])
