@@ -120,6 +120,7 @@ class CodecTask(LightningModule):
         self.max_skipped = max_skipped
         self.stages = stages or [Stage()]
         self.frozen = {name for name, p in codec.named_parameters() if not p.requires_grad}
+        self.entered: Stage | None = None
         self.skipped = 0
         self.batches = 0
         self.seed: int | None = None
@@ -158,6 +159,7 @@ class CodecTask(LightningModule):
 
     def on_fit_start(self) -> None:
         """Take the seed of the run, the same in all processes, unless a checkpoint brought it."""
+        self.entered = None
         if self.seed is None:
             self.seed = self.trainer.strategy.broadcast(torch.initial_seed())
 
@@ -176,7 +178,9 @@ class CodecTask(LightningModule):
         self._seed_step()
         parts = _parts(batch[self.codec.signal], self.accumulate)
         stage = stage_at(self.stages, self.global_step)
-        enter(stage, self.codec, self.frozen)
+        if stage is not self.entered:  # to walk through a large codec takes a tenth of a second
+            enter(stage, self.codec, self.frozen)
+            self.entered = stage
         adversarial = bool(self.adversaries) and self.global_step >= self.adversarial_from
         generator = self._set_rates()[0]
         self.toggle_optimizer(generator)
