@@ -30,17 +30,25 @@ def nearest(x: Tensor, codebook: Tensor, *, by_product: bool = False) -> Tensor:
         by_product: the row of the largest inner product instead.
 
     Distances are compared as x·c - |c|² / 2, one matrix product and no [vectors, codes, dim]
-    tensor; long inputs go in slices, so memory does not grow with them.
+    tensor; long inputs go in slices, so memory does not grow with them. The slices share their
+    memory: an allocator that got it back would not always find it again.
     """
-    half_norm = codebook.square().sum(1).mul(-0.5)
+    x, codebook = x.detach(), codebook.detach()
     if by_product:
-        half_norm = torch.zeros_like(half_norm)
+        half_norm = codebook.new_zeros(codebook.shape[0])
+    else:
+        half_norm = codebook.square().sum(1).mul(-0.5)
     turned = codebook.t()
     if exporting():
         return torch.addmm(half_norm, x, turned).argmax(1)
     rows = max(1, SCORES_AT_ONCE // codebook.shape[0])
-    slices = [torch.addmm(half_norm, part, turned).argmax(1) for part in x.split(rows)]
-    return slices[0] if len(slices) == 1 else torch.cat(slices)
+    ids = torch.empty(len(x), dtype=torch.int64, device=x.device)
+    scores = x.new_empty(min(rows, len(x)), codebook.shape[0])
+    for first in range(0, len(x), rows):
+        part = x[first : first + rows]
+        torch.addmm(half_norm, part, turned, out=scores[: len(part)])
+        torch.argmax(scores[: len(part)], 1, out=ids[first : first + rows])
+    return ids
 
 
 class Codebook(nn.Module):

@@ -5,7 +5,7 @@ import importlib
 import json
 from pathlib import Path
 
-SUBJECTS = ("codec", "quantizer", "memory")
+SUBJECTS = ("codec", "image", "quantizer", "memory")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -15,6 +15,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "example:\n  intaglio bench quantizer --json quantizer.json"
     )
     parser.add_argument("subject", choices=SUBJECTS, help="what to measure")
+    parser.add_argument(
+        "modality",
+        nargs="?",
+        choices=("audio", "image"),
+        help="after codec: audio (as without) or image (as the subject image)",
+    )
     parser.add_argument("--json", metavar="FILE", help="also write the records there")
     parser.add_argument("--threads", type=int, default=2, help="threads of PyTorch (2)")
 
@@ -29,8 +35,11 @@ def run(args: argparse.Namespace) -> None:
 
     if args.threads < 1:
         raise ValueError(f"--threads must be at least 1, got {args.threads}")
+    if args.modality and args.subject != "codec":
+        raise ValueError(f"only codec has modalities, not {args.subject}")
     torch.set_num_threads(args.threads)
-    module = importlib.import_module(f"intaglio.recipes.benchmarks.{args.subject}")
+    subject = "image" if args.modality == "image" else args.subject
+    module = importlib.import_module(f"intaglio.recipes.benchmarks.{subject}")
     results = module.run()
     table = Table("what", "ours", "baseline", "ratio", "baseline is", "note")
     for result in results:
