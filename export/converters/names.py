@@ -72,3 +72,9 @@ def filled(codec: AnyCodec, state: Mapping[str, Tensor]) -> AnyCodec:
         )
     codec.load_state_dict({name: state[name].reshape(own[name].shape) for name in own})
     return codec.eval().requires_grad_(False)
+
+
+def count(state: Mapping[str, Tensor], pattern: str) -> int:
+    """One more than the largest number in the names that begin with a pattern; 0 without any."""
+    found = (re.match(pattern, name) for name in state)
+    return max((int(match[1]) + 1 for match in found if match), default=0)

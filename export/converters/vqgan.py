@@ -14,7 +14,7 @@ from intaglio.codecs import ImageCodec
 from intaglio.codecs.decoders.convnet2d import ConvDecoder
 from intaglio.codecs.encoders.convnet2d import ConvEncoder
 from intaglio.codecs.quantizers.vq import VectorQuantizer
-from intaglio.export.converters.names import filled, renamed
+from intaglio.export.converters.names import count, filled, renamed
 
 CONTAINERS = ("ema", "model", "state_dict")  # of files that hold more than the weights
 IGNORED = ("quantize.codebook_used", "loss.")  # of the training
@@ -73,7 +73,7 @@ def convert(state: Mapping[str, Any], *, groups: int = 32, image_size: int = 256
 
 def _in_order(theirs: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Names of taming-transformers, whose decoder counts levels from the last, as LlamaGen's."""
-    last = _count(theirs, r"decoder\.up\.(\d+)\.") - 1
+    last = count(theirs, r"decoder\.up\.(\d+)\.") - 1
     rules = [
         (r"encoder\.down\.(\d+)\.block\.", r"encoder.conv_blocks.\1.res."),
         (r"encoder\.down\.(\d+)\.", r"encoder.conv_blocks.\1."),
@@ -100,7 +100,7 @@ def _codec(
         ValueError: a level's channels are no multiple of the first ones.
     """
     width = theirs["encoder.conv_in.weight"].shape[0]
-    levels = _count(theirs, r"encoder\.conv_blocks\.(\d+)\.")
+    levels = count(theirs, r"encoder\.conv_blocks\.(\d+)\.")
     channels = [
         theirs[f"encoder.conv_blocks.{i}.res.0.conv1.weight"].shape[0] for i in range(levels)
     ]
@@ -146,7 +146,7 @@ def _places(theirs: Mapping[str, Tensor], part: str) -> list[tuple[str, str]]:
     """Rules from LlamaGen's places of layers in the encoder or the decoder to ours."""
     blocks, lowest = _blocks(theirs, part), _lowest(theirs, part)
     rules = []
-    for level in range(_count(theirs, rf"{part}\.conv_blocks\.(\d+)\.")):
+    for level in range(count(theirs, rf"{part}\.conv_blocks\.(\d+)\.")):
         start, new = rf"{part}\.conv_blocks\.{level}\.", f"{part}.levels.{level}."
         step = 2 if level == lowest else 1
         for block in range(blocks):
@@ -173,16 +173,10 @@ def _fused(theirs: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def _blocks(theirs: Mapping[str, Tensor], part: str) -> int:
     """Residual blocks of a level."""
-    return _count(theirs, rf"{part}\.conv_blocks\.0\.res\.(\d+)\.")
+    return count(theirs, rf"{part}\.conv_blocks\.0\.res\.(\d+)\.")
 
 
 def _lowest(theirs: Mapping[str, Tensor], part: str) -> int | None:
     """Number of the level of the smallest grid, if its blocks alternate with attention."""
-    level = _count(theirs, rf"{part}\.conv_blocks\.(\d+)\.") - 1 if part == "encoder" else 0
+    level = count(theirs, rf"{part}\.conv_blocks\.(\d+)\.") - 1 if part == "encoder" else 0
     return level if f"{part}.conv_blocks.{level}.attn.0.q.weight" in theirs else None
-
-
-def _count(theirs: Mapping[str, Tensor], pattern: str) -> int:
-    """One more than the largest number in the names that begin with a pattern; 0 without any."""
-    found = (re.match(pattern, name) for name in theirs)
-    return max((int(match[1]) + 1 for match in found if match), default=0)
