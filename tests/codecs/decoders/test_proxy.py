@@ -17,7 +17,9 @@ GRID = (3, 3)
 
 
 def teacher(quantizer=None):
-    quantizer = quantizer or VectorQuantizer(4, 16, kmeans_iterations=0)
+    quantizer = quantizer or VectorQuantizer(
+        4, 16, update="gradient", kmeans_iterations=0, dead_below=0
+    )
     return ImageCodec(
         ConvEncoder(4, **SMALL), quantizer, ConvDecoder(4, **SMALL), image_size=6, name="teacher"
     )
