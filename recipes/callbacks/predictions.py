@@ -38,10 +38,12 @@ class TokenFiles(BasePredictionWriter):
         """Write the items of a batch."""
         codec, tokens = pl_module.codec, prediction
         assert isinstance(codec, AudioCodec | ImageCodec) and isinstance(tokens, Tokens)
-        write = write_item if isinstance(codec, AudioCodec) else write_picture_item
         self.fingerprint = self.fingerprint or codec.fingerprint
         folder = Path(trainer.log_dir or trainer.default_root_dir) / "predictions"
         for item, path in enumerate(batch["path"]):
             target = folder / f"{self.count:06}_{Path(path).stem}{SUFFIX}"
-            write(codec, self.fingerprint, tokens, target, item=item)
+            if isinstance(codec, AudioCodec):
+                write_item(codec, self.fingerprint, tokens, target, item=item)
+            else:
+                write_picture_item(codec, self.fingerprint, tokens, target, item=item)
             self.count += 1

@@ -126,10 +126,12 @@ def run(args: argparse.Namespace) -> None:
         if name and not Path(name).absolute().parent.is_dir():
             raise FileNotFoundError(f"{name}: there is no folder {Path(name).parent}")
     sources = args.codec or [default_source()]
+    codec: AudioCodec | None = None
     if not args.suite and len(sources) == 1:
-        codec = load_any_codec(sources[0], args.device)
-        if isinstance(codec, ImageCodec):
-            return run_images(args, codec)
+        any_codec = load_any_codec(sources[0], args.device)
+        if isinstance(any_codec, ImageCodec):
+            return run_images(args, any_codec)
+        codec = any_codec
     if args.figures or args.size:
         raise ValueError("--figures and --size are for codecs of images")
     metrics = _metrics(args)
@@ -139,7 +141,7 @@ def run(args: argparse.Namespace) -> None:
     if args.suite:
         points = suite.points(sources, lambda source: load_codec(source, args.device))
         read = _run_suite(args, points, chosen, metrics, baselines)
-    elif len(sources) > 1 or len(args.data) > 1:
+    elif codec is None or len(args.data) > 1:
         raise ValueError(f"several codecs or data sets are compared with --suite {suite.NAME}")
     else:
         read = _run_single(args, codec, chosen, metrics, baselines)

