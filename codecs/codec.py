@@ -231,6 +231,7 @@ class AudioCodec(Codec):
             ValueError: the tokens are not of this codec's vocabulary or break their contract.
         """
         self.check_tokens(tokens)
+        tokens = tokens._replace(ids=tokens.ids * tokens.mask.unsqueeze(-1))
         lengths = tokens.lengths
         with self.inference():
             if self.segments is None:

@@ -104,3 +104,10 @@ def test_parts_that_do_not_fit_are_refused():
         AudioCodec(
             SEANetEncoder(8, (3, 2), width=2, lstm_layers=0), FSQ(8), decoder, sample_rate=100
         )
+
+
+def test_ids_behind_the_end_count_for_nothing_even_out_of_range(tiny_codec):
+    tokens = tiny_codec.encode(torch.randn(2, 1, 200), torch.tensor([200, 90]))
+    ids = torch.where(tokens.mask.unsqueeze(-1), tokens.ids, 10_000)
+    decoded = tiny_codec.decode(tokens._replace(ids=ids))
+    assert torch.equal(decoded, tiny_codec.decode(tokens))
