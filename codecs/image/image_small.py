@@ -1,7 +1,7 @@
-"""image_small: a tokenizer of small pictures that two CPU cores train in ten minutes; ours.
+"""image_small: a tokenizer of small pictures for machines without a GPU; ours.
 
-One id for every square of 8 pixels. The image is halved before the first convolution, which makes a
-step four times as fast.
+One id for every square of 8 pixels. The image is halved before the first convolution, which saves
+most of the work.
 """
 
 from collections.abc import Sequence
