@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
 
 from intaglio.data.manifest import Record
@@ -23,7 +24,7 @@ MIN_SIDE = 64
 FLAT = 0.15
 STEP = 0.7  # of 255; a smaller second difference counts as none
 OPAQUE = 250
-LUMA = np.array([0.299, 0.587, 0.114])
+LUMA = (0.299, 0.587, 0.114)
 
 
 def build(folder: Path) -> Iterator[Record]:
@@ -52,8 +53,8 @@ def flat_share(image: Image.Image) -> float:
 
     1 if there is no inside.
     """
-    values = np.asarray(image.convert("RGBA")).astype(np.float64)
-    grey, opaque = values[..., :3] @ LUMA, np.greater(values[..., 3], OPAQUE)
+    values = torch.from_numpy(np.array(image.convert("RGBA"))).double()
+    grey, opaque = values[..., :3] @ torch.tensor(LUMA).double(), values[..., 3] > OPAQUE
     centre = (slice(1, -1), slice(1, -1))
     around = [
         *((slice(None, -2), slice(1, -1)), (slice(2, None), slice(1, -1))),
@@ -62,8 +63,8 @@ def flat_share(image: Image.Image) -> float:
     inside = opaque[centre]
     for place in around:
         inside = inside & opaque[place]
-    bent = np.abs(4 * grey[centre] - sum(grey[place] for place in around))
-    return float((bent[inside] < STEP).mean()) if inside.any() else 1.0
+    bent = (4 * grey[centre] - torch.stack([grey[place] for place in around]).sum(0)).abs()
+    return float((bent[inside] < STEP).double().mean()) if bool(inside.any()) else 1.0
 
 
 PHOTOS = RealSet(

@@ -190,7 +190,7 @@ def _export(codec: AudioCodec, out: Path, items: list[Item]) -> list[ExportedFil
     difference = (decoded - codec.decode(tokens)).abs().max().item()
     result = records[0]["verified"]
     check = (
-        f"{result['tokens']} tokens equal at {len(result['lengths'])} lengths; on {items[0].name}: "
+        f"{result['tokens']} tokens equal at {len(result['shapes'])} lengths; on {items[0].name}: "
         f"{'all tokens equal' if equal else 'TOKENS DIFFER'}, samples within {difference:.1g}"
     )
     sizes = records[0]["files"].items()
