@@ -18,7 +18,12 @@ def test_a_description_holds_every_argument_and_its_nested_parts():
     assert recipe["init_args"]["name"] == "x"
     assert recipe["init_args"]["inner"] == {
         "class_path": "intaglio.codecs.quantizers.fsq.FSQ",
-        "init_args": {"dim": 8, "levels": [5, 5]},
+        "init_args": {
+            "dim": 8,
+            "levels": [5, 5],
+            "standardise": None,
+            "noise_dropout": 0.0,
+        },
     }
 
 

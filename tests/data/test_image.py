@@ -189,7 +189,8 @@ def test_options_that_make_no_sense_are_refused(options, reason):
         ImageFolder("anywhere", **options)
 
 
-def test_a_folder_without_images_and_a_set_of_recordings_are_refused(tmp_path):
+def test_a_folder_without_images_and_a_set_of_recordings_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("INTAGLIO_DATA", str(tmp_path / "nothing fetched"))
     with pytest.raises(ValueError, match="no image files in"):
         module(tmp_path)
     with pytest.raises(ValueError, match="speech-prompts holds files of kind audio"):

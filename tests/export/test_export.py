@@ -31,7 +31,12 @@ def codec(request):
 
 
 @pytest.mark.parametrize(
-    "kind", ["onnx", "torchscript", pytest.param("program", marks=pytest.mark.slow)]
+    "kind",
+    [
+        "torchscript",
+        pytest.param("onnx", marks=pytest.mark.slow),
+        pytest.param("program", marks=pytest.mark.slow),
+    ],
 )
 def test_tokens_are_equal_at_ten_lengths(codec, kind, tmp_path):
     [record] = export(codec, tmp_path, [kind])
