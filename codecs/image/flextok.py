@@ -40,9 +40,11 @@ def flextok(
         latent_scale: brings the autoencoder's latents to unit variance.
 
     Raises:
-        ValueError: another size.
+        ValueError: another size, or an autoencoder for the small one.
     """
     if size == "small":
+        if autoencoder is not None:
+            raise ValueError("the small FlexTok has no autoencoder")
         return _small()
     if size not in DEPTHS:
         raise ValueError(f"FlexTok's size is {', '.join(DEPTHS)} or small, not {size!r}")

@@ -34,9 +34,11 @@ def titok(
             1,024 codes if None, whose place trained weights take.
 
     Raises:
-        ValueError: another size, or a teacher of other squares.
+        ValueError: another size, a teacher of other squares, or one for the small size.
     """
     if size == "small":
+        if teacher is not None:
+            raise ValueError("the small TiTok has no teacher")
         return _small()
     if size not in SIZES:
         raise ValueError(f"TiTok's size is S, B, L or small, not {size!r}")

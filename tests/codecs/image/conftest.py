@@ -14,12 +14,22 @@ def parameters(module: nn.Module) -> int:
 
 
 @pytest.fixture
-def count() -> Callable[[Callable[[], ImageCodec]], int]:
+def bare() -> Callable[[Callable[[], ImageCodec]], ImageCodec]:
+    """What a builder builds, without memory for its parameters."""
+
+    def built(build: Callable[[], ImageCodec]) -> ImageCodec:
+        with torch.device("meta"):
+            return build()
+
+    return built
+
+
+@pytest.fixture
+def count(bare) -> Callable[[Callable[[], ImageCodec]], int]:
     """Parameters of what a builder builds, without memory for them."""
 
     def counted(build: Callable[[], ImageCodec]) -> int:
-        with torch.device("meta"):
-            return parameters(build())
+        return parameters(bare(build))
 
     return counted
 

@@ -18,9 +18,10 @@ def test_it_keeps_the_contract(keeps_the_contract, codec):
     ("groups", "downsample", "parameters", "ratio"),
     [(4, 16, 460_589_091, 192), (8, 8, 448_995_651, 24), (4, 8, 448_176_419, 48)],
 )
-def test_sizes_and_compression(count, groups, downsample, parameters, ratio):
+def test_sizes_and_compression(bare, count, groups, downsample, parameters, ratio):
     assert count(lambda: wetok(groups, downsample)) == parameters
-    assert 24 * downsample**2 / (8 * groups) == ratio
+    codec = bare(lambda: wetok(groups, downsample))
+    assert 24 * 256**2 / codec.bits == ratio  # of 8-bit pixels of three colours
 
 
 def test_noise_has_no_effect_before_it_is_trained(codec):
