@@ -61,7 +61,7 @@ def small_decoder(dim: int, *, style_norms: bool = False, noise: bool = False) -
         dim,
         width=64,
         multipliers=(1, 2, 2),
-        blocks=2,
+        blocks=1,
         style="magvit2" if style_norms else "vqgan",
         attention=False,
         patch=2,

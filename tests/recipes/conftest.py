@@ -288,7 +288,7 @@ trainer:
   callbacks:
     - {class_path: intaglio.recipes.callbacks.ema.ParameterEMA, init_args: {decay: 0.9}}
     - {class_path: intaglio.recipes.callbacks.usage.CodeUsage, init_args: {window: 7}}
-    - {class_path: intaglio.recipes.callbacks.samples.SampleLogger, init_args: {num_clips: 0}}
+    - {class_path: intaglio.recipes.callbacks.samples.SampleLogger, init_args: {num_clips: 1}}
     - class_path: intaglio.recipes.callbacks.checkpoint.LastCheckpoint
       init_args: {every_n_steps: 3}
 """
