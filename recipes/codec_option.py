@@ -76,6 +76,14 @@ def load_any_codec(source: str, device_name: str) -> AudioCodec | ImageCodec:
     return codec
 
 
+def load_image_codec(source: str, device_name: str) -> ImageCodec:
+    """As `load_codec`, of images."""
+    codec = _loaded(source, device_name)
+    if not isinstance(codec, ImageCodec):
+        raise ValueError(f"{source} holds a {type(codec).__name__}, not a codec of images")
+    return codec
+
+
 def _loaded(source: str, device_name: str) -> Codec:
     device = _device(device_name)
     return load(source).to(device)

@@ -5,10 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.measure import Measurement
-from rich.table import Table
-
 from intaglio.codecs import AudioCodec, ImageCodec
 from intaglio.codecs.bundle import replacing
 from intaglio.data.clips import find
@@ -18,6 +14,7 @@ from intaglio.recipes.codec_option import (
     default_source,
     load_any_codec,
     load_codec,
+    load_image_codec,
 )
 from intaglio.recipes.evaluation import suite
 from intaglio.recipes.evaluation.baselines import Baseline, baseline
@@ -33,7 +30,13 @@ from intaglio.recipes.evaluation.image_eval import BASELINES, run_images
 from intaglio.recipes.evaluation.metrics import select
 from intaglio.recipes.evaluation.recordings import choose, file_name, read_items, save_audio
 from intaglio.recipes.evaluation.scores import Metric
-from intaglio.recipes.evaluation.tables import notes, records, terminal_table, write_records
+from intaglio.recipes.evaluation.tables import (
+    notes,
+    print_table,
+    records,
+    terminal_table,
+    write_records,
+)
 from intaglio.recipes.evaluation.usage import (
     entropy_rate,
     usage_lines,
@@ -42,8 +45,6 @@ from intaglio.recipes.evaluation.usage import (
 )
 
 AUDIO_BASELINES = "opus-6k,codec2-1200"
-MIN_WIDTH = 120  # columns of a table that does not go to a terminal
-MAX_WIDTH = 1000
 EPILOG = f"""\
 examples:
   intaglio eval --codec demo/codec --data recordings/
@@ -51,11 +52,13 @@ examples:
   intaglio eval --suite {suite.NAME} --codec demo/codec --codec encodec@3000,6000 \\
     --data speech-prompts --json suite.json
   intaglio eval --codec BUNDLE --data pictures/ --plot rates.png --figures figures/
+  intaglio eval --codec BUNDLE --codec OTHER --data pictures/ --split test --figures figures/
 
 What the codec is made for decides between recordings and images. Images are cropped to squares of
-the codec's size. With --suite, --codec and --data may be repeated, and a codec may be followed by @
-and bit rates (bits per second): for each it uses as many of its levels as stay within. Without @ it
-uses all.
+the codec's size; --codec may be repeated, and "PSNR shuffled" is what the tokens of another image
+reach. With --suite, --codec and --data may be repeated, and a codec may be followed
+by @ and bit rates (bits per second): for each it uses as many of its levels as stay within. Without
+@ it uses all.
 
 Metrics whose package is missing and baselines whose program is missing say so in the table.
 Damaged files are skipped, named, and make the exit status 1.
@@ -127,11 +130,12 @@ def run(args: argparse.Namespace) -> None:
             raise FileNotFoundError(f"{name}: there is no folder {Path(name).parent}")
     sources = args.codec or [default_source()]
     codec: AudioCodec | None = None
-    if not args.suite and len(sources) == 1:
-        any_codec = load_any_codec(sources[0], args.device)
-        if isinstance(any_codec, ImageCodec):
-            return run_images(args, any_codec)
-        codec = any_codec
+    if not args.suite:
+        first = load_any_codec(sources[0], args.device)
+        if isinstance(first, ImageCodec):
+            others = [load_image_codec(source, args.device) for source in sources[1:]]
+            return run_images(args, [first, *others])
+        codec = first
     if args.figures or args.size:
         raise ValueError("--figures and --size are for codecs of images")
     metrics = _metrics(args)
@@ -141,7 +145,7 @@ def run(args: argparse.Namespace) -> None:
     if args.suite:
         points = suite.points(sources, lambda source: load_codec(source, args.device))
         read = _run_suite(args, points, chosen, metrics, baselines)
-    elif codec is None or len(args.data) > 1:
+    elif codec is None or len(sources) > 1 or len(args.data) > 1:
         raise ValueError(f"several codecs or data sets are compared with --suite {suite.NAME}")
     else:
         read = _run_single(args, codec, chosen, metrics, baselines)
@@ -169,7 +173,7 @@ def _run_single(
         codec, items, metrics=metrics, baselines=baselines, seed=args.seed, progress=True
     )
     _announce(args, name, items)
-    _print_table(terminal_table(comparison.rows, metrics))
+    print_table(terminal_table(comparison.rows, metrics))
     groups = usage_of(comparison.tokens)
     for line in (*notes(comparison.rows, metrics), *usage_lines(groups)):
         print(line)
@@ -208,7 +212,7 @@ def _run_suite(
                 folder = Path(args.save_audio) / (file_name(name) if len(chosen) > 1 else "")
                 save_audio(folder / file_name(result.row.system), items, result.decoded)
     table, lines = suite.table(entries, metrics)
-    _print_table(table)
+    print_table(table)
     print("\n".join(lines))
     if args.json:
         write_records(args.json, suite.entry_records(entries, _rate(args)))
@@ -234,14 +238,6 @@ def _chosen(args: argparse.Namespace, name: str) -> tuple[Path, list[Record]]:
 def _announce(args: argparse.Namespace, name: str, items: Sequence[Item]) -> None:
     seconds = sum(len(item.wave) / item.sample_rate for item in items)
     print(f"{len(items)} recordings, {seconds:.0f} s, of {name} ({args.split})")
-
-
-def _print_table(table: Table) -> None:
-    console = Console()
-    options = console.options.update(max_width=MAX_WIDTH)
-    needed = Measurement.get(console, options, table).maximum  # narrower, digits would be lost
-    console.width = max(console.width if console.is_terminal else MIN_WIDTH, needed)
-    console.print(table)
 
 
 def _plot(args: argparse.Namespace, rows: Sequence[Row]) -> None:

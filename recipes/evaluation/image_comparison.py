@@ -1,7 +1,7 @@
 """Image codecs and classic codecs, measured in the same way on the same images."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -12,7 +12,7 @@ from intaglio.codecs import ImageCodec, Tokens
 from intaglio.data.fitting import padded, to_pixels, to_unit
 from intaglio.recipes.evaluation.image_baselines import ImageBaseline
 from intaglio.recipes.evaluation.image_features import ImageSet
-from intaglio.recipes.evaluation.image_metrics import ImageMetric
+from intaglio.recipes.evaluation.image_metrics import PSNR, ImageMetric
 from intaglio.recipes.evaluation.scores import Scores
 
 BATCH = 16
@@ -35,7 +35,9 @@ class ImageRow(NamedTuple):
         scores: by name of the metric; empty if it did not run.
         items: number of images coded.
         note: why the system did not run; "" if it did.
-        is_ours: it is the codec under test.
+        is_ours: it is a codec under test.
+        shuffled: PSNR, dB, of the images against what the tokens of other images decode to: what a
+            codec reaches that ignores its tokens; None unless it is a codec under test.
     """
 
     system: str
@@ -45,10 +47,11 @@ class ImageRow(NamedTuple):
     items: int
     note: str = ""
     is_ours: bool = False
+    shuffled: float | None = None
 
 
 class ImageResult(NamedTuple):
-    """A row, what the system made of the images, and the tokens if it is the codec under test."""
+    """A row, what the system made of the images, and the tokens if it is a codec under test."""
 
     row: ImageRow
     decoded: list[Tensor]
@@ -66,7 +69,7 @@ def lengths_of(codec: ImageCodec, count: int) -> list[int | None]:
 
 
 def compare_images(
-    codec: ImageCodec,
+    codecs: Mapping[str, ImageCodec],
     items: Sequence[ImageItem],
     *,
     metrics: Sequence[ImageMetric],
@@ -74,18 +77,20 @@ def compare_images(
     seed: int = 0,
     progress: bool = False,
 ) -> Iterator[ImageResult]:
-    """Code every image with the codec and the baselines and measure all of them.
+    """Code every image with the codecs and the baselines and measure all of them.
 
     Args:
-        codec: under test; a flexible one is also measured at fewer positions.
+        codecs: under test, by their names in the table; a flexible one is also measured at fewer
+            positions.
         items: images of one size.
         metrics: what to measure.
-        baselines: what to compare with; those that match a size match the codec's at full length.
+        baselines: what to compare with; those that match a size match that of the codec with the
+            most bits, at full length.
         seed: of the bootstrap intervals and of a generative decoder.
         progress: show a bar on standard error, if that is a terminal.
 
     Yields:
-        The codec, at fewer and fewer positions, then the baselines.
+        Each codec, at fewer and fewer positions, then the baselines.
 
     Raises:
         ValueError: no items, or items of different sizes.
@@ -98,17 +103,21 @@ def compare_images(
     def row(system: str, bits: float, decoded: list[Tensor], ours: bool) -> ImageRow:
         made = ImageSet(decoded)
         scores = {one.name: one.score(originals, made, seed) for one in metrics}
-        return ImageRow(system, bits, bits / pixels, scores, len(items), is_ours=ours)
+        shuffled = _shuffled(originals, decoded, seed) if ours else None
+        return ImageRow(system, bits, bits / pixels, scores, len(items), "", ours, shuffled)
 
+    target = 0.0
     with tqdm(desc="coding", unit="image", disable=None if progress else True) as bar:
-        full = [_tokens(codec, batch, bar) for batch in _batches(items)]
-        for length in lengths_of(codec, full[0].ids.shape[1]):
-            kept = full if length is None else [codec.first(one, length) for one in full]
-            decoded = [one for tokens in kept for one in _decoded(codec, tokens, items, seed)]
-            bits = codec.bits_per_position * (length or full[0].ids.shape[1])
-            name = codec.name if length is None else f"{codec.name}@{length}"
-            yield ImageResult(row(name, bits, decoded, True), decoded, kept)
-        target = codec.bits_per_position * full[0].ids.shape[1]
+        for name, codec in codecs.items():
+            full = [_tokens(codec, batch, bar) for batch in _batches(items)]
+            positions = full[0].ids.shape[1]
+            target = max(target, codec.bits_per_position * positions)
+            for length in lengths_of(codec, positions):
+                kept = full if length is None else [codec.first(one, length) for one in full]
+                decoded = [one for tokens in kept for one in _decoded(codec, tokens, items, seed)]
+                bits = codec.bits_per_position * (length or positions)
+                label = name if length is None else f"{name}@{length}"
+                yield ImageResult(row(label, bits, decoded, True), decoded, kept)
         for baseline in baselines:
             if reason := baseline.absence():
                 yield ImageResult(ImageRow(baseline.name, None, None, {}, 0, reason), [], [])
@@ -120,6 +129,13 @@ def compare_images(
             mean = sum(trip.bits for trip in trips) / len(trips)
             decoded = [trip.decoded for trip in trips]
             yield ImageResult(row(baseline.name, mean, decoded, False), decoded, [])
+
+
+def _shuffled(originals: ImageSet, decoded: list[Tensor], seed: int) -> float | None:
+    """PSNR of images against the reconstructions of their neighbours; None if there is but one."""
+    if len(decoded) < 2:
+        return None
+    return PSNR().score(originals, ImageSet([*decoded[1:], decoded[0]]), seed).mean
 
 
 def _batches(items: Sequence[ImageItem]) -> Iterator[Tensor]:

@@ -1,16 +1,17 @@
-"""An image codec on a data set: table, records and figures, as ``intaglio eval`` shows them."""
+"""Image codecs on a data set: table, records and figures, as ``intaglio eval`` shows them."""
 
 import argparse
 import math
 import sys
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.box import SIMPLE
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from torch import Tensor
 from tqdm import tqdm
 
 from intaglio.codecs import ImageCodec
@@ -24,21 +25,26 @@ from intaglio.recipes.evaluation.image_baselines import ImageBaseline, image_bas
 from intaglio.recipes.evaluation.image_comparison import (
     ImageItem,
     ImageResult,
-    ImageRow,
     compare_images,
 )
 from intaglio.recipes.evaluation.image_metrics import ImageMetric, select_image_metrics
 from intaglio.recipes.evaluation.recordings import choose
-from intaglio.recipes.evaluation.tables import NOTHING, cell, heading, notes, write_records
-from intaglio.recipes.evaluation.usage import Usage, usage_lines, usage_of, usage_record
+from intaglio.recipes.evaluation.tables import (
+    NOTHING,
+    cell,
+    heading,
+    notes,
+    print_table,
+    write_records,
+)
+from intaglio.recipes.evaluation.usage import reached, usage_lines, usage_of, usage_record
 
 BASELINES = "jpeg,webp,avif"
 SHOWN = 8  # pictures of a figure
-MIN_WIDTH = 120
 
 
-def run_images(args: argparse.Namespace, codec: ImageCodec) -> None:
-    """Evaluate an image codec by the words of the command line.
+def run_images(args: argparse.Namespace, codecs: Sequence[ImageCodec]) -> None:
+    """Evaluate image codecs by the words of the command line.
 
     Raises:
         OSError: an input is missing, or an output cannot be written.
@@ -51,23 +57,35 @@ def run_images(args: argparse.Namespace, codec: ImageCodec) -> None:
     for option in ("suite", "rate", "save_audio"):
         if getattr(args, option):
             raise ValueError(
-                f"--{option.replace('_', '-')} is for audio, {codec.name} is for images"
+                f"--{option.replace('_', '-')} is for audio, {codecs[0].name} is for images"
             )
-    if len(args.data) > 1 or len(args.codec or ()) > 1:
-        raise ValueError("of image codecs one is evaluated on one data set")
-    size = args.size or codec.image_size
-    if size != codec.image_size and not codec.any_size:
-        raise ValueError(f"{codec.name} takes {codec.image_size} pixels, --size cannot be {size}")
+    if len(args.data) > 1:
+        raise ValueError(f"image codecs are evaluated on one data set, not {len(args.data)}")
+    size = args.size or codecs[0].image_size
+    for codec in codecs:
+        if size != codec.image_size and not codec.any_size:
+            raise ValueError(f"{codec.name} takes {codec.image_size} pixels, not {size}")
     shares = (args.validation_share, args.test_share)
     folder, found = find_images(args.data[0])
     records = choose(found, args.split, shares=shares, seed=args.seed, limit=args.limit)
     items = read_pictures(folder, records, size)
-    _report(args, codec, items, metrics, baselines)
+    _report(args, named(codecs), items, metrics, baselines)
     if len(items) < len(records):
         raise ValueError(
             f"{len(records) - len(items)} of {len(records)} images could not be read; the numbers "
             "leave them out"
         )
+
+
+def named(codecs: Sequence[ImageCodec]) -> dict[str, ImageCodec]:
+    """Codecs by name; the second of the same name is ``NAME#2``."""
+    found: dict[str, ImageCodec] = {}
+    names: Counter[str] = Counter()
+    for codec in codecs:
+        names[codec.name] += 1
+        count = names[codec.name]
+        found[codec.name if count == 1 else f"{codec.name}#{count}"] = codec
+    return found
 
 
 def read_pictures(folder: Path, chosen: Sequence[Record], size: int) -> list[ImageItem]:
@@ -89,22 +107,25 @@ def read_pictures(folder: Path, chosen: Sequence[Record], size: int) -> list[Ima
     return items
 
 
-def image_table(rows: Sequence[ImageRow], metrics: Sequence[ImageMetric]) -> Table:
+def image_table(results: Sequence[ImageResult], metrics: Sequence[ImageMetric]) -> Table:
     """Table for a terminal; below each mean the half width of its 95 % interval."""
     table = Table(box=SIMPLE, padding=(0, 1))
     table.add_column("system", no_wrap=True)
     for title in (
-        "bytes\nan image",
-        "bits\na pixel",
+        *("bytes\nan image", "bits\na pixel", "tokens\nan image", "codes\nused"),
         *(escape(heading(m)).replace(" ", "\n") for m in metrics),
+        "PSNR\nshuffled",
     ):
         table.add_column(title, justify="right", no_wrap=True)
-    for row in rows:
-        sizes = [NOTHING, NOTHING]
+    for row, _, tokens in results:
+        sizes = [NOTHING] * 4
         if row.bits is not None and row.bits_per_pixel is not None:
-            sizes = [f"{row.bits / 8:,.0f}", f"{row.bits_per_pixel:.3f}"]
+            sizes[:2] = [f"{row.bits / 8:,.0f}", f"{row.bits_per_pixel:.3f}"]
+        if tokens:
+            sizes[2:] = [_shape(tokens[0].ids), f"{reached(usage_of(tokens)):.0%}"]
         cells = ["\n".join(cell(row, metric)) for metric in metrics]
-        table.add_row(row.system, *sizes, *cells, style="bold" if row.is_ours else "")
+        shuffled = NOTHING if row.shuffled is None else f"{row.shuffled:.2f}"
+        table.add_row(row.system, *sizes, *cells, shuffled, style="bold" if row.is_ours else "")
     return table
 
 
@@ -127,15 +148,22 @@ def image_records(name: str, results: Sequence[ImageResult], size: int) -> list[
         }
         if row.note:
             record["note"] = row.note
+        if row.shuffled is not None:
+            record["shuffled_psnr"] = row.shuffled
         if tokens:
             record["tokens"] = usage_record(usage_of(tokens))
         found.append(record)
     return found
 
 
+def _shape(ids: Tensor) -> str:
+    """Positions, and groups of each if there are several."""
+    return "×".join(str(size) for size in ids.shape[1:] if size > 1)
+
+
 def _report(
     args: argparse.Namespace,
-    codec: ImageCodec,
+    codecs: Mapping[str, ImageCodec],
     items: Sequence[ImageItem],
     metrics: Sequence[ImageMetric],
     baselines: Sequence[ImageBaseline],
@@ -143,32 +171,37 @@ def _report(
     size = items[0].pixels.shape[1]
     results = list(
         compare_images(
-            codec, items, metrics=metrics, baselines=baselines, seed=args.seed, progress=True
+            codecs, items, metrics=metrics, baselines=baselines, seed=args.seed, progress=True
         )
     )
     rows = [result.row for result in results]
     print(
         f"{len(items)} images of {args.data[0]} ({args.split}), cropped to {size} x {size} pixels"
     )
-    console = Console()
-    console.width = max(console.width if console.is_terminal else MIN_WIDTH, MIN_WIDTH)
-    console.print(image_table(rows, metrics))
-    groups = usage_of(results[0].tokens)
-    for line in (*notes(rows, metrics), *usage_lines(groups)):
+    print_table(image_table(results, metrics))
+    for line in notes(rows, metrics):
         print(line)
-    positions = results[0].tokens[0].ids.shape[1]
-    carried = positions * math.fsum(group.entropy for group in groups)
-    print(f"bits of an image: {rows[0].bits:.0f} nominal, {carried:.0f} by the entropies")
+    for result in results:
+        if result.row.system in codecs:
+            _print_tokens(result, name=result.row.system if len(codecs) > 1 else "")
     if args.json:
         write_records(args.json, image_records(args.data[0], results, size))
-    _figures(args, items, results, groups)
+    _figures(args, codecs, items, results)
+
+
+def _print_tokens(result: ImageResult, *, name: str) -> None:
+    groups = usage_of(result.tokens)
+    carried = result.tokens[0].ids.shape[1] * math.fsum(group.entropy for group in groups)
+    bits = f"bits of an image: {result.row.bits:.0f} nominal, {carried:.0f} by the entropies"
+    for line in (*usage_lines(groups), bits):
+        print(f"{name}: {line}" if name else line)
 
 
 def _figures(
     args: argparse.Namespace,
+    codecs: Mapping[str, ImageCodec],
     items: Sequence[ImageItem],
     results: Sequence[ImageResult],
-    groups: Sequence[Usage],
 ) -> None:
     from intaglio.recipes.evaluation.image_plots import picture_grid, rate_curves
     from intaglio.recipes.evaluation.plots import code_usage
@@ -181,14 +214,21 @@ def _figures(
     folder.mkdir(parents=True, exist_ok=True)
     places = range(0, len(items), max(1, len(items) // SHOWN))[:SHOWN]
     originals = [items[place].pixels for place in places]
-    ours = [result for result in results if result.row.is_ours]
-    shown = [ours[0], *(one for one in results if one.row.system.endswith("-matched"))]
-    rows = [[one.decoded[place] for place in places] for one in shown]
-    _write(folder / "reconstructions.png", picture_grid([originals, *rows]))
-    _write(folder / "usage.png", code_usage(groups))
-    if len(ours) > 1:
-        strips = [[one.decoded[place] for place in places] for one in reversed(ours)]
-        _write(folder / "prefixes.png", picture_grid([*strips, originals]))
+
+    def picked(shown: Sequence[ImageResult]) -> list[list[Tensor]]:
+        return [[one.decoded[place] for place in places] for one in shown]
+
+    ran = [one for one in results if one.decoded]
+    shown = [one for one in ran if one.row.system in codecs or one.row.system.endswith("-matched")]
+    _write(folder / "reconstructions.png", picture_grid([originals, *picked(shown)]))
+    names = ", ".join(one.row.system for one in shown)
+    print(f"{folder / 'reconstructions.png'}: from the top originals, {names}")
+    for name in codecs:
+        stem = f"{name}-" if len(codecs) > 1 else ""
+        ours = [one for one in ran if one.row.system.partition("@")[0] == name]
+        _write(folder / f"{stem}usage.png", code_usage(usage_of(ours[0].tokens)))
+        if len(ours) > 1:
+            _write(folder / f"{stem}prefixes.png", picture_grid([*picked(ours[::-1]), originals]))
 
 
 def _write(path: Path, content: bytes) -> None:

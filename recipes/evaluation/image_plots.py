@@ -1,6 +1,7 @@
 """Figures of an evaluation of image codecs, each as the bytes of a PNG."""
 
 from collections.abc import Sequence
+from itertools import cycle
 
 import torch
 from torch import Tensor
@@ -16,6 +17,7 @@ LABELS = {
     "ssim": ("SSIM", "higher is better ↑"),
     "lpips-lite": ("lpips-lite", "lower is better ↓"),
 }
+MARKERS = "*PXDs^vh"  # of codecs under test, which share a colour
 GAP = 2  # pixels between pictures
 MIN_SIDE = 64  # smaller pictures are enlarged, pixel by pixel
 
@@ -39,20 +41,22 @@ def rate_curves(rows: Sequence[ImageRow]) -> bytes:
             if row.bits_per_pixel:
                 family = row.system.partition("@" if row.is_ours else "-")[0]
                 families.setdefault(family, []).append(row)
+        ours = [family for family, members in families.items() if members[0].is_ours]
+        markers = dict(zip(ours, cycle(MARKERS)))
         for axis, name in zip(axes[0], panels, strict=True):
             for family, members in families.items():
                 points = [(row.bits_per_pixel or 0.0, _mean(row, name)) for row in members]
                 points = sorted(point for point in points if point[1] is not None)
-                ours = members[0].is_ours
+                first = family == next(iter(markers), None)
                 axis.plot(
                     [bits for bits, _ in points],
                     [value for _, value in points],
-                    color=OURS if ours else COLOURS.get(family, FAINT),
-                    marker="*" if ours else "o",
-                    markersize=14 if ours else 5,
+                    color=OURS if family in markers else COLOURS.get(family, FAINT),
+                    marker=markers.get(family, "o"),
+                    markersize=14 if first else 8 if family in markers else 5,
                     linewidth=1.5,
                     label=family,
-                    zorder=3 if ours else 2,
+                    zorder=3 if family in markers else 2,
                 )
             axis.set_xscale("log", base=2)
             axis.set_xlabel("bits per pixel")

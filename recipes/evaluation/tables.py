@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from rich.box import SIMPLE
+from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 
 from intaglio.data.formats.replacing import replacing
@@ -14,6 +16,8 @@ from intaglio.recipes.evaluation.scores import Metric, Scored
 
 NOTHING = "–"
 NO_BREAK = "\u00a0"
+MIN_WIDTH = 120  # columns of a table that does not go to a terminal
+MAX_WIDTH = 1000
 
 
 def heading(metric: Metric) -> str:
@@ -76,6 +80,14 @@ def terminal_table(
         cells += ["\n".join(cell(row, metric)) for metric in metrics]
         table.add_row(row.system, bit_rate(row), *cells, style="bold" if row.is_ours else "")
     return table
+
+
+def print_table(table: Table) -> None:
+    """Print a table as wide as it needs to be: narrower, digits would be lost."""
+    console = Console()
+    needed = Measurement.get(console, console.options.update(max_width=MAX_WIDTH), table).maximum
+    console.width = max(console.width if console.is_terminal else MIN_WIDTH, needed)
+    console.print(table)
 
 
 def markdown_table(rows: Sequence[Row], metrics: Sequence[Metric]) -> str:

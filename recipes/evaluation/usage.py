@@ -55,6 +55,18 @@ def usage_of(tokens: Sequence[Tokens]) -> list[Usage]:
     return [usage(ids[:, group].bincount(minlength=size)) for group, size in enumerate(vocab)]
 
 
+def reached(groups: Sequence[Usage]) -> float:
+    """Share of the codes that occur of those that could: a few tokens cannot use many codes.
+
+    Mean over the groups of the distinct codes over the tokens or the codebook, which is smaller.
+    """
+    shares = [
+        int((group.counts > 0).sum()) / min(int(group.counts.sum()), len(group.counts))
+        for group in groups
+    ]
+    return math.fsum(shares) / len(shares)
+
+
 def entropy_rate(groups: Sequence[Usage], frame_rate: float) -> float:
     """Bits per second that the tokens carry by their histograms, ``frame_rate`` positions a second.
 

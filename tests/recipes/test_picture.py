@@ -154,7 +154,9 @@ def test_tokens_of_a_file_are_those_of_the_codec(flexible, picture):
 
 def test_an_evaluation_has_a_row_for_every_power_of_two(flexible, picture):
     pixels = fitted(read_image(picture), 16)
-    results = list(compare_images(flexible, [ImageItem("a", pixels)] * 3, metrics=[PSNR()]))
+    results = list(
+        compare_images({"mosaic": flexible}, [ImageItem("a", pixels)] * 3, metrics=[PSNR()])
+    )
     assert [result.row.system for result in results] == ["mosaic", "mosaic@2", "mosaic@1"]
     bits = [result.row.bits for result in results]
     assert bits[1] == 2 * bits[2] == bits[0] / 2

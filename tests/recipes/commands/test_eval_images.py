@@ -51,15 +51,50 @@ def test_table_records_and_figures(intaglio, data, image_bundle, tmp_path):
 def test_the_score_is_that_of_what_the_codec_gives(data, image_bundle):
     codec = load(image_bundle)
     items = read_pictures(data, [Record("a.png")], 16)
-    (result,) = compare_images(codec, items, metrics=[PSNR()])
+    (result,) = compare_images({"one": codec}, items, metrics=[PSNR()])
     pixels = fitted(read_image(data / "a.png"), 16)
     decoded = to_pixels(codec.decode(codec.encode(to_unit(pixels).unsqueeze(0)))[0])
     assert result.row.scores["psnr"].mean == pytest.approx(PSNR().value(ImagePair(pixels, decoded)))
 
 
+def test_the_shuffled_control_is_the_score_against_the_next_image(data, image_bundle):
+    codec = load(image_bundle)
+    items = read_pictures(data, [Record("a.png"), Record("c.jpg"), Record("deep/b.webp")], 16)
+    (result,) = compare_images({"one": codec}, items, metrics=[PSNR()])
+    scores = [
+        PSNR().value(ImagePair(items[place].pixels, result.decoded[(place + 1) % 3]))
+        for place in range(3)
+    ]
+    assert result.row.shuffled == pytest.approx(sum(scores) / 3)
+    (alone,) = compare_images({"one": codec}, items[:1], metrics=[PSNR()])
+    assert alone.row.shuffled is None
+
+
+def test_several_codecs_stand_side_by_side(intaglio, refusal, data, image_bundle, bundle, tmp_path):
+    pytest.importorskip("matplotlib", reason="pip install 'intaglio[demo]'")
+    words = ("eval", "--data", data, "--metrics", "psnr", "--baselines", "jpeg-q30")
+    two = ("--codec", image_bundle, "--codec", image_bundle)
+    status, out, err = intaglio(
+        *words, *two, "--json", tmp_path / "e.json", "--figures", tmp_path / "f"
+    )
+    assert status == 0, err
+    first, second, jpeg = json.loads((tmp_path / "e.json").read_text())
+    names = ["tiny picture", "tiny picture#2", "jpeg-q30"]
+    assert [one["system"] for one in (first, second, jpeg)] == names
+    assert first["metrics"] == second["metrics"] != jpeg["metrics"]
+    assert first["shuffled_psnr"] == second["shuffled_psnr"] and "shuffled_psnr" not in jpeg
+    assert "tiny picture#2: codebook 1: " in out
+    assert "from the top originals, tiny picture, tiny picture#2" in "".join(out.splitlines())
+    names = ["reconstructions.png", "tiny picture#2-usage.png", "tiny picture-usage.png"]
+    assert sorted(path.name for path in (tmp_path / "f").iterdir()) == names
+    assert read_image(tmp_path / "f" / "reconstructions.png").shape == (3, 3 * 68, 3 * 68)
+    mixed = (*words, "--codec", image_bundle, "--codec", bundle)
+    assert "not a codec of images" in refusal(*mixed)
+
+
 def test_sizes_that_are_no_multiple_are_cut_off_again(data, image_bundle):
     items = read_pictures(data, [Record("a.png")], 18)
-    (result,) = compare_images(load(image_bundle), items, metrics=[PSNR()])
+    (result,) = compare_images({"one": load(image_bundle)}, items, metrics=[PSNR()])
     assert result.decoded[0].shape == (3, 18, 18) and result.row.bits == 25 * 9
 
 

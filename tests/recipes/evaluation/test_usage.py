@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from intaglio.codecs.tokens import Tokens
-from intaglio.recipes.evaluation.usage import entropy_rate, usage, usage_of
+from intaglio.recipes.evaluation.usage import entropy_rate, reached, usage, usage_of
 
 
 @pytest.mark.parametrize(
@@ -20,6 +20,13 @@ def test_known_histograms(counts, share, entropy, perplexity):
     assert found.share == share
     assert found.entropy == pytest.approx(entropy, abs=1e-12)
     assert found.perplexity == pytest.approx(perplexity)
+
+
+def test_few_tokens_cannot_use_many_codes():
+    many = usage(torch.tensor([1, 1, 1, 0, 0, 0, 0, 0]))
+    few = usage(torch.tensor([6, 2, 0, 0]))
+    assert reached([many]) == 1
+    assert reached([many, few]) == 0.75
 
 
 def test_groups_are_counted_apart_and_padding_not_at_all():
