@@ -337,10 +337,12 @@ class CodecTask(LightningModule):
         return {"ids": ids, "decoded": decoded}
 
     def _encode(self, batch: Batch) -> Tokens:
-        """Tokens of a batch; waveforms may have lengths."""
-        if isinstance(self.codec, AudioCodec):
-            return self.codec.encode(batch["wave"], batch.get("lengths"))
-        return self.codec.encode(batch[self.codec.signal])
+        """Tokens of a batch, whatever the trainer's precision; waveforms may have lengths."""
+        signal = batch[self.codec.signal]
+        with torch.autocast(signal.device.type, enabled=False):
+            if isinstance(self.codec, AudioCodec):
+                return self.codec.encode(signal, batch.get("lengths"))
+            return self.codec.encode(signal)
 
     def _optimizers(self) -> list[Any]:
         optimizers = self.optimizers()

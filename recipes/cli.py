@@ -113,8 +113,7 @@ def build(args: list[str] | None = None, run: bool = True) -> "LightningCLI":
         run: the first word is a command to run; otherwise there is none and nothing runs.
 
     Raises:
-        ValueError: a part of the recipe refuses its arguments.
-        SystemExit: the words or the recipe do not fit the parser.
+        ValueError: the words or the recipe do not fit, or a part of it refuses its arguments.
     """
     # Lightning 2.6 still calls what jsonargparse 5 will drop, and advises to leave the
     # modules out of the hyperparameters, which are what rebuilds a codec from a checkpoint.
@@ -122,23 +121,27 @@ def build(args: list[str] | None = None, run: bool = True) -> "LightningCLI":
     warnings.filterwarnings("ignore", r"Attribute .* is an instance of `nn\.Module`", UserWarning)
     # frozen parts are in evaluation mode on purpose
     warnings.filterwarnings("ignore", r"Found \d+ module\(s\) in eval mode", UserWarning)
+    from jsonargparse import ArgumentError
     from lightning.pytorch import LightningDataModule, LightningModule
 
     from intaglio.recipes.callbacks.config import RecipeInCheckpoint
     from intaglio.recipes.training import Training
 
-    return Training(
-        LightningModule,
-        LightningDataModule,
-        save_config_callback=RecipeInCheckpoint,
-        save_config_kwargs={"overwrite": True},
-        parser_kwargs={"parser_mode": "omegaconf+"},
-        subclass_mode_model=True,
-        subclass_mode_data=True,
-        auto_configure_optimizers=False,
-        args=args,
-        run=run,
-    )
+    try:
+        return Training(
+            LightningModule,
+            LightningDataModule,
+            save_config_callback=RecipeInCheckpoint,
+            save_config_kwargs={"overwrite": True},
+            parser_kwargs={"parser_mode": "omegaconf+"},
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            auto_configure_optimizers=False,
+            args=args,
+            run=run,
+        )
+    except ArgumentError as error:
+        raise ValueError(str(error)) from error
 
 
 def _run(words: list[str]) -> int:

@@ -1,9 +1,14 @@
 """What a user did or met, told in one line; other errors are ours and keep their traceback."""
 
 import errno
+import re
 
 USER_ERRORS = (ValueError, OSError, ModuleNotFoundError)
 
+# how jsonargparse begins its list of reasons, an indented one for each type
+NO_TYPE_FITS = re.compile(
+    r"Does not validate against any of the Union subtypes\n.*?Errors:\n( +)- (.*)", re.DOTALL
+)
 _ADVICE = {
     errno.ENOENT: "there is no such file or folder; check the path",
     errno.EACCES: "permission denied; choose another place or change its permissions",
@@ -22,7 +27,16 @@ def explain(error: BaseException) -> str:
         return _line(f"{error.filename}: {reason}" if error.filename else reason)
     if isinstance(error, ModuleNotFoundError) and error.name:
         return f"the package {error.name} is not installed; `intaglio doctor` names what is missing"
-    return _line(str(error)) or type(error).__name__
+    return _line(_first_reason(str(error))) or type(error).__name__
+
+
+def _first_reason(text: str) -> str:
+    """Of a value that fits none of several types, why not the first; what comes first is meant."""
+    while match := NO_TYPE_FITS.search(text):
+        indent, rest = match.groups()
+        others = re.search(rf"\n(?:{indent}- |\s*Given value)", rest)
+        text = text[: match.start()] + (rest[: others.start()] if others else rest)
+    return text
 
 
 def _line(text: str) -> str:

@@ -1,6 +1,8 @@
 """The training commands: Lightning's command line, in which ``--ckpt_path last`` finds the run."""
 
-from lightning.pytorch.cli import LightningCLI
+from typing import Any
+
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from intaglio.recipes.callbacks.checkpoint import newest, run_folder
 
@@ -11,6 +13,10 @@ class Training(LightningCLI):
     ``--ckpt_path last`` is the newest undamaged checkpoint of any start of the run. If there is
     none, ``fit`` begins, so that the same command can be given again whenever it was interrupted.
     """
+
+    def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
+        """A parser that raises ``ArgumentError`` where others print pages of usage and exit."""
+        return super().init_parser(exit_on_error=False, **kwargs)
 
     def before_fit(self) -> None:
         """Go on where the run is, or begin it."""

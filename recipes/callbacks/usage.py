@@ -19,7 +19,8 @@ class CodeUsage(Callback):
 
     Args:
         window: steps over which codes are counted.
-        alarm: share of used codes below which a full window draws a warning.
+        alarm: share of used codes, of those that so many tokens could use, below which a full
+            window draws a warning.
     """
 
     def __init__(self, window: int = 100, alarm: float = 0.1) -> None:
@@ -38,15 +39,17 @@ class CodeUsage(Callback):
         self.steps += 1
         if self.steps < self.window:
             return
-        share = self._log(pl_module, self.counts, "train")
+        share, ceiling = self._log(pl_module, self.counts, "train")
         self.counts, self.steps = None, 0
-        if share < self.alarm and not self.warned:
+        if share < self.alarm * ceiling and not self.warned:
             self.warned = True
             log.warning(
-                "only %.1f %% of the codes were used in the last %d steps: the codebook collapses; "
-                "lower the learning rate, raise dead_below or use a smaller codebook",
+                "only %.1f %% of the codes were used in the last %d steps, in which %.1f %% could "
+                "be: the codebook collapses; lower the learning rate, raise dead_below "
+                "or use a smaller codebook",
                 100 * share,
                 self.window,
+                100 * ceiling,
             )
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -86,16 +89,20 @@ class CodeUsage(Callback):
         new = torch.stack([torch.bincount(column, minlength=max(vocab)) for column in flat.t()])
         return new if counts is None else counts.to(new.device) + new
 
-    def _log(self, pl_module: LightningModule, counts: Tensor, stage: str) -> float:
+    def _log(self, pl_module: LightningModule, counts: Tensor, stage: str) -> tuple[float, float]:
+        """Log the statistics of counts; the share of used codes, and what it could be at most."""
         vocab = _codec(pl_module).vocab
         counts = summed(counts)
         used = (counts > 0).sum().item()
         share = used / sum(vocab)
+        tokens = counts.sum(1).tolist()  # of each group: that many codes can be used, or all
+        ceiling = sum(map(min, tokens, vocab)) / sum(vocab)
         perplexities = torch.stack([counts_perplexity(group.float()) for group in counts])
         pl_module.log(f"{stage}/usage", share, sync_dist=True)
+        pl_module.log(f"{stage}/usage_ceiling", ceiling, sync_dist=True)
         pl_module.log(f"{stage}/dead_codes", float(sum(vocab) - used), sync_dist=True)
         pl_module.log(f"{stage}/usage_perplexity", perplexities.mean(), sync_dist=True)
-        return share
+        return share, ceiling
 
 
 def _codec(pl_module: LightningModule) -> Codec:

@@ -16,6 +16,7 @@ from intaglio.codecs.losses.adversarial import NonSaturatingLoss
 from intaglio.codecs.losses.adversary import Adversary
 from intaglio.codecs.losses.lecam import LeCam
 from intaglio.codecs.losses.pixel import PixelLoss
+from intaglio.codecs.quantizers.binary import BinaryQuantizer
 from intaglio.codecs.quantizers.continuous import KLBottleneck
 from intaglio.codecs.quantizers.fsq import FSQ
 from intaglio.codecs.quantizers.posttraining import PostTrainingQuantizer
@@ -212,6 +213,27 @@ def generator_loss(module):
     return real, output, module._generator_loss(output, real, module.weights, True)
 
 
+def test_an_objective_below_zero_is_made_smaller_still():
+    """Entropies may be negative: nothing is clipped at 0, neither a value nor a gradient."""
+    model = codec(BinaryQuantizer(4, 4, temperature=1.0))
+    module = task(model, weights={"entropy": 50.0, "commitment": 0.25})
+    real, output, loss = generator_loss(module)
+    terms = output.quantized.losses
+    total = (output.values - real).abs().mean() + 50 * terms["entropy"]
+    total = total + 0.25 * terms["commitment"]
+    assert total < -1
+    torch.testing.assert_close(loss.total, total)
+    first = module.codec.encoder.conv_in.weight
+    found, expected = (
+        torch.autograd.grad(one, first, retain_graph=True)[0] for one in (loss.total, total)
+    )
+    torch.testing.assert_close(found, expected)
+    before = state(module)
+    metrics = fit(task(model, weights=module.weights), 2).callback_metrics
+    assert metrics["train/loss"] < -1 and metrics["train/entropy"] < 0
+    assert moved(before, module, *FLOW) == set(FLOW)
+
+
 @pytest.mark.parametrize("scale", [2.0, 1e12])
 def test_the_adaptive_weight_by_hand(scale):
     """Ratio of two gradients at the last layer, 1e4 at most; a number, not a gradient."""
@@ -343,6 +365,19 @@ def test_predictions_are_tokens():
     assert isinstance(tokens, Tokens) and torch.equal(
         tokens.ids, module.codec.encode(batch["image"]).ids
     )
+
+
+def test_tokens_do_not_depend_on_the_precision_of_the_trainer():
+    """Files of predictions have the ids that the codec itself gives."""
+    module = task(codec(FSQ(4, (8, 8, 8, 8)))).eval()
+    batch = {"image": torch.rand(8, 3, 8, 8) * 2 - 1}
+    expected = module.codec.encode(batch["image"]).ids
+    module.log = lambda *_, **__: None
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert not torch.equal(module.codec.encode(batch["image"]).ids, expected)
+        assert torch.equal(module.predict_step(batch, 0).ids, expected)
+        evaluated = module.validation_step(batch, 0)["ids"]
+    assert torch.equal(evaluated, expected.flatten(0, 1))
 
 
 def test_a_generative_decoder_brings_its_loss():

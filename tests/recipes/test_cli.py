@@ -12,6 +12,7 @@ import torch
 import yaml
 
 from intaglio.recipes import cli
+from intaglio.recipes.errors import explain
 
 RECIPE = """
 seed_everything: 1
@@ -223,9 +224,39 @@ def test_build_without_running_gives_the_parts_and_filters_two_warnings(recipe, 
         warnings.warn("anything else", stacklevel=1)
 
 
-def test_wrong_arguments_of_a_recipe_exit_with_2(intaglio, recipe):
-    status, _, err = intaglio("fit", "-c", recipe, "--trainer.max_stepz=3")
-    assert status == 2 and "max_stepz" in err
+@pytest.mark.parametrize(
+    ("word", "reason"),
+    [
+        ("--trainer.max_stepz=3", "max_stepz"),
+        ("--trainer.max_steps=x", "Expected a <class 'int'>. Got value: x"),
+        ("--model.nowhere=0", "'nowhere' is not accepted"),
+    ],
+)
+def test_wrong_arguments_of_a_recipe_are_one_line(refusal, recipe, word, reason):
+    line = refusal("fit", "-c", recipe, word)
+    assert reason in line and "Union" not in line and "Given value" not in line
+
+
+def test_of_the_reasons_against_all_types_the_first_is_told():
+    said = """Parser key "trainer.callbacks":
+  Does not validate against any of the Union subtypes
+  Subtypes: [list[X], X, None]
+  Errors:
+    - Problem with an item:
+        Does not validate against any of the Union subtypes
+        Subtypes: [int, str]
+        Errors:
+          - cannot log 0 clips - never
+            at all
+          - Not a string
+        Given value type: int
+    - Not a valid subclass
+    - Expected a NoneType
+  Given value type: list
+  Given value: [1, 2]"""
+    line = explain(ValueError(said))
+    told = "Problem with an item: cannot log 0 clips - never at all"
+    assert line == f'Parser key "trainer.callbacks": {told}'
 
 
 def test_a_module_is_run_like_the_script():

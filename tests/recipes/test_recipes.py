@@ -9,6 +9,13 @@ import torch
 import yaml
 
 from intaglio.codecs import load
+from intaglio.codecs.audio import dac, encodec, snac, wavtokenizer
+from intaglio.codecs.discriminators.complexstft import ComplexSTFTDiscriminator
+from intaglio.codecs.discriminators.period import MultiPeriodDiscriminator
+from intaglio.codecs.discriminators.stft import (
+    MultiBandDiscriminator,
+    MultiResolutionDiscriminator,
+)
 from intaglio.codecs.image.titok import titok
 from intaglio.codecs.image.wetok import wetok
 from intaglio.codecs.stages import Stage, enter
@@ -33,7 +40,36 @@ pytestmark = pytest.mark.filterwarnings(
 )
 
 
+def _with(build, sizes):
+    return lambda *args, **kwargs: build(*args, **kwargs | sizes)
+
+
+@pytest.fixture
+def narrow(monkeypatch):
+    """The parts of the published audio systems and their judges with few channels."""
+    sizes = {
+        "DACEncoder": {"width": 8},
+        "DACDecoder": {"width": 128},
+        "SEANetEncoder": {"width": 4},
+        "SEANetDecoder": {"width": 4},
+        "VocosDecoder": {"width": 32, "intermediate": 64, "num_layers": 2},
+    }
+    for module in (dac, encodec, wavtokenizer):
+        for name, fewer in sizes.items():
+            if full := getattr(module, name, None):
+                monkeypatch.setattr(module, name, _with(full, fewer))
+    monkeypatch.setitem(snac.SIZES, 24_000, ((2, 4, 8, 8), (4, 2, 1), 8, 128, None))
+    for judge, fewer in (
+        (MultiPeriodDiscriminator, {"channels": (4, 8, 8, 8, 8)}),
+        (MultiBandDiscriminator, {"channels": 4}),
+        (MultiResolutionDiscriminator, {"channels": 4}),
+        (ComplexSTFTDiscriminator, {"width": 4}),
+    ):
+        monkeypatch.setattr(judge.__init__, "__kwdefaults__", judge.__init__.__kwdefaults__ | fewer)
+
+
 @pytest.mark.parametrize("name", SYSTEMS)
+@pytest.mark.usefixtures("narrow")
 def test_two_steps_leave_a_checkpoint_that_loads(name, in_tmp_path, monkeypatch):
     small = ["--trainer.logger=lightning.pytorch.loggers.CSVLogger", "--trainer.logger.save_dir=."]
     small += ["--trainer.logger.name=run", "--trainer.logger.version="]

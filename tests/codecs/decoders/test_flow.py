@@ -99,6 +99,18 @@ def test_masked_latents_count_for_nothing():
     assert part.takes_prefixes and part.last_weight is None
 
 
+def test_masking_leaves_the_latents_alone():
+    """They are needed for the backward pass and belong to the caller."""
+    leaf = torch.randn(2, 6, 5, requires_grad=True)
+    latents = 1 * leaf  # may be written to, as a leaf may not
+    before = latents.detach().clone()
+    mask = torch.arange(6) < torch.tensor([[2], [6]])
+    decoding = decoder(drop=0.0).learn(latents, torch.randn(2, 4, 6, 6), mask, grid=GRID)
+    decoding.losses["flow"].backward()
+    assert torch.equal(latents, before)
+    assert torch.equal(leaf.grad.abs().sum(-1) > 0, mask)
+
+
 def test_noise_is_the_same_for_every_item():
     part = decoder()
     latents = torch.randn(1, 6, 5).expand(3, -1, -1)

@@ -55,6 +55,19 @@ def test_masked_latents_count_for_nothing(make):
     assert part.takes_prefixes
 
 
+@pytest.mark.parametrize("make", [decoder, dense])
+def test_masking_leaves_the_latents_alone(make):
+    """They are needed for the backward pass and belong to the caller."""
+    leaf = torch.randn(2, 6, 5, requires_grad=True)
+    latents = 1 * leaf  # may be written to, as a leaf may not
+    before = latents.detach().clone()
+    mask = torch.arange(6) < torch.tensor([[2], [6]])
+    decoding = make().learn(latents, torch.zeros(2, 3, 12, 12), mask, grid=GRID)
+    decoding.values.square().sum().backward()
+    assert torch.equal(latents, before)
+    assert torch.equal(leaf.grad.abs().sum(-1) > 0, mask)
+
+
 @pytest.mark.parametrize("smooth", [True, False])
 def test_titoks_sequence_by_hand(smooth):
     """Class and mask tokens with places, then latents with places; patches of pixels come out."""

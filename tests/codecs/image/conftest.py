@@ -65,3 +65,26 @@ def keeps_the_contract() -> Check:
         assert torch.equal(ids, again)
 
     return check
+
+
+@pytest.fixture
+def spread_at_the_start() -> Check:
+    """That a sequence codec's first batch has many ids, although its images hardly differ."""
+
+    def check(codec: ImageCodec) -> None:
+        torch.manual_seed(0)
+        size = codec.image_size
+        x = torch.rand(1, 3, size, size) + 0.2 * torch.rand(16, 3, size, size)
+        bounded: list[torch.Tensor] = []
+        codec.quantizer.standard.register_forward_hook(lambda *call: bounded.append(call[2]))
+        with torch.no_grad():
+            ids = codec.train()(x).quantized.ids
+        (latents,) = bounded
+        assert latents.shape[:2] == (16, codec.positions)
+        torch.testing.assert_close(latents.mean(0), torch.zeros_like(latents[0]), atol=1e-4, rtol=0)
+        deviation = latents.std(0, correction=0)
+        torch.testing.assert_close(deviation, torch.ones_like(deviation), atol=0.02, rtol=0)
+        for position in range(codec.positions):
+            assert len(ids[:, position].unique()) > 12
+
+    return check

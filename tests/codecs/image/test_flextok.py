@@ -45,6 +45,10 @@ def test_the_small_size_keeps_the_contract(keeps_the_contract):
     keeps_the_contract(flextok("small"))
 
 
+def test_the_small_size_tells_images_apart_from_the_first_step(spread_at_the_start):
+    spread_at_the_start(flextok("small"))
+
+
 @pytest.mark.parametrize(("size", "parameters"), [("d12", 340_008_937), ("d18", 947_796_841)])
 def test_sizes(count, size, parameters):
     """With the autoencoder; the encoder is 85 and 287 million of them."""

@@ -28,6 +28,10 @@ def test_the_small_size_keeps_the_contract(keeps_the_contract):
     keeps_the_contract(titok("small"))
 
 
+def test_the_small_size_tells_images_apart_from_the_first_step(spread_at_the_start):
+    spread_at_the_start(titok("small"))
+
+
 def test_the_published_structure_keeps_the_contract(keeps_the_contract):
     torch.manual_seed(0)
     keeps_the_contract(tiny(image_small((5, 5, 5))))

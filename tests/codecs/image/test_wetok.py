@@ -16,7 +16,12 @@ def test_it_keeps_the_contract(keeps_the_contract, codec):
 
 @pytest.mark.parametrize(
     ("groups", "downsample", "parameters", "ratio"),
-    [(4, 16, 460_589_091, 192), (8, 8, 448_995_651, 24), (4, 8, 448_176_419, 48)],
+    [
+        (4, 16, 460_589_091, 192),
+        (8, 8, 448_995_651, 24),
+        (4, 8, 448_176_419, 48),
+        (4, 32, 1_673_678_883, 768),
+    ],
 )
 def test_sizes_and_compression(bare, count, groups, downsample, parameters, ratio):
     assert count(lambda: wetok(groups, downsample)) == parameters

@@ -127,6 +127,21 @@ def test_large_latents_at_a_low_temperature_give_finite_gradients(enumerated_bit
     assert loss.isfinite() and latents.grad.isfinite().all()
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("enumerated_bits", [0, 18])
+def test_half_precision_leaves_the_entropy_as_it_is(kind, enumerated_bits):
+    """Probabilities in bfloat16 would be 0 and 1, and their logarithms infinite."""
+    quantizer = plain(8, 2, kind=kind, enumerated_bits=enumerated_bits)
+    latents = torch.randn(1, 9, 16) * torch.logspace(-9, 30, 9).view(1, 9, 1)
+    latents = latents.bfloat16().requires_grad_()
+    expected = quantizer(latents.float()).losses["entropy"]
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = quantizer(latents).losses["entropy"]
+    found.backward()
+    assert torch.equal(found, expected) and found.isfinite()
+    assert latents.grad.isfinite().all()
+
+
 def test_18_bits_need_no_table_of_all_codes_for_every_vector(monkeypatch):
     sizes = []
     real = entropies.corners

@@ -1,19 +1,25 @@
 """What every quantizer keeps: one contract, whatever it does inside."""
 
 import copy
+import importlib
+import pkgutil
 
 import pytest
 import torch
 
+from intaglio.codecs import quantizers
 from intaglio.codecs.bundle import fingerprint
 from intaglio.codecs.part import build, describe
+from intaglio.codecs.quantizers.base import Quantizer
 from intaglio.codecs.quantizers.binary import BinaryQuantizer
+from intaglio.codecs.quantizers.continuous import ContinuousBottleneck
 from intaglio.codecs.quantizers.dimensionwise import DimensionwiseQuantizer
 from intaglio.codecs.quantizers.factorized import FactorizedVectorQuantizer
 from intaglio.codecs.quantizers.fsq import FSQ
 from intaglio.codecs.quantizers.ibq import IndexBackpropagationQuantizer
 from intaglio.codecs.quantizers.multiscale import MultiScaleQuantizer
 from intaglio.codecs.quantizers.perturbation import Perturbation
+from intaglio.codecs.quantizers.posttraining import PostTrainingQuantizer
 from intaglio.codecs.quantizers.product import ProductQuantizer
 from intaglio.codecs.quantizers.residual import ResidualQuantizer
 from intaglio.codecs.quantizers.residualfsq import ResidualFSQ
@@ -41,6 +47,10 @@ MAKERS = {
     "fsq standardised": lambda: FSQ(DIM, (8, 5), standardise=POSITIONS, noise_dropout=0.5),
     "residual fsq": lambda: ResidualFSQ(DIM, (5, 4)),
     "residual": lambda: ResidualQuantizer([vq() for _ in range(3)]),
+    "residual strided": lambda: ResidualQuantizer(
+        [FactorizedVectorQuantizer(DIM, 32, codebook_dim=3, stride=s) for s in (2, 1)],
+        through_levels=True,
+    ),
     "product": lambda: ProductQuantizer([FSQ(2, (5, 5)), FSQ(4, (5, 3, 3))]),
     "lfq": lambda: BinaryQuantizer(DIM, 6),
     "groups": lambda: BinaryQuantizer(DIM, 4, 3, batch_entropy="per_group"),
@@ -50,6 +60,21 @@ MAKERS = {
     "multiscale": lambda: MultiScaleQuantizer(vq(update="gradient"), (1, 2, 3, 4)),
     "dimensionwise": lambda: DimensionwiseQuantizer(DIM, 3),
 }
+
+
+def all_kinds(base):
+    """The sub-classes of a class, of all generations."""
+    return {base}.union(*(all_kinds(kind) for kind in base.__subclasses__()))
+
+
+def test_no_quantizer_is_left_out():
+    """But those without ids, and the one that has other inputs, which has tests of its own."""
+    for module in pkgutil.iter_modules(quantizers.__path__):
+        importlib.import_module(f"{quantizers.__name__}.{module.name}")
+    found = {kind for kind in all_kinds(Quantizer) if kind.__module__.startswith("intaglio.")}
+    apart = {Quantizer, PostTrainingQuantizer} | all_kinds(ContinuousBottleneck)
+    tested = {type(make()) for make in MAKERS.values()}
+    assert {kind.__name__ for kind in found - apart - tested} == set()
 
 
 @pytest.fixture(params=MAKERS)

@@ -33,6 +33,26 @@ def test_every_id_comes_back(levels):
     assert torch.equal(fsq.encode_ids(latents), ids)
 
 
+@pytest.mark.parametrize("half_precision", [False, True])
+def test_six_and_seven_levels_lose_no_id_to_rounding(half_precision):
+    """Thirds are no binary fractions: a sum that is cut off would be one too small."""
+    fsq = FSQ(3, (6, 7, 5))
+    digits = torch.cartesian_prod(*map(torch.arange, (5, 7, 6))).flip(1)  # the first one fastest
+    ids = torch.arange(210).view(1, 210, 1)
+    widths = torch.tensor([2.5, 3, 2]) * 1.001
+    offset = torch.tensor([0.5, 0, 0])
+    centres = digits - torch.tensor([3, 3, 2])
+    latents = ((centres + offset) / widths).atanh() - (offset / widths).atanh()
+    latents = latents.unsqueeze(0)
+    given = latents.bfloat16() if half_precision else latents
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=half_precision):
+        values = fsq.decode_ids(ids)
+        quantized = fsq(given)
+        assert torch.equal(fsq.encode_ids(given), ids)
+    torch.testing.assert_close(values[0], centres / torch.tensor([3.0, 3, 2]), atol=0, rtol=1e-7)
+    assert torch.equal(quantized.ids, ids) and torch.equal(quantized.values, values)
+
+
 def test_gradients_pass_the_rounding_and_projections_learn():
     fsq = FSQ(6, (5, 5))
     latents = torch.randn(2, 9, 6, requires_grad=True)

@@ -29,6 +29,7 @@ def test_usage_counts_every_group_over_the_window():
     ids = torch.tensor([[[0, 7], [1, 7]], [[2, 7], [3, 7]]])
     steps(CodeUsage(window=2), module, ids, 2)
     assert module.logged["train/usage"] == pytest.approx(5 / 12)
+    assert module.logged["train/usage_ceiling"] == 1  # of 8 tokens in each group
     assert module.logged["train/dead_codes"] == 7
     assert module.logged["train/usage_perplexity"] == pytest.approx((4 + 1) / 2)
 
@@ -41,9 +42,24 @@ def test_nothing_is_logged_before_the_window_is_full():
 
 def test_a_collapse_is_told_once(caplog):
     with caplog.at_level(logging.WARNING):
-        steps(CodeUsage(window=2, alarm=0.2), Module(), torch.zeros(1, 2, 2, dtype=torch.int64), 8)
+        steps(CodeUsage(window=2, alarm=0.3), Module(), torch.zeros(1, 2, 2, dtype=torch.int64), 8)
     assert len(caplog.records) == 1
     assert "16.7 % of the codes" in caplog.text
+
+
+def test_a_few_tokens_that_all_differ_are_no_collapse(caplog):
+    """They cannot use more codes than there are of them; what they can is logged beside."""
+    module = Module()
+    module.codec = SimpleNamespace(vocab=(1000,))
+    ids = torch.tensor([[[0], [1], [2]]])
+    with caplog.at_level(logging.WARNING):
+        steps(CodeUsage(window=1, alarm=0.5), module, ids)
+    assert not caplog.records
+    assert module.logged["train/usage"] == pytest.approx(0.003)
+    assert module.logged["train/usage_ceiling"] == pytest.approx(0.003)
+    with caplog.at_level(logging.WARNING):
+        steps(CodeUsage(window=1, alarm=0.5), module, 0 * ids)
+    assert "0.1 % of the codes" in caplog.text and "0.3 % could" in caplog.text
 
 
 def test_validation_counts_all_its_batches():
