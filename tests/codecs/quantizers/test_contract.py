@@ -144,6 +144,17 @@ def test_autocast_and_half_precision_give_the_ids_of_the_values(quantizer):
     assert torch.equal(quantized.values, values)
 
 
+def test_autocast_changes_neither_values_nor_losses(quantizer):
+    """Distances, entropies and layers are of float32 wherever the quantizer is called."""
+    data = latents().bfloat16()
+    quantizer.eval()
+    expected = quantizer(data.float())
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = quantizer(data)
+    assert torch.equal(found.values, expected.values)
+    assert found.losses == expected.losses and found.stats == expected.stats
+
+
 def test_an_item_has_the_ids_that_it_has_alone(quantizer):
     data = latents(4)
     ids = quantizer.eval().encode_ids(data)
