@@ -13,6 +13,8 @@ from torch import Generator, Tensor
 from intaglio.data.formats.image import WHITE, Colour, image_of, pixels_of
 
 Fit = Literal["crop", "letterbox"]
+VIEWS = (1, 2, 10)
+VIEW_RATIO = 1.1  # side of the picture that corners are cut from, over that of a view
 
 
 def resized(pixels: Tensor, height: int, width: int) -> Tensor:
@@ -49,6 +51,34 @@ def fitted(pixels: Tensor, size: int, fit: Fit = "crop", *, background: Colour =
     )
     square[inside] = scaled
     return square
+
+
+def view(pixels: Tensor, size: int, number: int) -> Tensor:
+    """One of ten views of an image, of which a data set of tokens has the first 1, 2 or all 10.
+
+    Args:
+        pixels: uint8 [3, height, width].
+        size: sides of the square.
+        number: 0 is the square of `fitted`; 2, 4, 6 and 8 are the corners of a square of
+            ``VIEW_RATIO`` times the size, as in LlamaGen's ten crops (Sun et al., 2024); each odd
+            number is the mirror of the one before.
+
+    Returns:
+        uint8 [3, size, size].
+
+    Raises:
+        ValueError: there is no such view.
+    """
+    if not 0 <= number < VIEWS[-1]:
+        raise ValueError(f"views are 0 to {VIEWS[-1] - 1}, got {number}")
+    corner = number // 2
+    if corner == 0:
+        square = fitted(pixels, size)
+    else:
+        room = round(VIEW_RATIO * size) - size
+        top, left = ((corner - 1) // 2 * room, (corner - 1) % 2 * room)
+        square = fitted(pixels, size + room)[:, top : top + size, left : left + size]
+    return square.flip(2) if number % 2 else square.contiguous()
 
 
 def padded(pixels: Tensor, multiple: int) -> Tensor:

@@ -20,7 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from intaglio.recipes.codec_option import chosen_codec
-from intaglio.recipes.tokenizing import Recording, Tokenizer
+from intaglio.recipes.tokenizing import Recording
+from intaglio.recipes.tokenizing_audio import AudioTokenizer
 
 
 class TokenizeBatch:
@@ -46,7 +47,7 @@ class TokenizeBatch:
         entropy: bool = False,
     ) -> None:
         chosen = chosen_codec(argparse.Namespace(codec=codec, device=device))
-        self._tokenizer = Tokenizer(chosen, batch_seconds=batch_seconds, entropy=entropy)
+        self._tokenizer = AudioTokenizer(chosen, batch_seconds=batch_seconds, entropy=entropy)
 
     def __call__(self, batch: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Columns ``tokens``, the bytes of token files, and ``reason``, why some are empty, in the

@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
-from intaglio.data.clips import find
 from intaglio.data.formats.replacing import replacing
 from intaglio.data.formats.shards import (
     SUFFIX,
@@ -27,12 +26,14 @@ from intaglio.data.formats.shards import (
     row_text,
     write_row,
 )
-from intaglio.data.formats.wave import SUFFIXES
 from intaglio.data.manifest import Record
 from intaglio.recipes.tokenizing import Recording, Tokenizer
 
 ROWS = "shards.jsonl"
 KEPT = ("txt", "json")  # files of a sample that go along with its tokens
+
+
+AnyTokenizer = Tokenizer[Any, Any]
 
 
 class Clip(NamedTuple):
@@ -61,11 +62,12 @@ class Job(NamedTuple):
     shard: Path | None = None
 
 
-def plan(source: str, out: Path, per_shard: int) -> list[Job]:
+def plan(tokenizer: AnyTokenizer, source: str, out: Path, per_shard: int) -> list[Job]:
     """All jobs, in order; the same for the same input, wherever it lies.
 
     Args:
-        source: folder, manifest or set of recordings; or a tar shard of audio, or a folder of them.
+        tokenizer: that will do them.
+        source: folder, manifest or set of recordings; or a tar shard of them, or a folder of such.
         out: folder for the shards of tokens.
         per_shard: recordings in a shard, unless the input comes in shards.
 
@@ -81,14 +83,16 @@ def plan(source: str, out: Path, per_shard: int) -> list[Job]:
     folder = path if path.is_dir() else path.parent
     shards = [path] if path.suffix == SUFFIX else _shards(path)
     if shards:
-        if path.is_dir() and any(other.suffix.lower() in SUFFIXES for other in _visible(path)):
-            raise ValueError(f"{path} holds both shards and recordings; take them apart")
+        if path.is_dir() and any(
+            other.suffix.lower() in tokenizer.suffixes for other in _visible(path)
+        ):
+            raise ValueError(f"{path} holds both shards and {tokenizer.noun}; take them apart")
         names = [shard.relative_to(folder).as_posix() for shard in shards]
         return [
             Job(out / name, {"shard": name, "bytes": shard.stat().st_size}, folder, shard=shard)
             for name, shard in zip(names, shards, strict=True)
         ]
-    folder, records = find(source)
+    folder, records = tokenizer.find(source)
     jobs = []
     for number, first in enumerate(range(0, len(records), per_shard)):
         some = records[first : first + per_shard]
@@ -98,7 +102,7 @@ def plan(source: str, out: Path, per_shard: int) -> list[Job]:
     return jobs
 
 
-def finished(job: Job, tokenizer: Tokenizer) -> ShardRow | None:
+def finished(job: Job, tokenizer: AnyTokenizer) -> ShardRow | None:
     """Row of a shard that is there, or None.
 
     Raises:
@@ -119,7 +123,7 @@ def finished(job: Job, tokenizer: Tokenizer) -> ShardRow | None:
     return row if listed and size == row.bytes else None
 
 
-def make(job: Job, tokenizer: Tokenizer, progress: tqdm) -> ShardRow:
+def make(job: Job, tokenizer: AnyTokenizer, progress: tqdm) -> ShardRow:
     """Write a shard of tokens and its row.
 
     Raises:
@@ -132,7 +136,7 @@ def make(job: Job, tokenizer: Tokenizer, progress: tqdm) -> ShardRow:
     waiting: deque[Clip] = deque()
 
     def recordings() -> Iterator[Recording]:
-        for clip in _clips(job):
+        for clip in _clips(job, tokenizer):
             waiting.append(clip)
             yield clip.recording
 
@@ -148,12 +152,14 @@ def make(job: Job, tokenizer: Tokenizer, progress: tqdm) -> ShardRow:
         gone += isinstance(sound, Path) and not sound.exists()
         damaged.append({"key": clip.key, "name": name, "reason": outcome.reason})
     if gone == total:  # as when a disk has gone: this must not count as done
-        raise ValueError(f"{job.target}: none of {total} recordings is there, in {job.folder}")
+        raise ValueError(
+            f"{job.target}: none of {total} {tokenizer.noun} is there, in {job.folder}"
+        )
     writer.close()
     return _publish(job, tokenizer, writer.count, content.getvalue(), damaged)
 
 
-def gather(jobs: Sequence[Job], tokenizer: Tokenizer, out: Path) -> bool:
+def gather(jobs: Sequence[Job], tokenizer: AnyTokenizer, out: Path) -> bool:
     """Once every shard is finished, list all rows in one file and remove what killed runs left.
 
     Returns:
@@ -174,7 +180,7 @@ def gather(jobs: Sequence[Job], tokenizer: Tokenizer, out: Path) -> bool:
 
 
 def _publish(
-    job: Job, tokenizer: Tokenizer, count: int, content: bytes, damaged: list[dict[str, str]]
+    job: Job, tokenizer: AnyTokenizer, count: int, content: bytes, damaged: list[dict[str, str]]
 ) -> ShardRow:
     about = _about(job, tokenizer) | {
         "codec": tokenizer.codec.name,
@@ -194,13 +200,20 @@ def _publish(
     return row
 
 
-def _about(job: Job, tokenizer: Tokenizer) -> dict[str, Any]:
+def _about(job: Job, tokenizer: AnyTokenizer) -> dict[str, Any]:
     """What decides the content of a shard."""
-    coding = "range" if tokenizer.entropy else "packed"
-    return {"fingerprint": tokenizer.fingerprint, "coding": coding, "source": job.source}
+    return tokenizer.about | {"source": job.source}
 
 
-def _clips(job: Job) -> Iterator[Clip]:
+def _clips(job: Job, tokenizer: AnyTokenizer) -> Iterator[Clip]:
+    """Every view of every recording; of several views, the key ends with the number of the view."""
+    for clip in _recordings(job, tokenizer):
+        for view in range(tokenizer.views):
+            key = f"{clip.key}-{view}" if tokenizer.views > 1 else clip.key
+            yield clip._replace(key=key, recording=clip.recording._replace(view=view))
+
+
+def _recordings(job: Job, tokenizer: AnyTokenizer) -> Iterator[Clip]:
     if job.shard is None:
         first = job.source["first"]
         for number, record in enumerate(job.records, first):
@@ -209,13 +222,13 @@ def _clips(job: Job) -> Iterator[Clip]:
             yield Clip(f"{number:09}", recording, {"json": json.dumps(said).encode()})
         return
     for sample in read_shard(job.shard):
-        sounds = [ext for ext in sample.files if f".{ext}" in SUFFIXES]
-        if len(sounds) == 1:
-            content = sample.files[sounds[0]]
-            recording = Recording(f"{sample.key}.{sounds[0]}", content)
+        found = [ext for ext in sample.files if f".{ext}" in tokenizer.suffixes]
+        if len(found) == 1:
+            content = sample.files[found[0]]
+            recording = Recording(f"{sample.key}.{found[0]}", content)
         else:
-            found = " ".join(sorted(sample.files))
-            fault = f"{sample.key} has {len(sounds)} audio files, not 1: {found}"
+            names = " ".join(sorted(sample.files))
+            fault = f"{sample.key} has {len(found)} {tokenizer.kind} files, not 1: {names}"
             recording = Recording(sample.key, b"", fault)
         kept = {ext: sample.files[ext] for ext in KEPT if ext in sample.files}
         yield Clip(sample.key, recording, kept)

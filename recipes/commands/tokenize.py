@@ -7,33 +7,44 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from intaglio.codecs import ImageCodec
 from intaglio.data.formats.shards import ShardRow
-from intaglio.recipes.codec_option import add_codec_options, chosen_codec
+from intaglio.recipes.codec_option import add_codec_options, chosen_any_codec
 from intaglio.recipes.errors import explain
-from intaglio.recipes.shard_jobs import ROWS, Job, finished, gather, make, plan
-from intaglio.recipes.tokenizing import Tokenizer
+from intaglio.recipes.shard_jobs import ROWS, AnyTokenizer, Job, finished, gather, make, plan
+from intaglio.recipes.tokenizing_audio import AudioTokenizer
+from intaglio.recipes.tokenizing_images import ImageTokenizer
 
 EPILOG = """\
 examples:
   intaglio tokenize recordings/ -o tokens/ --codec demo/codec
   intaglio tokenize shards/ -o tokens/ --codec demo/codec --job-index 3 --num-jobs 16
+  intaglio tokenize emoji-3d -o tokens/ --codec BUNDLE --views 10
 
-IN is a folder or a manifest of recordings, the name of a fetched set, a tar shard of audio, or a
-folder of such shards. Each shard that is written has a row beside it, a JSON file that tells its
-SHA-256 and names the recordings that could not be read. To go on after an interruption, run the
-same command again: finished shards are left alone.
+IN is a folder or a manifest of recordings or images, the name of a fetched set, a tar shard of
+audio or images, or a folder of such shards. Each shard that is written has a row beside it, a JSON
+file that tells its SHA-256 and names what could not be read. To go on after an interruption, run
+the same command again: finished shards are left alone.
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the command."""
     parser.epilog = EPILOG
-    parser.add_argument("input", metavar="IN", help="recordings, or tar shards of them")
+    parser.add_argument("input", metavar="IN", help="recordings or images, or tar shards of them")
     parser.add_argument("-o", "--out", required=True, help="folder for the shards of tokens")
     add_codec_options(parser)
-    parser.add_argument("--per-shard", type=int, default=1000, help="recordings in a shard (1000)")
+    parser.add_argument("--per-shard", type=int, default=1000, help="items in a shard (1000)")
     parser.add_argument(
         "--batch-seconds", type=float, default=60.0, help="audio encoded at once (60)"
+    )
+    parser.add_argument("--batch-size", type=int, default=32, help="images encoded at once (32)")
+    parser.add_argument("--size", type=int, help="sides of the images in pixels (the codec's)")
+    parser.add_argument(
+        "--views",
+        type=int,
+        default=1,
+        help="of an image: 1 the middle, 2 also its mirror image, 10 also both of four corners (1)",
     )
     parser.add_argument("--entropy", action="store_true", help="entropy code where it saves bytes")
     parser.add_argument("--job-index", type=int, default=0, metavar="I", help="which job this is")
@@ -42,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--max-bad-share",
         type=float,
         default=0.01,
-        help="share of damaged recordings above which the exit status is 1 (0.01)",
+        help="share of damaged items above which the exit status is 1 (0.01)",
     )
     parser.add_argument("--overwrite", action="store_true", help="make finished shards again")
     parser.add_argument("--dry-run", action="store_true", help="only list the shards")
@@ -61,35 +72,50 @@ def run(args: argparse.Namespace) -> None:
             "jobs less 1"
         )
     if not 0 <= args.max_bad_share <= 1:
-        raise ValueError(f"the share of damaged recordings is in [0, 1], not {args.max_bad_share}")
+        raise ValueError(f"the share of damaged items is in [0, 1], not {args.max_bad_share}")
     out = Path(args.out)
-    jobs = plan(args.input, out, args.per_shard)
-    tokenizer = Tokenizer(
-        chosen_codec(args), batch_seconds=args.batch_seconds, entropy=args.entropy
-    )
+    tokenizer = _tokenizer(args)
+    jobs = plan(tokenizer, args.input, out, args.per_shard)
     if args.dry_run:
         _list(jobs, tokenizer, args)
         return
     rows, failures = _make_all(jobs[args.job_index :: args.num_jobs], tokenizer, args)
     whole = not failures and gather(jobs, tokenizer, out)
-    _report(rows, whole, out)
+    _report(rows, whole, tokenizer, out)
     for reason in failures:
         print(f"intaglio: skipped: {reason}", file=sys.stderr)
     if failures:
         raise ValueError(
             f"{len(failures)} of {len(rows) + len(failures)} shards could not be made; see above"
         )
-    _check_share(rows, args.max_bad_share)
+    _check_share(rows, tokenizer, args.max_bad_share)
+
+
+def _tokenizer(args: argparse.Namespace) -> AnyTokenizer:
+    codec = chosen_any_codec(args)
+    if isinstance(codec, ImageCodec):
+        return ImageTokenizer(
+            codec,
+            size=args.size,
+            views=args.views,
+            batch_size=args.batch_size,
+            entropy=args.entropy,
+        )
+    if args.size is not None or args.views != 1:
+        raise ValueError(f"--size and --views are for images, {codec.name} is for audio")
+    return AudioTokenizer(codec, batch_seconds=args.batch_seconds, entropy=args.entropy)
 
 
 def _make_all(
-    jobs: Sequence[Job], tokenizer: Tokenizer, args: argparse.Namespace
+    jobs: Sequence[Job], tokenizer: AnyTokenizer, args: argparse.Namespace
 ) -> tuple[list[ShardRow], list[str]]:
     """Rows of all shards of this job, and reasons why there are not more."""
     rows, failures = [], []
     known = [None if args.overwrite else finished(job, tokenizer) for job in jobs]
-    left = sum(len(job.records) for job, row in zip(jobs, known, strict=True) if row is None)
-    with tqdm(total=left or None, unit="clip", disable=None, file=sys.stderr) as progress:
+    left = tokenizer.views * sum(
+        len(job.records) for job, row in zip(jobs, known, strict=True) if row is None
+    )
+    with tqdm(total=left or None, unit="file", disable=None, file=sys.stderr) as progress:
         for job, row in zip(jobs, known, strict=True):
             try:
                 rows.append(make(job, tokenizer, progress) if row is None else row)
@@ -98,27 +124,31 @@ def _make_all(
     return rows, failures
 
 
-def _list(jobs: Sequence[Job], tokenizer: Tokenizer, args: argparse.Namespace) -> None:
+def _list(jobs: Sequence[Job], tokenizer: AnyTokenizer, args: argparse.Namespace) -> None:
     for number, job in enumerate(jobs):
         done = not args.overwrite and finished(job, tokenizer) is not None
-        what = job.shard if job.shard is not None else f"{len(job.records)} recordings"
+        what = job.shard if job.shard is not None else f"{len(job.records)} {tokenizer.noun}"
         state = "finished" if done else "to do"
         print(f"{job.target}  job {number % args.num_jobs}  {what}  {state}")
 
 
-def _report(rows: Sequence[ShardRow], whole: bool, out: Path) -> None:
+def _files(tokenizer: AnyTokenizer) -> str:
+    return tokenizer.noun if tokenizer.views == 1 else f"views of {tokenizer.noun}"
+
+
+def _report(rows: Sequence[ShardRow], whole: bool, tokenizer: AnyTokenizer, out: Path) -> None:
     count = sum(row.samples for row in rows)
     lost = sum(len(row.about["damaged"]) for row in rows)
     end = f"all shards are listed in {out / ROWS}" if whole else "other shards are not finished yet"
-    print(f"{count} recordings in {len(rows)} shards, {lost} damaged; {end}")
+    print(f"{count} {_files(tokenizer)} in {len(rows)} shards, {lost} damaged; {end}")
 
 
-def _check_share(rows: Sequence[ShardRow], max_share: float) -> None:
+def _check_share(rows: Sequence[ShardRow], tokenizer: AnyTokenizer, max_share: float) -> None:
     total = sum(row.about["total"] for row in rows)
     damaged = [one for row in rows for one in row.about["damaged"]]
     if len(damaged) > max_share * total:
         raise ValueError(
-            f"{len(damaged)} of {total} recordings cannot be read, more than {max_share:.1%}; the "
-            f"rows beside the shards name them, the first is {damaged[0]['name']}: "
-            f"{damaged[0]['reason']}"
+            f"{len(damaged)} of {total} {_files(tokenizer)} cannot be read, more than "
+            f"{max_share:.1%}; the rows beside the shards name them, the first is "
+            f"{damaged[0]['name']}: {damaged[0]['reason']}"
         )

@@ -97,15 +97,7 @@ def compare_images(
     """
     if not items or len({item.pixels.shape for item in items}) != 1:
         raise ValueError(f"{len(items)} images of one size are needed")
-    originals = ImageSet([item.pixels for item in items])
-    pixels = math.prod(items[0].pixels.shape[1:])
-
-    def row(system: str, bits: float, decoded: list[Tensor], ours: bool) -> ImageRow:
-        made = ImageSet(decoded)
-        scores = {one.name: one.score(originals, made, seed) for one in metrics}
-        shuffled = _shuffled(originals, decoded, seed) if ours else None
-        return ImageRow(system, bits, bits / pixels, scores, len(items), "", ours, shuffled)
-
+    measure = _Measure(items, metrics, seed)
     target = 0.0
     with tqdm(desc="coding", unit="image", disable=None if progress else True) as bar:
         for name, codec in codecs.items():
@@ -117,7 +109,7 @@ def compare_images(
                 decoded = [one for tokens in kept for one in _decoded(codec, tokens, items, seed)]
                 bits = codec.bits_per_position * (length or positions)
                 label = name if length is None else f"{name}@{length}"
-                yield ImageResult(row(label, bits, decoded, True), decoded, kept)
+                yield ImageResult(measure.row(label, bits, decoded, ours=True), decoded, kept)
         for baseline in baselines:
             if reason := baseline.absence():
                 yield ImageResult(ImageRow(baseline.name, None, None, {}, 0, reason), [], [])
@@ -128,7 +120,24 @@ def compare_images(
                 bar.update()
             mean = sum(trip.bits for trip in trips) / len(trips)
             decoded = [trip.decoded for trip in trips]
-            yield ImageResult(row(baseline.name, mean, decoded, False), decoded, [])
+            yield ImageResult(measure.row(baseline.name, mean, decoded, ours=False), decoded, [])
+
+
+class _Measure:
+    """Rows of systems, measured on the same originals."""
+
+    def __init__(
+        self, items: Sequence[ImageItem], metrics: Sequence[ImageMetric], seed: int
+    ) -> None:
+        self.originals = ImageSet([item.pixels for item in items])
+        self.metrics, self.seed = metrics, seed
+
+    def row(self, system: str, bits: float, decoded: list[Tensor], *, ours: bool) -> ImageRow:
+        made = ImageSet(decoded)
+        scores = {one.name: one.score(self.originals, made, self.seed) for one in self.metrics}
+        per_pixel = bits / math.prod(decoded[0].shape[1:])
+        shuffled = _shuffled(self.originals, decoded, self.seed) if ours else None
+        return ImageRow(system, bits, per_pixel, scores, len(decoded), "", ours, shuffled)
 
 
 def _shuffled(originals: ImageSet, decoded: list[Tensor], seed: int) -> float | None:

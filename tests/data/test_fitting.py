@@ -11,12 +11,29 @@ from intaglio.data.fitting import (
     shifted,
     to_pixels,
     to_unit,
+    view,
 )
 
 
 def ramp(height, width):
     """Columns of rising brightness."""
     return torch.arange(width, dtype=torch.uint8).mul(4).expand(3, height, width).contiguous()
+
+
+def test_ten_views_are_the_middle_and_four_corners_with_their_mirrors():
+    torch.manual_seed(0)
+    pixels = torch.randint(0, 256, (3, 22, 22), dtype=torch.uint8)
+    views = [view(pixels, 20, number) for number in range(10)]
+    assert torch.equal(views[0], fitted(pixels, 20))
+    assert torch.equal(views[2], pixels[:, :20, :20])
+    assert torch.equal(views[4], pixels[:, :20, 2:])
+    assert torch.equal(views[6], pixels[:, 2:, :20])
+    assert torch.equal(views[8], pixels[:, 2:, 2:])
+    for number in range(0, 10, 2):
+        assert torch.equal(views[number + 1], views[number].flip(2))
+    for wrong in (-1, 10):
+        with pytest.raises(ValueError, match="views are 0 to 9"):
+            view(pixels, 20, wrong)
 
 
 def test_cropping_keeps_the_middle_of_the_longer_side():

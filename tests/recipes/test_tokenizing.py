@@ -10,9 +10,10 @@ from intaglio.codecs import load
 from intaglio.codecs.segments import Segments
 from intaglio.data.formats.tokens import read_tokens
 from intaglio.data.formats.wave import read_wave, resample
-from intaglio.recipes import tokenizing
+from intaglio.recipes import tokenizing_audio
 from intaglio.recipes.ray_tokenize import TokenizeBatch
-from intaglio.recipes.tokenizing import Recording, Tokenizer
+from intaglio.recipes.tokenizing import Recording
+from intaglio.recipes.tokenizing_audio import AudioTokenizer
 
 LENGTHS = (4001, 20, 9000, 1, 4100, 555, 3999, 12000)
 
@@ -35,7 +36,7 @@ def expected(codec, path):
 @pytest.mark.parametrize("batch_seconds", [0.01, 1.0, 60.0])
 def test_files_hold_the_tokens_of_single_recordings(bundle, recordings, batch_seconds):
     codec = load(bundle)
-    outcomes = list(Tokenizer(codec, batch_seconds=batch_seconds).run(iter(recordings)))
+    outcomes = list(AudioTokenizer(codec, batch_seconds=batch_seconds).run(iter(recordings)))
     assert len(outcomes) == len(recordings)
     for recording, outcome in zip(recordings, outcomes, strict=True):
         if recording.name == "bad.wav":
@@ -50,8 +51,8 @@ def test_files_hold_the_tokens_of_single_recordings(bundle, recordings, batch_se
 
 
 def test_bytes_and_files_are_the_same_and_reasons_name_the_recording(bundle, recordings):
-    tokenizer = Tokenizer(load(bundle))
-    held = [Recording(name, path.read_bytes()) for name, path, _ in recordings]
+    tokenizer = AudioTokenizer(load(bundle))
+    held = [Recording(name, path.read_bytes()) for name, path, *_ in recordings]
     assert list(tokenizer.run(held)) == list(tokenizer.run(recordings))
     fault = Recording("x", b"", "there is no x")
     gone = Recording("y.wav", recordings[0].content.with_name("gone.wav"))
@@ -71,22 +72,22 @@ def test_batches_are_of_similar_length_and_bounded(bundle, recordings, monkeypat
         return encode(x, lengths)
 
     monkeypatch.setattr(codec, "encode", watched)
-    list(Tokenizer(codec, batch_seconds=1.0).run(recordings))
+    list(AudioTokenizer(codec, batch_seconds=1.0).run(recordings))
     assert sorted(sum(sizes, [])) == sorted([*LENGTHS, 3201])
     assert max(map(len, sizes)) > 1
 
 
 def test_a_long_recording_is_encoded_in_blocks(bundle, recordings, monkeypatch):
     codec = load(bundle)
-    whole = list(Tokenizer(codec).run(recordings))
-    monkeypatch.setattr(tokenizing, "LONG_SECONDS", 1.2)
-    monkeypatch.setattr(tokenizing, "BLOCK_SECONDS", 0.3)
+    whole = list(AudioTokenizer(codec).run(recordings))
+    monkeypatch.setattr(tokenizing_audio, "LONG_SECONDS", 1.2)
+    monkeypatch.setattr(tokenizing_audio, "BLOCK_SECONDS", 0.3)
     blocks = []
     encode_blocks = codec.encode_blocks
     monkeypatch.setattr(
         codec, "encode_blocks", lambda x: encode_blocks(blocks.append(b.shape[-1]) or b for b in x)
     )
-    assert list(Tokenizer(codec).run(recordings)) == whole
+    assert list(AudioTokenizer(codec).run(recordings)) == whole
     assert blocks == [2400, 2400, 2400, 2400, 2400]
 
 
@@ -95,7 +96,7 @@ def test_scales_are_kept_without_those_of_the_neighbours(bundle, recordings, seg
     codec = load(bundle)
     codec.normalise, codec.segments = True, segments
     del recordings[3]  # the damaged one
-    together = Tokenizer(codec).run(recordings)
+    together = AudioTokenizer(codec).run(recordings)
     for recording, outcome in zip(recordings, together, strict=True):
         header, ids = read_tokens(io.BytesIO(outcome.tokens))
         wave = resample(*read_wave(recording.content), codec.sample_rate)
@@ -108,7 +109,7 @@ def test_scales_are_kept_without_those_of_the_neighbours(bundle, recordings, seg
 def test_entropy_coding_is_smaller_where_it_can(bundle, record, tmp_path):
     path = record(tmp_path / "long.wav", 80_000)
     packed, coded = (
-        next(Tokenizer(load(bundle), entropy=entropy).run([Recording("x", path)])).tokens
+        next(AudioTokenizer(load(bundle), entropy=entropy).run([Recording("x", path)])).tokens
         for entropy in (False, True)
     )
     assert len(coded) < len(packed)
@@ -120,19 +121,19 @@ def test_entropy_coding_is_smaller_where_it_can(bundle, record, tmp_path):
 def test_a_batch_without_room_is_refused(bundle):
     for seconds in (0.0, -1.0, float("nan")):
         with pytest.raises(ValueError, match="batch"):
-            Tokenizer(load(bundle), batch_seconds=seconds)
+            AudioTokenizer(load(bundle), batch_seconds=seconds)
 
 
 def test_the_stage_for_ray_gives_token_files_and_reasons(bundle, recordings):
     stage = TokenizeBatch(str(bundle), "cpu", batch_seconds=1.0)
     batch = {
-        "path": np.array([name for name, _, _ in recordings], dtype=object),
-        "bytes": np.array([path.read_bytes() for _, path, _ in recordings], dtype=object),
+        "path": np.array([name for name, *_ in recordings], dtype=object),
+        "bytes": np.array([path.read_bytes() for _, path, *_ in recordings], dtype=object),
         "speaker": np.arange(len(recordings)),
     }
     out = stage(batch)
     assert set(out) == {"path", "speaker", "tokens", "reason"}
-    outcomes = list(Tokenizer(load(bundle)).run(recordings))
+    outcomes = list(AudioTokenizer(load(bundle)).run(recordings))
     assert out["tokens"].tolist() == [outcome.tokens for outcome in outcomes]
     assert out["reason"].tolist() == [outcome.reason for outcome in outcomes]
     assert out["speaker"] is batch["speaker"] and "bytes" in batch

@@ -12,7 +12,7 @@ def test_sizes(count):
     codec = image_small()
     assert (codec.positions, codec.vocab, codec.any_size) == (64, (1000,), True)
     assert codec.bits == pytest.approx(637.8, abs=0.1)
-    assert count(image_small) == 3_662_160
+    assert count(image_small) == 2_996_688
 
 
 def test_it_learns_four_pictures():
@@ -23,7 +23,7 @@ def test_it_learns_four_pictures():
     x = torch.stack(waves).unsqueeze(1).expand(-1, 3, -1, -1).contiguous()
     codec = image_small().train()
     optimizer = torch.optim.AdamW(codec.parameters(), lr=1e-3)
-    for _ in range(30):
+    for _ in range(40):
         optimizer.zero_grad()
         loss = (codec(x).values - x).abs().mean()
         loss.backward()
