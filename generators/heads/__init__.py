@@ -1,0 +1,1 @@
+"""Heads: the law of a token, given what the backbone says at its position."""

@@ -1,0 +1,1 @@
+"""Samplers: how a generator's tokens are drawn."""

@@ -1,0 +1,83 @@
+"""Random numbers that are functions of a seed and a place, so that nothing else decides them.
+
+Philox4x32-10 (Salmon et al., 2011), a counter-based generator, on plain integer tensors: item i of a
+batch gets the same numbers in any batch, in any order of its positions, and however often one asks.
+"""
+
+import enum
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+WORD = 0xFFFFFFFF
+MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
+STEPS = (0x9E3779B9, 0xBB67AE85)
+ROUNDS = 10
+
+
+class Role(enum.IntEnum):
+    """What a number is for; numbers of different roles are independent."""
+
+    TOKEN = 0
+    NOISE = 1
+    STEP = 2
+    CONFIDENCE = 3
+    ORDER = 4
+
+
+class Draws(NamedTuple):
+    """Numbers for some positions of each item of a batch.
+
+    Attributes:
+        seeds: int64 [batch], one of each item.
+        positions: int64 [batch, positions], or [1, positions] if all items have the same.
+        turn: which time these positions are drawn; other turns give other numbers.
+    """
+
+    seeds: Tensor
+    positions: Tensor
+    turn: int = 0
+
+    def uniform(self, role: Role, count: int = 1) -> Tensor:
+        """float64 [batch, positions, count], in (0, 1), with 52 random bits."""
+        words = self._words(role, -(-count // 2))
+        high, low = words[..., 0::2] >> 6, words[..., 1::2] >> 6
+        return ((high << 26 | low).double() + 0.5)[..., :count] * 2.0**-52
+
+    def normal(self, role: Role, count: int = 1) -> Tensor:
+        """float32 [batch, positions, count], standard normal."""
+        return torch.special.ndtri(self.uniform(role, count)).float()
+
+    def at(self, positions: Tensor, *, turn: int = 0) -> "Draws":
+        """Numbers for other positions, int64 [batch or 1, positions], or another turn."""
+        return Draws(self.seeds, positions, turn)
+
+    def _words(self, role: Role, blocks: int) -> Tensor:
+        """int64 [batch, positions, 4 * blocks], each of 32 bits."""
+        shape = (len(self.seeds), self.positions.shape[-1], blocks)
+        device = self.seeds.device
+        counter = [
+            torch.arange(blocks, device=device).expand(shape),
+            self.positions.to(device).unsqueeze(-1).expand(shape) & WORD,
+            torch.full((1, 1, 1), int(role), device=device).expand(shape),
+            torch.full((1, 1, 1), self.turn, device=device).expand(shape),
+        ]
+        seeds = self.seeds.view(-1, 1, 1)
+        return torch.stack(philox(counter, (seeds & WORD, seeds >> 32 & WORD)), -1).flatten(-2)
+
+
+def philox(counter: list[Tensor], key: tuple[Tensor, Tensor]) -> list[Tensor]:
+    """Four random words of 32 bits for four words of a counter, all int64 of one shape."""
+    c0, c1, c2, c3 = counter
+    k0, k1 = key
+    for _ in range(ROUNDS):
+        first, second = c0 * MULTIPLIERS[0], c2 * MULTIPLIERS[1]
+        c0, c1, c2, c3 = (
+            (second >> 32 & WORD) ^ c1 ^ k0,
+            second & WORD,
+            (first >> 32 & WORD) ^ c3 ^ k1,
+            first & WORD,
+        )
+        k0, k1 = k0 + STEPS[0] & WORD, k1 + STEPS[1] & WORD
+    return [c0, c1, c2, c3]
