@@ -4,7 +4,7 @@ from torch import Tensor
 
 from intaglio.codecs.part import Part
 from intaglio.generators.samplers.draws import Draws
-from intaglio.generators.samplers.warp import Warp
+from intaglio.generators.samplers.warp import PLAIN, Warp
 
 
 class Head(Part):
@@ -46,7 +46,7 @@ class Head(Part):
         *,
         null: Tensor | None = None,
         weight: float | Tensor = 1.0,
-        warp: Warp = Warp(),
+        warp: Warp = PLAIN,
     ) -> Tensor:
         """Draw tokens, [batch, positions, width].
 

@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 from intaglio.generators.heads.base import Head
 from intaglio.generators.samplers.draws import Draws, Role
-from intaglio.generators.samplers.warp import Warp, draw
+from intaglio.generators.samplers.warp import PLAIN, Warp, draw
 
 
 class CategoricalHead(Head):
@@ -56,7 +56,7 @@ class CategoricalHead(Head):
         *,
         null: Tensor | None = None,
         weight: float | Tensor = 1.0,
-        warp: Warp = Warp(),
+        warp: Warp = PLAIN,
     ) -> Tensor:
         """Draw ids by guided logits; see `Head.sample`."""
         logits = guided(self.logits(hidden), None if null is None else self.logits(null), weight)

@@ -1,7 +1,7 @@
 """Random numbers that are functions of a seed and a place, so that nothing else decides them.
 
-Philox4x32-10 (Salmon et al., 2011), a counter-based generator, on plain integer tensors: item i of a
-batch gets the same numbers in any batch, in any order of its positions, and however often one asks.
+Philox4x32-10 (Salmon et al., 2011), a counter-based generator, on plain integer tensors: an item
+gets the same numbers in any batch, in any order of its positions, and however often one asks.
 """
 
 import enum

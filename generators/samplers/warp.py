@@ -57,6 +57,9 @@ class Warp(NamedTuple):
         return warped.log_softmax(-1)
 
 
+PLAIN = Warp()
+
+
 def draw(log_probs: Tensor, uniform: Tensor) -> Tensor:
     """Ids by the inverse of the distribution function, int64 [...].
 
