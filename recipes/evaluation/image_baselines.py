@@ -1,9 +1,10 @@
 """Classic image codecs to compare with, at several qualities and at the size of a codec's tokens.
 
-JPEG, WebP and AVIF as Pillow writes them; charged is the whole file. Headers are most of a very
-small file: a JPEG has some 600 bytes of them, so it cannot be as small as the tokens of a small
-image. "Matched" is the best quality whose file is no larger than the tokens, or the lowest there
-is; a row tells its real size.
+JPEG, WebP and AVIF as Pillow writes them; charged is the whole file. "Matched" is the best quality
+whose file is no larger than the tokens; where even the lowest quality is larger, the image is coded
+at a half, a quarter or an eighth of its sides and enlarged again. Headers are most of a very small
+file: a JPEG has some 600 bytes of them and may stay larger whatever is done. A row tells its real
+size.
 """
 
 from typing import NamedTuple
@@ -11,12 +12,14 @@ from typing import NamedTuple
 from PIL import features
 from torch import Tensor
 
+from intaglio.data.fitting import resized
 from intaglio.data.formats.image import decode_image, encode_image
 
 KINDS = {"jpeg": "JPEG", "webp": "WEBP", "avif": "AVIF"}
 MODULES = {"jpeg": "jpg", "webp": "webp", "avif": "avif"}
 QUALITIES = (5, 30, 80)
 HIGHEST = 100
+REDUCTIONS = (1, 2, 4, 8)
 
 
 class ImageTrip(NamedTuple):
@@ -60,9 +63,21 @@ class ImageBaseline:
             coded = self._coded(pixels, self.quality)
         else:
             coded = self._matched(pixels, bits)
-        return ImageTrip(decode_image(coded), 8 * len(coded))
+        decoded = resized(decode_image(coded), *pixels.shape[1:])
+        return ImageTrip(decoded, 8 * len(coded))
 
     def _matched(self, pixels: Tensor, bits: float) -> bytes:
+        smaller = [
+            resized(pixels, max(1, pixels.shape[1] // by), max(1, pixels.shape[2] // by))
+            for by in REDUCTIONS
+        ]
+        for one in smaller:
+            if 8 * len(self._coded(one, 0)) <= bits:
+                return self._best(one, bits)
+        return min((self._coded(one, 0) for one in smaller), key=len)
+
+    def _best(self, pixels: Tensor, bits: float) -> bytes:
+        """The file of the best quality that is not too large; the lowest is not."""
         low, high = 0, HIGHEST
         best = self._coded(pixels, low)
         while low < high:  # sizes grow with quality, but for a byte here and there

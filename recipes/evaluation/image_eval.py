@@ -14,7 +14,7 @@ from rich.table import Table
 from torch import Tensor
 from tqdm import tqdm
 
-from intaglio.codecs import ImageCodec
+from intaglio.codecs import ImageCodec, Tokens
 from intaglio.codecs.bundle import replacing
 from intaglio.data.fitting import fitted
 from intaglio.data.formats.image import read_image
@@ -27,7 +27,8 @@ from intaglio.recipes.evaluation.image_comparison import (
     ImageResult,
     compare_images,
 )
-from intaglio.recipes.evaluation.image_metrics import ImageMetric, select_image_metrics
+from intaglio.recipes.evaluation.image_metrics import ImageMetric
+from intaglio.recipes.evaluation.image_selection import select_image_metrics
 from intaglio.recipes.evaluation.recordings import choose
 from intaglio.recipes.evaluation.tables import (
     NOTHING,
@@ -48,10 +49,15 @@ def run_images(args: argparse.Namespace, codecs: Sequence[ImageCodec]) -> None:
 
     Raises:
         OSError: an input is missing, or an output cannot be written.
-        ValueError: a wrong name, no images, or some of them damaged.
+        ValueError: a wrong name or file of weights, no images, or some of them damaged.
         ModuleNotFoundError: a figure needs matplotlib.
     """
-    metrics = select_image_metrics(_names(args.metrics) if args.metrics else None)
+    metrics = select_image_metrics(
+        _names(args.metrics) if args.metrics else None,
+        vgg_file=args.vgg,
+        inception_file=args.inception,
+        device=next(codecs[0].parameters()).device,
+    )
     chosen = args.baselines if args.baselines is not None else BASELINES
     baselines = image_baselines([name for name in _names(chosen) if name != "none"])
     for option in ("suite", "rate", "save_audio"):
@@ -122,7 +128,7 @@ def image_table(results: Sequence[ImageResult], metrics: Sequence[ImageMetric]) 
         if row.bits is not None and row.bits_per_pixel is not None:
             sizes[:2] = [f"{row.bits / 8:,.0f}", f"{row.bits_per_pixel:.3f}"]
         if tokens:
-            sizes[2:] = [_shape(tokens[0].ids), f"{reached(usage_of(tokens)):.0%}"]
+            sizes[2:] = [_shape(tokens[0]), f"{reached(usage_of(tokens)):.0%}"]
         cells = ["\n".join(cell(row, metric)) for metric in metrics]
         shuffled = NOTHING if row.shuffled is None else f"{row.shuffled:.2f}"
         table.add_row(row.system, *sizes, *cells, shuffled, style="bold" if row.is_ours else "")
@@ -146,6 +152,9 @@ def image_records(name: str, results: Sequence[ImageResult], size: int) -> list[
             "failures": {m: s.failures for m, s in scores if s.failures},
             "absent": {m: s.reason for m, s in scores if s.mean is None},
         }
+        sound = ((m, s) for m, s in scores if s.mean is not None and not s.failures)
+        if qualified := {m: s.reason for m, s in sound if s.reason}:
+            record["qualified"] = qualified
         if row.note:
             record["note"] = row.note
         if row.shuffled is not None:
@@ -156,9 +165,10 @@ def image_records(name: str, results: Sequence[ImageResult], size: int) -> list[
     return found
 
 
-def _shape(ids: Tensor) -> str:
+def _shape(tokens: Tokens) -> str:
     """Positions, and groups of each if there are several."""
-    return "×".join(str(size) for size in ids.shape[1:] if size > 1)
+    positions, groups = int(tokens.mask[0].sum()), tokens.ids.shape[2]
+    return f"{positions}×{groups}" if groups > 1 else str(positions)
 
 
 def _report(

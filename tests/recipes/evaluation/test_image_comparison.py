@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from intaglio.data.fitting import to_pixels
-from intaglio.data.formats.image import decode_image
+from intaglio.data.fitting import resized, to_pixels
+from intaglio.data.formats.image import decode_image, encode_image
 from intaglio.data.shapes import shapes_image
 from intaglio.recipes.evaluation.image_baselines import (
     QUALITIES,
@@ -26,8 +26,22 @@ def test_a_matched_file_is_as_large_as_allowed(kind, shape):
     matched = ImageBaseline(kind).roundtrip(shape, target)
     assert 0.75 * target < matched.bits <= target
     assert matched.decoded.shape == shape.shape and matched.decoded.dtype == torch.uint8
-    smallest = ImageBaseline(kind, 0).roundtrip(shape, 0)
-    assert ImageBaseline(kind).roundtrip(shape, 8).bits == smallest.bits > 8
+
+
+def test_an_image_is_coded_smaller_where_the_lowest_quality_is_too_large(shape):
+    lowest = ImageBaseline("webp", 0).roundtrip(shape, 0)
+    reduced = ImageBaseline("webp").roundtrip(shape, lowest.bits - 8)
+    half = resized(shape, 24, 24)
+    files = [encode_image(half, "WEBP", quality=quality) for quality in range(101)]
+    assert 0.75 * lowest.bits < reduced.bits < lowest.bits
+    found = [coded for coded in files if 8 * len(coded) == reduced.bits]
+    enlarged = (resized(decode_image(coded), 48, 48) for coded in found)
+    assert any(torch.equal(reduced.decoded, one) for one in enlarged)
+    assert reduced.decoded.shape == shape.shape
+    nothing = ImageBaseline("jpeg").roundtrip(shape, 8)
+    sides = (48, 24, 12, 6)
+    least = min(len(encode_image(resized(shape, n, n), "JPEG", quality=0)) for n in sides)
+    assert nothing.bits == 8 * least
 
 
 def test_baselines_by_name():
