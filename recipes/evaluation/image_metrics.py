@@ -5,13 +5,12 @@ sigma 1.5, K1 0.01, K2 0.03, population covariance, per channel, where the windo
 of scikit-image with ``gaussian_weights``. lpips-lite: the formula of LPIPS (Zhang et al., 2018) on
 EfficientNet-Lite0 with even weights. rKID and rFD: the kernel distance (Binkowski et al., 2018) and
 the Frechet distance (Heusel et al., 2017) between originals and reconstructions on features of the
-same network; not those of Inception, which the names say. The Frechet distance is biased where
-there are fewer than a few images a dimension, so it is told on 64 principal components of the
-originals, and on all 1280 dimensions only with 6,400 images.
+same network; not those of Inception, which the names say (those are in `published_metrics`). The
+Frechet distance is biased where there are fewer than a few images a dimension, so it is told on 64
+principal components of the originals, and on all 1280 dimensions only with 6,400 images.
 """
 
 import math
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -205,34 +204,17 @@ def kernel_distance(x: Tensor, y: Tensor) -> float:
 
 
 def frechet_distance(x: Tensor, y: Tensor) -> float:
-    """Distance of two normal laws with the means and covariances of float64 [items, dim] each."""
-    first, second = x.T.cov(), y.T.cov()
-    values, axes = torch.linalg.eigh(first)
-    root = axes @ torch.diag(values.clamp_min(0).sqrt()) @ axes.T
-    shared = torch.linalg.eigvalsh(root @ second @ root).clamp_min(0).sqrt().sum()
-    apart = (x.mean(0) - y.mean(0)).square().sum()
-    return float(apart + first.trace() + second.trace() - 2 * shared)
+    """Distance of two normal laws with the means and covariances of float64 [items, dim] each.
 
-
-def select_image_metrics(names: Sequence[str] | None = None) -> list[ImageMetric]:
-    """Metrics by name, in the order of the table; all of them if None.
-
-    ``rkid`` and ``rfd`` stand for the full names.
-
-    Raises:
-        ValueError: an unknown name.
+    The trace of the root of the product of the covariances is the sum of the singular values of
+    the products of centred items; with fewer items than dimensions that is the smaller matrix.
     """
-    metrics = [
-        *(PSNR(), SSIM(), PerceptualDistance(), KernelDistance()),
-        *(FrechetDistance(), FrechetDistance(None)),
-    ]
-    short = [metric.name.lower().partition("[")[0] for metric in metrics]
-    known = {*short, *(metric.name for metric in metrics)}
-    if unknown := sorted(set(names or ()) - known):
-        told = ", ".join(dict.fromkeys(short))
-        raise ValueError(f"unknown metric {', '.join(unknown)}; of images there are {told}")
-    return [
-        metric
-        for metric, alias in zip(metrics, short, strict=True)
-        if names is None or metric.name in names or alias in names
-    ]
+    a, b = ((one - one.mean(0)) / math.sqrt(len(one) - 1) for one in (x, y))
+    if len(a) < a.shape[1]:
+        shared = torch.linalg.svdvals(a @ b.T).sum()
+    else:
+        values, axes = torch.linalg.eigh(a.T @ a)
+        root = axes * values.clamp_min(0).sqrt() @ axes.T
+        shared = torch.linalg.eigvalsh(root @ (b.T @ b) @ root).clamp_min(0).sqrt().sum()
+    apart = (x.mean(0) - y.mean(0)).square().sum()
+    return float(apart + a.square().sum() + b.square().sum() - 2 * shared)

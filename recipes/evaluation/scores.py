@@ -41,7 +41,8 @@ class Score(NamedTuple):
         high: its upper end.
         measured: items measured.
         failures: items on which the metric could not be computed.
-        reason: why the metric is absent or why the first failure failed; "" if all went well.
+        reason: why the metric is absent, why the first failure failed, or, without failures, what
+            qualifies the mean; "" if all went well.
     """
 
     mean: float | None

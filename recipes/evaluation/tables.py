@@ -43,13 +43,12 @@ def bit_rate(row: Row) -> str:
 
 
 def notes(rows: Sequence[Scored], metrics: Sequence[Metric]) -> list[str]:
-    """What the table leaves out: systems that did not run, absent metrics, items that failed."""
+    """Below the table: systems that did not run, metrics absent or qualified, items that failed."""
     lines = [f"{row.system}: {row.note}" for row in rows if row.note]
     for metric in metrics:
         scores = {row.system: row.scores[metric.name] for row in rows if metric.name in row.scores}
-        absent = next((s.reason for s in scores.values() if s.mean is None and not s.failures), "")
-        if absent:
-            lines.append(f"{metric.label}: {absent}")
+        if reason := next((s.reason for s in scores.values() if s.reason and not s.failures), ""):
+            lines.append(f"{metric.label}: {reason}")
         lines += [
             f"{metric.label} of {system}: {score.failures} items failed, {score.measured} measured "
             f"({score.reason})"

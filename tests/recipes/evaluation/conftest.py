@@ -1,10 +1,13 @@
-"""Fixtures of the evaluation's tests: a voice-like signal, noisier and noisier copies of it."""
+"""Fixtures of the evaluation's tests: a voice-like signal, noisier copies of it, an Inception."""
+
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
 from intaglio.data.signals import speechlike
+from intaglio.recipes.evaluation import inception
 
 RATE = 16_000
 
@@ -21,3 +24,25 @@ def noisy(voice: Tensor) -> list[Tensor]:
     noise = torch.randn(len(voice), generator=torch.Generator().manual_seed(4))
     noise *= voice.norm() / noise.norm()
     return [voice, *(voice + noise * 10 ** (-snr / 20) for snr in (20, 5, -10))]
+
+
+@pytest.fixture(scope="session")
+def inception_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights for Inception that integer arithmetic makes; not to be changed."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(inception, "fill", lambda network, file, what: None)
+        shapes = {k: v.shape for k, v in inception.Inception("").state_dict().items()}
+    state = {}
+    for number, (name, shape) in enumerate(sorted(shapes.items())):
+        if name.endswith("num_batches_tracked"):
+            continue  # the published file has none
+        places = torch.arange(shape.numel(), dtype=torch.int32) * 7919 % 1_000_003
+        values = (places * (31 + number) % 10_007 / 10_007 - 0.5).view(shape)  # in [-0.5, 0.5)
+        if name.endswith(("bn.weight", "running_var")):
+            values += 1
+        elif len(shape) > 1:
+            values *= (24 / shape[1:].numel()) ** 0.5
+        state[name] = values
+    path = tmp_path_factory.mktemp("inception") / "inception.pth"
+    torch.save(state, path)
+    return path

@@ -17,8 +17,8 @@ from intaglio.recipes.evaluation.image_metrics import (
     PerceptualDistance,
     frechet_distance,
     kernel_distance,
-    select_image_metrics,
 )
+from intaglio.recipes.evaluation.image_selection import select_image_metrics
 
 
 def pattern(height, width):
@@ -116,7 +116,30 @@ def test_a_biased_distance_is_not_given(shapes):
     assert one.mean is None and one.failures == 1
 
 
-def test_names_say_what_they_are():
+@pytest.mark.parity
+def test_frechet_distance_is_that_of_torchmetrics():
+    """Also with fewer items than dimensions, where another matrix is decomposed."""
+    from torchmetrics.image.fid import FrechetInceptionDistance
+
+    class Given(torch.nn.Module):
+        num_features = 12
+
+        def forward(self, rows):
+            return rows
+
+    mixing = torch.randn(12, 12, dtype=torch.float64)
+    for count in (9, 300):
+        x = torch.randn(count, 12, dtype=torch.float64) @ mixing
+        y = 0.7 * x.flip(1) + 0.5
+        reference = FrechetInceptionDistance(Given()).set_dtype(torch.float64)
+        reference.update(x, real=True)
+        reference.update(y, real=False)
+        assert frechet_distance(x, y) == pytest.approx(float(reference.compute()), rel=1e-4)
+        assert frechet_distance(x, x) == pytest.approx(0, abs=1e-9)
+
+
+def test_names_say_what_they_are(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))  # weights that lie there add metrics
     names = [metric.name for metric in select_image_metrics()]
     assert names == [
         *("psnr", "ssim", "lpips-lite", "rKID[effnet-lite0@128]"),
@@ -126,5 +149,5 @@ def test_names_say_what_they_are():
         "psnr",
         "rKID[effnet-lite0@128]",
     ]
-    with pytest.raises(ValueError, match="unknown metric fid; of images there are psnr"):
+    with pytest.raises(ValueError, match="unknown metric fid; of images there are psnr.* rfid"):
         select_image_metrics(["fid"])
