@@ -1,9 +1,22 @@
 """Multi-head self-attention with the options of the published token transformers."""
 
+from typing import Literal, Protocol
+
 import torch
 from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from intaglio.codecs.layers.positions import rotated
+
+QKNorm = bool | Literal["rms"]
+
+
+class Store(Protocol):
+    """Where keys and values of earlier tokens are kept."""
+
+    def __call__(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Keep those of new tokens, [batch, heads, tokens, size] each; gives those of all."""
 
 
 class Attention(nn.Module):
@@ -12,34 +25,77 @@ class Attention(nn.Module):
     Args:
         dim: size of a token.
         heads: number of heads; divides ``dim``.
+        kv_heads: heads of keys and values, each shared by as many heads (grouped-query attention;
+            Ainslie et al., 2023); divides ``heads``; as many if None.
         bias: whether the linear layers add constants.
-        qk_norm: normalise queries and keys of each head, without parameters, in float32.
+        qk_norm: normalise queries and keys of each head in float32: True without parameters,
+            ``rms`` by the root of the mean square with a learned scale (Dehghani et al., 2023).
 
     Raises:
-        ValueError: the heads do not divide ``dim``.
+        ValueError: the heads do not divide ``dim``, or one another.
     """
 
-    def __init__(self, dim: int, heads: int, *, bias: bool = True, qk_norm: bool = False) -> None:
+    def __init__(
+        self,
+        dim: int,
+        heads: int,
+        *,
+        kv_heads: int | None = None,
+        bias: bool = True,
+        qk_norm: QKNorm = False,
+    ) -> None:
         super().__init__()
         if dim % heads:
             raise ValueError(f"{heads} heads do not divide {dim} channels")
         self.heads = heads
-        self.qk_norm = qk_norm
-        self.qkv = nn.Linear(dim, 3 * dim, bias=bias)
+        self.kv_heads = kv_heads or heads
+        if heads % self.kv_heads:
+            raise ValueError(f"{self.kv_heads} heads of keys do not divide {heads} heads")
+        self.size = dim // heads
+        self.qk_norm = bool(qk_norm)
+        self.qkv = nn.Linear(dim, (heads + 2 * self.kv_heads) * self.size, bias=bias)
         self.out = nn.Linear(dim, dim, bias=bias)
+        self.q_norm = nn.RMSNorm(self.size, eps=1e-6) if qk_norm == "rms" else None
+        self.k_norm = nn.RMSNorm(self.size, eps=1e-6) if qk_norm == "rms" else None
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        mask: Tensor | None = None,
+        *,
+        causal: bool = False,
+        rotation: Tensor | None = None,
+        store: Store | None = None,
+    ) -> Tensor:
         """[batch, tokens, dim] → the same shape.
 
         Args:
             x: tokens.
-            mask: bool, [tokens, tokens] or [batch, 1, tokens, tokens]; True where the token of the
+            mask: bool, [tokens, keys] or [batch, 1, tokens, keys]; True where the token of the
                 row sees that of the column. A row that sees nothing gives no finite values.
+            causal: a token sees itself and those before it; then there is no mask and no store.
+            rotation: of queries and keys, see `intaglio.codecs.layers.positions.rotated`.
+            store: keys and values of earlier tokens; the keys are then those and the new ones.
         """
-        q, k, v = rearrange(self.qkv(x), "b n (three h d) -> three b h n d", three=3, h=self.heads)
-        if self.qk_norm:
+        sizes = [self.heads * self.size, *[self.kv_heads * self.size] * 2]
+        q, k, v = (
+            rearrange(part, "b n (h d) -> b h n d", d=self.size)
+            for part in self.qkv(x).split(sizes, dim=-1)
+        )
+        if self.q_norm is not None and self.k_norm is not None:
+            q, k = (
+                norm(part.float()).to(v.dtype)
+                for norm, part in ((self.q_norm, q), (self.k_norm, k))
+            )
+        elif self.qk_norm:
             q, k = (F.layer_norm(part.float(), part.shape[-1:]).to(v.dtype) for part in (q, k))
-        y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        if rotation is not None:
+            q, k = rotated(q, rotation), rotated(k, rotation)
+        if store is not None:
+            k, v = store(k, v)
+        y = F.scaled_dot_product_attention(
+            q, k, v, attn_mask=mask, is_causal=causal, enable_gqa=self.kv_heads != self.heads
+        )
         return self.out(rearrange(y, "b h n d -> b n (h d)"))
 
 

@@ -1,7 +1,9 @@
-"""Fixed positions of tokens on a grid."""
+"""Fixed positions of tokens: sines of places and times, and rotations."""
 
 import torch
 from torch import Tensor
+
+LADDER = 10_000.0  # ratio of the fastest to the slowest wave
 
 
 def sine_grid(rows: int, columns: int, dim: int) -> Tensor:
@@ -15,7 +17,7 @@ def sine_grid(rows: int, columns: int, dim: int) -> Tensor:
     """
     if dim % 4:
         raise ValueError(f"positions on a grid need a multiple of 4 channels, got {dim}")
-    rate = 10_000 ** -(torch.arange(dim // 4) / (dim // 4))
+    rate = LADDER ** -(torch.arange(dim // 4) / (dim // 4))
     places = torch.cartesian_prod(torch.arange(rows), torch.arange(columns)).float()
     angles = (places.view(-1, 2, 1) * rate).flatten(1)
     return torch.cat([angles.sin(), angles.cos()], dim=1)
@@ -32,3 +34,42 @@ def sine_time(time: Tensor, dim: int, *, max_period: float = 256.0) -> Tensor:
     rate = max_period ** -(torch.arange(dim // 2, device=time.device) / (dim // 2))
     angles = 1000 * time.float().unsqueeze(1) * rate
     return torch.cat([angles.cos(), angles.sin()], dim=1)
+
+
+def rotation(places: Tensor, size: int, *, base: float = LADDER) -> Tensor:
+    """Cosines and sines that turn the pairs of channels of a head (RoPE; Su et al., 2021).
+
+    The pairs are shared out evenly among the axes of the places, the first axis first; each axis
+    has a whole ladder of rates, as in LlamaGen's two-dimensional form (Sun et al., 2024).
+
+    Args:
+        places: [tokens, axes]; of a token without a place, negative: it is not turned.
+        size: channels of a head; a multiple of twice the axes.
+        base: ratio of the rates.
+
+    Returns:
+        float32 [tokens, size / 2, 2].
+
+    Raises:
+        ValueError: the axes do not share the pairs evenly.
+    """
+    axes = places.shape[1]
+    if size % (2 * axes):
+        raise ValueError(f"{axes} axes of rotation do not divide {size} channels into pairs")
+    pairs = size // 2 // axes
+    rate = base ** -(torch.arange(pairs, device=places.device) / pairs)
+    angles = (places.clamp_min(0).unsqueeze(-1) * rate).flatten(1)
+    return torch.stack([angles.cos(), angles.sin()], dim=-1)
+
+
+def rotated(x: Tensor, turn: Tensor) -> Tensor:
+    """Turn each pair of neighbouring channels, in float32.
+
+    Args:
+        x: [batch, heads, tokens, size].
+        turn: [tokens, size / 2, 2] of `rotation`, or [batch, 1, tokens, size / 2, 2].
+    """
+    first, second = x.float().unflatten(-1, (-1, 2)).unbind(-1)
+    cos, sin = turn.unbind(-1)
+    turned = torch.stack([first * cos - second * sin, first * sin + second * cos], dim=-1)
+    return turned.flatten(-2).to(x.dtype)

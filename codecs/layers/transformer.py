@@ -1,17 +1,20 @@
-"""The one transformer: pre-norm blocks, with the options of ViT, TiTok, FlexTok and DiT.
+"""The one transformer: pre-norm blocks, with the options of ViT, TiTok, FlexTok, DiT and Llama.
 
 Adaptive layer norm starts at zero (adaLN-Zero; Peebles and Xie, 2023): every block begins as the
 identity. Tokens of different streams of a sequence may have modulations of their own (FlexTok).
 """
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from intaglio.codecs.layers.attention import Attention
+from intaglio.codecs.layers.attention import Attention, QKNorm, Store
 from intaglio.codecs.part import Part
+
+Norm = Literal["layer", "rms"]
 
 
 class Transformer(Part):
@@ -25,7 +28,11 @@ class Transformer(Part):
         gated: SwiGLU (Shazeer, 2020) instead of GELU.
         bias: whether linear layers add constants.
         affine: whether normalisations learn scale and shift.
+        norm: ``layer``, or ``rms`` by the root of the mean square alone (Zhang and Sennrich, 2019).
+        eps: of the normalisations.
         qk_norm: see `Attention`.
+        kv_heads: see `Attention`.
+        dropout: share of what attention and networks add that is dropped in training.
         streams: how many streams of a sequence have scales, shifts and gates of their own, computed
             from a condition; 0 for none.
     """
@@ -40,7 +47,11 @@ class Transformer(Part):
         gated: bool = False,
         bias: bool = True,
         affine: bool = True,
-        qk_norm: bool = False,
+        norm: Norm = "layer",
+        eps: float = 1e-5,
+        qk_norm: QKNorm = False,
+        kv_heads: int | None = None,
+        dropout: float = 0.0,
         streams: int = 0,
     ) -> None:
         super().__init__()
@@ -48,12 +59,12 @@ class Transformer(Part):
         self.streams = streams
         hidden = hidden or (2 * 4 * dim // 3 if gated else 4 * dim)
         self.blocks = nn.ModuleList(
-            _Block(
-                dim,
-                Attention(dim, heads, bias=bias, qk_norm=qk_norm),
+            Block(
+                Attention(dim, heads, kv_heads=kv_heads, bias=bias, qk_norm=qk_norm),
                 GatedNetwork(dim, hidden, bias) if gated else Network(dim, hidden, bias),
-                affine=affine,
-                streams=streams,
+                [normalisation(norm, dim, affine=affine, eps=eps) for _ in range(2)],
+                dropout=dropout,
+                modulation=Modulation(dim, 6, streams) if streams else None,
             )
             for _ in range(depth)
         )
@@ -65,6 +76,9 @@ class Transformer(Part):
         *,
         condition: Tensor | None = None,
         sizes: Sequence[int] = (),
+        causal: bool = False,
+        rotation: Tensor | None = None,
+        stores: Sequence[Store] | None = None,
     ) -> Tensor:
         """[batch, tokens, dim] → the same shape.
 
@@ -73,10 +87,22 @@ class Transformer(Part):
             mask: see `Attention`.
             condition: [batch, dim], needed if there are streams.
             sizes: tokens of each stream; they fill the sequence.
+            causal: see `Attention`.
+            rotation: see `Attention`.
+            stores: of each block, see `Attention`.
         """
-        for block in self.blocks:
-            x = block(x, mask, condition, sizes)
+        for number, block in enumerate(self.blocks):
+            store = None if stores is None else stores[number]
+            modulation = block.modulate(condition, sizes)
+            x = block(x, mask, modulation, causal=causal, rotation=rotation, store=store)
         return x
+
+
+def normalisation(norm: Norm, dim: int, *, affine: bool, eps: float) -> nn.Module:
+    """A normalisation of tokens by its name."""
+    if norm == "rms":
+        return nn.RMSNorm(dim, eps=eps, elementwise_affine=affine)
+    return nn.LayerNorm(dim, eps=eps, elementwise_affine=affine)
 
 
 class Network(nn.Sequential):
@@ -133,23 +159,49 @@ def modulated(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
     return x * (1 + scale) + shift
 
 
-class _Block(nn.Module):
+class Block(nn.Module):
+    """Attention and a network, each normalised, modulated and gated; see `Transformer`."""
+
     def __init__(
-        self, dim: int, attention: nn.Module, network: nn.Module, *, affine: bool, streams: int
+        self,
+        attention: Attention,
+        network: nn.Module,
+        norms: Sequence[nn.Module],
+        *,
+        dropout: float,
+        modulation: Modulation | None,
     ) -> None:
         super().__init__()
-        self.norm1 = nn.LayerNorm(dim, elementwise_affine=affine)
+        self.norm1, self.norm2 = norms
         self.attention = attention
-        self.norm2 = nn.LayerNorm(dim, elementwise_affine=affine)
         self.network = network
-        self.modulation = Modulation(dim, 6, streams) if streams else None
+        self.dropout = nn.Dropout(dropout)
+        self.modulation = modulation
+
+    def modulate(self, condition: Tensor | None, sizes: Sequence[int]) -> list[Tensor] | None:
+        """Gates, shifts and scales of a condition, if the block has any."""
+        if self.modulation is None or condition is None:
+            return None
+        return self.modulation(condition, sizes)
 
     def forward(
-        self, x: Tensor, mask: Tensor | None, condition: Tensor | None, sizes: Sequence[int]
+        self,
+        x: Tensor,
+        mask: Tensor | None,
+        modulation: list[Tensor] | None,
+        *,
+        causal: bool,
+        rotation: Tensor | None,
+        store: Store | None,
     ) -> Tensor:
-        if self.modulation is None or condition is None:
-            x = x + self.attention(self.norm1(x), mask)
-            return x + self.network(self.norm2(x))
-        gate1, gate2, shift1, scale1, shift2, scale2 = self.modulation(condition, sizes)
-        x = x + gate1 * self.attention(modulated(self.norm1(x), scale1, shift1), mask)
-        return x + gate2 * self.network(modulated(self.norm2(x), scale2, shift2))
+        """[batch, tokens, dim] → the same shape; arguments as of `Transformer`."""
+
+        def attention(x: Tensor) -> Tensor:
+            return self.attention(x, mask, causal=causal, rotation=rotation, store=store)
+
+        if modulation is None:
+            x = x + self.dropout(attention(self.norm1(x)))
+            return x + self.dropout(self.network(self.norm2(x)))
+        gate1, gate2, shift1, scale1, shift2, scale2 = modulation
+        x = x + self.dropout(gate1 * attention(modulated(self.norm1(x), scale1, shift1)))
+        return x + self.dropout(gate2 * self.network(modulated(self.norm2(x), scale2, shift2)))

@@ -5,6 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from intaglio.codecs.layers.attention import causal_last
+from intaglio.codecs.layers.positions import rotation
 from intaglio.codecs.layers.transformer import GatedNetwork, Modulation, Transformer, modulated
 from intaglio.codecs.part import build, describe
 
@@ -41,6 +42,32 @@ def test_flextoks_blocks_have_no_biases_and_no_affine_norms():
         "blocks.0.network.up.weight": (32, 12),
         "blocks.0.network.down.weight": (12, 32),
     }
+
+
+def test_llamas_blocks_by_hand():
+    """Scale by the root of the mean square, no constants, rotations in every block."""
+    trunk = Transformer(8, 2, 2, gated=True, hidden=24, bias=False, norm="rms", eps=1e-3)
+    for norm in (module for module in trunk.modules() if isinstance(module, torch.nn.RMSNorm)):
+        torch.nn.init.uniform_(norm.weight, 0.5, 2)
+    shapes = {name: tuple(p.shape) for name, p in trunk.blocks[0].named_parameters()}
+    assert shapes["norm1.weight"] == (8,) and not any("bias" in name for name in shapes)
+    x, turn = torch.randn(2, 5, 8), rotation(torch.arange(5)[:, None], 4)
+
+    def scaled(x, norm):
+        return x / (x.square().mean(-1, keepdim=True) + 1e-3).sqrt() * norm.weight
+
+    expected = x
+    for block in trunk.blocks:
+        inner = block.attention(scaled(expected, block.norm1), causal=True, rotation=turn)
+        expected = expected + inner
+        expected = expected + block.network(scaled(expected, block.norm2))
+    torch.testing.assert_close(trunk(x, causal=True, rotation=turn), expected)
+
+
+def test_dropout_is_of_what_is_added_and_of_training_only():
+    trunk, x = Transformer(8, 1, 2, dropout=1.0), torch.randn(2, 3, 8)
+    assert torch.equal(trunk(x), x)
+    assert not torch.allclose(trunk.eval()(x), x)
 
 
 def test_the_mask_reaches_every_block():
