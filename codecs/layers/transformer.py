@@ -93,8 +93,7 @@ class Transformer(Part):
         """
         for number, block in enumerate(self.blocks):
             store = None if stores is None else stores[number]
-            modulation = block.modulate(condition, sizes)
-            x = block(x, mask, modulation, causal=causal, rotation=rotation, store=store)
+            x = block(x, mask, condition, sizes, causal=causal, rotation=rotation, store=store)
         return x
 
 
@@ -178,17 +177,12 @@ class Block(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.modulation = modulation
 
-    def modulate(self, condition: Tensor | None, sizes: Sequence[int]) -> list[Tensor] | None:
-        """Gates, shifts and scales of a condition, if the block has any."""
-        if self.modulation is None or condition is None:
-            return None
-        return self.modulation(condition, sizes)
-
     def forward(
         self,
         x: Tensor,
         mask: Tensor | None,
-        modulation: list[Tensor] | None,
+        condition: Tensor | None,
+        sizes: Sequence[int],
         *,
         causal: bool,
         rotation: Tensor | None,
@@ -199,9 +193,9 @@ class Block(nn.Module):
         def attention(x: Tensor) -> Tensor:
             return self.attention(x, mask, causal=causal, rotation=rotation, store=store)
 
-        if modulation is None:
+        if self.modulation is None or condition is None:
             x = x + self.dropout(attention(self.norm1(x)))
             return x + self.dropout(self.network(self.norm2(x)))
-        gate1, gate2, shift1, scale1, shift2, scale2 = modulation
+        gate1, gate2, shift1, scale1, shift2, scale2 = self.modulation(condition, sizes)
         x = x + self.dropout(gate1 * attention(modulated(self.norm1(x), scale1, shift1)))
         return x + self.dropout(gate2 * self.network(modulated(self.norm2(x), scale2, shift2)))
