@@ -1,8 +1,8 @@
 """Perceptual distance (Zhang et al., 2018): differences of a classifier's normalised features.
 
 The features may be of any network that gives a list of maps. VGG-16 with the learned weights of
-LPIPS is the field's standard and needs weights that this package cannot carry; a small ImageNet
-network that a package ships does without a download. The two are different measures.
+LPIPS is the field's standard and needs weights that this package cannot carry: see `lpips`. A small
+ImageNet network that a package ships does without a download. The two are different measures.
 """
 
 from collections.abc import Sequence

@@ -63,7 +63,7 @@ class FrechetInceptionDistance(FrechetDistance):
             return Score(None, None, None, 0, 0, self.absence())
         reason = ""
         if count < MIN_IMAGES:
-            reason = f"biased with fewer than {MIN_IMAGES:,} images: too large, by {count} images"
+            reason = f"biased upwards with fewer than {MIN_IMAGES:,} images, here {count}"
             if not self.biased or count < 2:
                 return Score(None, None, None, 0, 0, f"absent: {reason}")
         x, y = (one.seen_by(self.network.features).double() for one in (originals, decoded))
