@@ -7,7 +7,7 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from intaglio.codecs.layers.positions import rotated
+from intaglio.codecs.layers.positions import at_least_float32, rotated
 
 QKNorm = bool | Literal["rms"]
 
@@ -84,7 +84,7 @@ class Attention(nn.Module):
         )
         if self.q_norm is not None and self.k_norm is not None:
             q, k = (
-                norm(part.float()).to(v.dtype)
+                norm(at_least_float32(part)).to(v.dtype)
                 for norm, part in ((self.q_norm, q), (self.k_norm, k))
             )
         elif self.qk_norm:

@@ -63,13 +63,18 @@ def rotation(places: Tensor, size: int, *, base: float = LADDER) -> Tensor:
 
 
 def rotated(x: Tensor, turn: Tensor) -> Tensor:
-    """Turn each pair of neighbouring channels, in float32.
+    """Turn each pair of neighbouring channels, in float32 at least.
 
     Args:
         x: [batch, heads, tokens, size].
         turn: [tokens, size / 2, 2] of `rotation`, or [batch, 1, tokens, size / 2, 2].
     """
-    first, second = x.float().unflatten(-1, (-1, 2)).unbind(-1)
+    first, second = at_least_float32(x).unflatten(-1, (-1, 2)).unbind(-1)
     cos, sin = turn.unbind(-1)
     turned = torch.stack([first * cos - second * sin, first * sin + second * cos], dim=-1)
     return turned.flatten(-2).to(x.dtype)
+
+
+def at_least_float32(x: Tensor) -> Tensor:
+    """Values of half precision in float32, others as they are."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))

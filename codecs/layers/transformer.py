@@ -57,17 +57,23 @@ class Transformer(Part):
         super().__init__()
         self.dim = dim
         self.streams = streams
+        self._norm = norm, affine, eps
         hidden = hidden or (2 * 4 * dim // 3 if gated else 4 * dim)
         self.blocks = nn.ModuleList(
             Block(
                 Attention(dim, heads, kv_heads=kv_heads, bias=bias, qk_norm=qk_norm),
                 GatedNetwork(dim, hidden, bias) if gated else Network(dim, hidden, bias),
-                [normalisation(norm, dim, affine=affine, eps=eps) for _ in range(2)],
+                [self.norm_like() for _ in range(2)],
                 dropout=dropout,
                 modulation=Modulation(dim, 6, streams) if streams else None,
             )
             for _ in range(depth)
         )
+
+    def norm_like(self) -> nn.Module:
+        """One more normalisation of the same kind, such as one behind the last block."""
+        norm, affine, eps = self._norm
+        return normalisation(norm, self.dim, affine=affine, eps=eps)
 
     def forward(
         self,

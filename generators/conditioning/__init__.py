@@ -1,0 +1,1 @@
+"""Conditions: what a generator is told, and how strongly it listens."""

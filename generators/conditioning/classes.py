@@ -1,0 +1,45 @@
+"""A class as tokens before the sequence."""
+
+import torch
+from torch import Tensor, nn
+
+from intaglio.generators.conditioning.base import Condition
+
+NO_CLASS = -1
+
+
+class ClassCondition(Condition):
+    """A table of classes, with a row for none.
+
+    Args:
+        num_classes: how many there are.
+        dim: size of a token.
+        prefix: tokens of a class; all are the same row, apart from learned places if there are
+            several (MAR; Li et al., 2024).
+    """
+
+    def __init__(self, num_classes: int, dim: int, *, prefix: int = 1) -> None:
+        super().__init__()
+        self.num_classes, self.prefix = num_classes, prefix
+        self.table = nn.Embedding(num_classes + 1, dim)
+        nn.init.normal_(self.table.weight, std=0.02)
+        self.places = nn.Parameter(0.02 * torch.randn(prefix, dim)) if prefix > 1 else None
+
+    def forward(self, condition: Tensor) -> Tensor:
+        """Tokens of labels, int64 [batch], 0 up to the number of classes, or `NO_CLASS`.
+
+        Raises:
+            ValueError: a label is neither.
+        """
+        low, high = (int(bound) for bound in condition.aminmax())
+        if low < NO_CLASS or high >= self.num_classes:
+            wrong = low if low < NO_CLASS else high
+            raise ValueError(
+                f"classes are 0 to {self.num_classes - 1}, or {NO_CLASS} for none, got {wrong}"
+            )
+        tokens = self.table(condition % (self.num_classes + 1)).unsqueeze(1)
+        return tokens if self.places is None else tokens + self.places
+
+    def dropped(self, condition: Tensor, drop: Tensor) -> Tensor:
+        """See `Condition.dropped`."""
+        return condition.masked_fill(drop, NO_CLASS)

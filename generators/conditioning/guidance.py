@@ -1,0 +1,50 @@
+"""How strong guidance is at each step, in one form: null + weight * (with - null).
+
+Weight 1 means none. Published schedules that are told otherwise are converted: VAR's S and TiTok's
+S are weights of 1 + S.
+"""
+
+import math
+from typing import Literal, NamedTuple
+
+Schedule = Literal["constant", "linear", "cosine", "half"]
+
+
+class Guidance(NamedTuple):
+    """Weight of the condition (classifier-free guidance; Ho and Salimans, 2022).
+
+    Attributes:
+        weight: the largest weight; 1 for none.
+        schedule: ``constant``; ``linear`` from 1 to the weight (MAR, VAR); ``cosine``, which rises
+            by half a period of a cosine (RAR); ``half``, linear over the first half and then
+            constant (Token-Shuffle).
+        power: of the time within ``cosine``; 0 makes it constant.
+    """
+
+    weight: float = 1.0
+    schedule: Schedule = "constant"
+    power: float = 1.0
+
+    def at(self, time: float) -> float:
+        """Weight at a time in [0, 1]: 0 at the first step, 1 at the last."""
+        match self.schedule:
+            case "linear":
+                share = time
+            case "cosine":
+                share = (1 - math.cos(math.pi * time**self.power)) / 2
+            case "half":
+                share = min(1.0, 2 * time)
+            case _:
+                return self.weight
+        return 1 + (self.weight - 1) * share
+
+    def check(self) -> None:
+        """Refuse what is no guidance.
+
+        Raises:
+            ValueError: a weight that is not finite or below 0, a schedule that there is not.
+        """
+        if not math.isfinite(self.weight) or self.weight < 0:
+            raise ValueError(f"a weight of guidance is 0 or above, got {self.weight}")
+        if self.schedule not in Schedule.__args__:
+            raise ValueError(f"schedules are {', '.join(Schedule.__args__)}, not {self.schedule!r}")

@@ -1,0 +1,125 @@
+"""What every order is: a lesson for training, and a session in which tokens are drawn."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch import Tensor
+
+from intaglio.codecs.part import Part
+
+if TYPE_CHECKING:
+    from intaglio.generators.generator import Generator
+
+
+class Lesson(NamedTuple):
+    """What a generator has to say, and the truth.
+
+    Attributes:
+        hidden: [tokens, dim], of all that is to be learned in a batch.
+        target: [tokens, width].
+        positions: int64 [tokens], where each stands in its item.
+    """
+
+    hidden: Tensor
+    target: Tensor
+    positions: Tensor
+
+
+class Canvas(NamedTuple):
+    """Tokens of a batch while they are drawn.
+
+    Attributes:
+        tokens: [batch, positions, width].
+        given: bool [batch, positions]; what was there before and never changes.
+    """
+
+    tokens: Tensor
+    given: Tensor
+
+
+class Step(NamedTuple):
+    """Positions that are drawn together.
+
+    Attributes:
+        number: of the step, from 0.
+        total: steps of the session.
+        positions: int64 [1, count], the same for all items, or [batch, count].
+    """
+
+    number: int
+    total: int
+    positions: Tensor
+
+    @property
+    def time(self) -> float:
+        """0 at the first step, 1 at the last."""
+        return self.number / max(1, self.total - 1)
+
+
+class Session:
+    """Base: one batch that is drawn step by step.
+
+    Args:
+        generator: that draws.
+        condition: of each item.
+        canvas: what is given, and where the tokens go.
+        guided: whether `hidden` also tells what holds without the condition.
+    """
+
+    def __init__(
+        self, generator: "Generator", condition: Tensor, canvas: Canvas, *, guided: bool
+    ) -> None:
+        self.generator, self.canvas, self.guided = generator, canvas, guided
+        self.batch = len(canvas.tokens)
+        self.condition = condition
+        if guided:
+            everyone = torch.ones(self.batch, dtype=torch.bool, device=canvas.given.device)
+            null = generator.condition.dropped(condition, everyone)
+            self.condition = torch.cat([condition, null])
+
+    def steps(self) -> Iterator[Step]:
+        """The steps, in order; what is drawn is committed before the next is asked for."""
+        raise NotImplementedError
+
+    def hidden(self, step: Step) -> tuple[Tensor, Tensor | None]:
+        """Hidden vectors of a step's positions, [batch, count, dim]; and without the condition."""
+        raise NotImplementedError
+
+    def commit(self, step: Step, tokens: Tensor) -> None:
+        """Take drawn tokens, [batch, count, width]; what is given stays."""
+        positions = step.positions.expand(self.batch, -1)
+        places = positions.unsqueeze(-1).expand_as(tokens)
+        given = self.canvas.given.gather(1, positions).unsqueeze(-1)
+        kept = self.canvas.tokens.gather(1, places)
+        self.canvas.tokens.scatter_(1, places, torch.where(given, kept, tokens))
+
+    def _split(self, hidden: Tensor) -> tuple[Tensor, Tensor | None]:
+        if not self.guided:
+            return hidden, None
+        told, null = hidden.split(self.batch)
+        return told, null
+
+
+class Order(Part):
+    """Base of orders."""
+
+    def lesson(self, generator: "Generator", tokens: Tensor, condition: Tensor) -> Lesson:
+        """What to learn of a batch.
+
+        Args:
+            generator: that learns.
+            tokens: [batch, positions, width].
+            condition: of each item, as `Condition` takes it.
+        """
+        raise NotImplementedError
+
+    def session(
+        self, generator: "Generator", condition: Tensor, canvas: Canvas, *, guided: bool
+    ) -> Session:
+        """Begin to draw a batch; see `Session`.
+
+        Raises:
+            ValueError: what is given does not suit the order.
+        """
+        raise NotImplementedError

@@ -1,0 +1,131 @@
+"""The reference sampler: the one loop whose law everything faster must equal."""
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from intaglio.generators.conditioning.guidance import Guidance
+from intaglio.generators.generator import Generator
+from intaglio.generators.orders.base import Canvas, Step
+from intaglio.generators.samplers.draws import Draws
+from intaglio.generators.samplers.warp import PLAIN, Warp
+
+UNGUIDED = Guidance()
+
+
+class Event(NamedTuple):
+    """What a step has drawn: its positions, and all tokens so far, [batch, positions, width]."""
+
+    step: Step
+    tokens: Tensor
+
+
+class Sampler:
+    """Draws items of a generator.
+
+    The tokens of an item depend on its seed, its condition and what is given of it, not on the
+    other items of its batch.
+
+    Args:
+        guidance: weight of the condition.
+        warp: temperature and truncation of each law.
+
+    Raises:
+        ValueError: one of them is none.
+    """
+
+    def __init__(self, *, guidance: Guidance = UNGUIDED, warp: Warp = PLAIN) -> None:
+        guidance.check()
+        warp.check()
+        self.guidance, self.warp = guidance, warp
+
+    def generate(
+        self,
+        generator: Generator,
+        condition: Tensor,
+        *,
+        seed: int | Tensor = 0,
+        given: Canvas | None = None,
+        callback: Callable[[Event], None] | None = None,
+    ) -> Tensor:
+        """Draw a batch.
+
+        Args:
+            generator: on its device, in evaluation mode.
+            condition: of each item.
+            seed: of the first item, the others have those after it; or int64 [batch].
+            given: tokens that are kept, with a mask of where they stand.
+            callback: is told of every step.
+
+        Returns:
+            [batch, positions, width], int64 ids or float vectors.
+
+        Raises:
+            ValueError: the generator trains, or the arguments do not fit it.
+        """
+        tokens = torch.empty(0)
+        for event in self.events(generator, condition, seed=seed, given=given):
+            tokens = event.tokens
+            if callback is not None:
+                callback(event)
+        return tokens
+
+    @torch.no_grad()
+    def events(
+        self,
+        generator: Generator,
+        condition: Tensor,
+        *,
+        seed: int | Tensor = 0,
+        given: Canvas | None = None,
+    ) -> Iterator[Event]:
+        """Draw a batch step by step; arguments as of `generate`. At least one event comes."""
+        if generator.training:
+            raise ValueError("a generator draws in evaluation mode: call its eval() first")
+        device = next(generator.parameters()).device
+        condition = condition.to(device)
+        batch = len(condition)
+        canvas = _canvas(generator, batch, given, device)
+        seeds = _seeds(seed, batch).to(device)
+        guided = self.guidance.weight != 1
+        session = generator.order.session(generator, condition, canvas, guided=guided)
+        step = Step(0, 1, torch.empty(1, 0, dtype=torch.int64, device=device))
+        drawn = False
+        for step in session.steps():
+            hidden, null = session.hidden(step)
+            tokens = generator.head.sample(
+                hidden,
+                Draws(seeds, step.positions),
+                null=null,
+                weight=self.guidance.at(step.time),
+                warp=self.warp,
+            )
+            session.commit(step, tokens)
+            drawn = True
+            yield Event(step, canvas.tokens)
+        if not drawn:
+            yield Event(step, canvas.tokens)
+
+
+def _canvas(generator: Generator, batch: int, given: Canvas | None, device: torch.device) -> Canvas:
+    shape = (batch, generator.positions, generator.embedding.width)
+    dtype = torch.int64 if generator.vocab else torch.float32
+    if given is None:
+        tokens = torch.zeros(shape, dtype=dtype, device=device)
+        return Canvas(tokens, torch.zeros(shape[:2], dtype=torch.bool, device=device))
+    if given.tokens.shape != shape or given.given.shape != shape[:2]:
+        raise ValueError(
+            f"tokens {list(shape)} and a mask {list(shape[:2])} can be given, got "
+            f"{list(given.tokens.shape)} and {list(given.given.shape)}"
+        )
+    return Canvas(given.tokens.to(device, dtype).clone(), given.given.to(device))
+
+
+def _seeds(seed: int | Tensor, batch: int) -> Tensor:
+    if isinstance(seed, int):
+        return torch.arange(batch) + seed
+    if seed.shape != (batch,):
+        raise ValueError(f"{batch} seeds are needed, got {list(seed.shape)}")
+    return seed
