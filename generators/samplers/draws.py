@@ -39,26 +39,33 @@ class Draws(NamedTuple):
     positions: Tensor
     turn: int = 0
 
-    def uniform(self, role: Role, count: int = 1) -> Tensor:
-        """float64 [batch, positions, count], in (0, 1), with 52 random bits."""
-        words = self._words(role, -(-count // 2))
-        high, low = words[..., 0::2] >> 6, words[..., 1::2] >> 6
-        return ((high << 26 | low).double() + 0.5)[..., :count] * 2.0**-52
+    def uniform(self, role: Role, count: int = 1, *, first: int = 0) -> Tensor:
+        """float64 [batch, positions, count], in (0, 1), with 52 random bits.
 
-    def normal(self, role: Role, count: int = 1) -> Tensor:
-        """float32 [batch, positions, count], standard normal."""
-        return torch.special.ndtri(self.uniform(role, count)).float()
+        Args:
+            role: what the numbers are for.
+            count: how many for each position.
+            first: place of the first of them in the position's row of numbers, which has no end.
+        """
+        blocks = range(first // 2, -(-(first + count) // 2))
+        words = self._words(role, blocks)[..., 2 * (first % 2) :][..., : 2 * count]
+        high, low = words[..., 0::2] >> 6, words[..., 1::2] >> 6
+        return ((high << 26 | low).double() + 0.5) * 2.0**-52
+
+    def normal(self, role: Role, count: int = 1, *, first: int = 0) -> Tensor:
+        """float32 [batch, positions, count], standard normal; arguments as in `uniform`."""
+        return torch.special.ndtri(self.uniform(role, count, first=first)).float()
 
     def at(self, positions: Tensor, *, turn: int = 0) -> "Draws":
         """Numbers for other positions, int64 [batch or 1, positions], or another turn."""
         return Draws(self.seeds, positions, turn)
 
-    def _words(self, role: Role, blocks: int) -> Tensor:
+    def _words(self, role: Role, blocks: range) -> Tensor:
         """int64 [batch, positions, 4 * blocks], each of 32 bits."""
-        shape = (len(self.seeds), self.positions.shape[-1], blocks)
+        shape = (len(self.seeds), self.positions.shape[-1], len(blocks))
         device = self.seeds.device
         counter = [
-            torch.arange(blocks, device=device).expand(shape),
+            torch.arange(blocks.start, blocks.stop, device=device).expand(shape),
             self.positions.to(device).unsqueeze(-1).expand(shape) & WORD,
             torch.full((1, 1, 1), int(role), device=device).expand(shape),
             torch.full((1, 1, 1), self.turn, device=device).expand(shape),

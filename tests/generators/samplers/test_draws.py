@@ -38,6 +38,15 @@ def test_an_item_has_its_numbers_in_any_batch_and_order():
     assert len(whole.unique()) == whole.numel()
 
 
+@pytest.mark.parametrize(("first", "count"), [(0, 4), (1, 3), (2, 5), (5, 1), (6, 2)])
+def test_a_row_of_numbers_is_read_from_any_place(first, count):
+    base = draws([3, 8], [[4, 2, 9]])
+    row = base.uniform(Role.NOISE, 12)[..., first : first + count]
+    assert torch.equal(base.uniform(Role.NOISE, count, first=first), row)
+    normal = base.normal(Role.NOISE, 12)[..., first : first + count]
+    assert torch.equal(base.normal(Role.NOISE, count, first=first), normal)
+
+
 def test_seed_position_role_and_turn_each_change_everything():
     base = draws([3], [[4]])
     others = [

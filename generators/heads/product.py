@@ -1,0 +1,108 @@
+"""Several ids, each drawn without regard to the others: levels of FSQ, bits, levels of an RVQ.
+
+Right where the groups of a token are independent given the hidden vector, as with delayed levels
+(MusicGen; Copet et al., 2023); where they are not, `DepthHead` has the law and this one only its
+marginals.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from intaglio.generators.heads.base import Head
+from intaglio.generators.heads.categorical import guided
+from intaglio.generators.samplers.draws import Draws, Role
+from intaglio.generators.samplers.warp import PLAIN, Warp, draw
+
+
+class ProductHead(Head):
+    """A linear map to the logits of all groups, zero at the start.
+
+    The first loss is the sum of the logs of the sizes. With one group it is `CategoricalHead`, and
+    takes its weights.
+
+    Args:
+        dim: size of a hidden vector.
+        vocab: size of the codebook of each group.
+        smoothing: of the labels, in the loss only (Szegedy et al., 2016).
+        z_loss: weight of the squared log-sums of the exponentials (PaLM; Chowdhery et al., 2022).
+
+    Raises:
+        ValueError: no group, or one of fewer than 2 ids.
+    """
+
+    tractable = True
+
+    def __init__(
+        self, dim: int, vocab: Sequence[int], *, smoothing: float = 0.0, z_loss: float = 0.0
+    ) -> None:
+        super().__init__()
+        check_groups(vocab)
+        self.dim, self.vocab, self.width = dim, tuple(vocab), len(vocab)
+        self.smoothing, self.z_loss = smoothing, z_loss
+        self.linear = nn.Linear(dim, sum(vocab), bias=False)
+        nn.init.zeros_(self.linear.weight)
+
+    def logits(self, hidden: Tensor) -> tuple[Tensor, ...]:
+        """[..., dim] → float32 [..., vocab] for each group."""
+        return self.linear(hidden).float().split(self.vocab, dim=-1)
+
+    def loss(self, hidden: Tensor, token: Tensor) -> Tensor:
+        """Sum of the groups' cross-entropies; see `Head.loss`."""
+        loss = hidden.new_zeros(len(hidden), dtype=torch.float32)
+        for logits, ids in zip(self.logits(hidden), token.unbind(1), strict=True):
+            loss = loss + F.cross_entropy(
+                logits, ids, reduction="none", label_smoothing=self.smoothing
+            )
+            if self.z_loss:
+                loss = loss + self.z_loss * logits.logsumexp(-1).square()
+        return loss
+
+    def log_prob(self, hidden: Tensor, token: Tensor) -> Tensor:
+        """See `Head.log_prob`."""
+        return summed_log_prob(self.logits(hidden), token)
+
+    def sample(
+        self,
+        hidden: Tensor,
+        draws: Draws,
+        *,
+        null: Tensor | None = None,
+        weight: float | Tensor = 1.0,
+        warp: Warp = PLAIN,
+    ) -> Tensor:
+        """Draw ids by guided logits, each group warped by itself; see `Head.sample`."""
+        without = [None] * self.width if null is None else self.logits(null)
+        uniform = draws.uniform(Role.TOKEN, self.width).unbind(-1)
+        ids = [
+            draw(warp(guided(told, free, weight)), number)
+            for told, free, number in zip(self.logits(hidden), without, uniform, strict=True)
+        ]
+        return torch.stack(ids, dim=-1)
+
+
+def check_groups(vocab: Sequence[int]) -> None:
+    """Refuse sizes of codebooks that make no token.
+
+    Raises:
+        ValueError: no group, or one of fewer than 2 ids.
+    """
+    if not vocab or min(vocab) < 2:
+        raise ValueError(f"a token has at least one group, each of at least 2 ids, got {vocab}")
+
+
+def summed_log_prob(logits: Sequence[Tensor], token: Tensor) -> Tensor:
+    """Log-probability of the ids of all groups, in nats, float32 [tokens].
+
+    Args:
+        logits: [tokens, vocab] for each group.
+        token: int64 [tokens, groups].
+    """
+    return -torch.stack(
+        [
+            F.cross_entropy(one, ids, reduction="none")
+            for one, ids in zip(logits, token.unbind(1), strict=True)
+        ]
+    ).sum(0)
