@@ -25,13 +25,12 @@ class KVCache:
 
     def __init__(self, backbone: Transformer, batch: int, room: int) -> None:
         weight = next(backbone.parameters())
-        attention = backbone.blocks[0].attention
-        shape = (2, batch, attention.kv_heads, room, attention.size)
+        shape = (2, batch, backbone.kv_heads, room, backbone.head_size)
         self.room = room
         self.length = 0
         self.stores = [
             _Store(self, torch.zeros(shape, dtype=weight.dtype, device=weight.device))
-            for _ in backbone.blocks
+            for _ in range(backbone.depth)
         ]
 
     def advance(self, count: int) -> None:

@@ -36,9 +36,10 @@ class IdEmbedding(Embedding):
         super().__init__()
         self.vocab = tuple(vocab)
         self.width = len(self.vocab)
-        self.tables = nn.ModuleList(nn.Embedding(size, dim) for size in self.vocab)
-        for table in self.tables:
+        tables = [nn.Embedding(size, dim) for size in self.vocab]
+        for table in tables:
             nn.init.normal_(table.weight, std=0.02)
+        self.tables = nn.ModuleList(tables)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """int64 ids."""

@@ -112,7 +112,10 @@ class Generator(Part):
 
     def vectors(self, tokens: Tensor, positions: Tensor) -> Tensor:
         """Embedded tokens, [batch, count, dim], that stand at some positions, int64 [count]."""
-        x = self.embedding(tokens)
+        return self.placed(self.embedding(tokens), positions)
+
+    def placed(self, x: Tensor, positions: Tensor) -> Tensor:
+        """Vectors [batch, count, dim] and, if learned, those of their positions, int64 [count]."""
         return x if self.places is None else x + self.places[positions.to(x.device)]
 
     def through(
@@ -145,4 +148,4 @@ class Generator(Part):
             rest = rest // size
         places = torch.stack(axes[::-1], dim=1)
         places = places.masked_fill(positions.unsqueeze(1) < 0, -1)
-        return rotation(places, self.backbone.blocks[0].attention.size)
+        return rotation(places, self.backbone.head_size)

@@ -35,6 +35,10 @@ class Transformer(Part):
         dropout: share of what attention and networks add that is dropped in training.
         streams: how many streams of a sequence have scales, shifts and gates of their own, computed
             from a condition; 0 for none.
+
+    Attributes:
+        dim, depth, kv_heads: as given.
+        head_size: channels of a head.
     """
 
     def __init__(
@@ -57,6 +61,9 @@ class Transformer(Part):
         super().__init__()
         self.dim = dim
         self.streams = streams
+        self.depth = depth
+        self.kv_heads = kv_heads or heads
+        self.head_size = dim // heads
         self._norm = norm, affine, eps
         hidden = hidden or (2 * 4 * dim // 3 if gated else 4 * dim)
         self.blocks = nn.ModuleList(

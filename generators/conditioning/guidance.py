@@ -5,7 +5,7 @@ S are weights of 1 + S.
 """
 
 import math
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 Schedule = Literal["constant", "linear", "cosine", "half"]
 
@@ -46,5 +46,7 @@ class Guidance(NamedTuple):
         """
         if not math.isfinite(self.weight) or self.weight < 0:
             raise ValueError(f"a weight of guidance is 0 or above, got {self.weight}")
-        if self.schedule not in Schedule.__args__:
-            raise ValueError(f"schedules are {', '.join(Schedule.__args__)}, not {self.schedule!r}")
+        if self.schedule not in get_args(Schedule):
+            raise ValueError(
+                f"schedules are {', '.join(get_args(Schedule))}, not {self.schedule!r}"
+            )

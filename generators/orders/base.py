@@ -38,6 +38,24 @@ class Canvas(NamedTuple):
     given: Tensor
 
 
+class Request(NamedTuple):
+    """What is to be drawn.
+
+    Attributes:
+        condition: of each item.
+        canvas: what is given, and where the tokens go.
+        seeds: int64 [batch].
+        guided: whether hidden vectors are also wanted without the condition.
+        steps: in how many steps, if the order leaves a choice; None for its own number.
+    """
+
+    condition: Tensor
+    canvas: Canvas
+    seeds: Tensor
+    guided: bool = False
+    steps: int | None = None
+
+
 class Step(NamedTuple):
     """Positions that are drawn together.
 
@@ -45,11 +63,13 @@ class Step(NamedTuple):
         number: of the step, from 0.
         total: steps of the session.
         positions: int64 [1, count], the same for all items, or [batch, count].
+        turn: how often a position was drawn before.
     """
 
     number: int
     total: int
     positions: Tensor
+    turn: int = 0
 
     @property
     def time(self) -> float:
@@ -62,21 +82,18 @@ class Session:
 
     Args:
         generator: that draws.
-        condition: of each item.
-        canvas: what is given, and where the tokens go.
-        guided: whether `hidden` also tells what holds without the condition.
+        request: what.
     """
 
-    def __init__(
-        self, generator: "Generator", condition: Tensor, canvas: Canvas, *, guided: bool
-    ) -> None:
-        self.generator, self.canvas, self.guided = generator, canvas, guided
-        self.batch = len(canvas.tokens)
-        self.condition = condition
-        if guided:
-            everyone = torch.ones(self.batch, dtype=torch.bool, device=canvas.given.device)
-            null = generator.condition.dropped(condition, everyone)
-            self.condition = torch.cat([condition, null])
+    def __init__(self, generator: "Generator", request: Request) -> None:
+        self.generator, self.request = generator, request
+        self.canvas, self.guided = request.canvas, request.guided
+        self.batch = len(self.canvas.tokens)
+        self.condition = request.condition
+        if self.guided:
+            everyone = torch.ones(self.batch, dtype=torch.bool, device=self.canvas.given.device)
+            null = generator.condition.dropped(self.condition, everyone)
+            self.condition = torch.cat([self.condition, null])
 
     def steps(self) -> Iterator[Step]:
         """The steps, in order; what is drawn is committed before the next is asked for."""
@@ -86,8 +103,8 @@ class Session:
         """Hidden vectors of a step's positions, [batch, count, dim]; and without the condition."""
         raise NotImplementedError
 
-    def commit(self, step: Step, tokens: Tensor) -> None:
-        """Take drawn tokens, [batch, count, width]; what is given stays."""
+    def commit(self, step: Step, tokens: Tensor, weight: float) -> None:
+        """Take tokens, [batch, count, width], drawn with that guidance; what is given stays."""
         positions = step.positions.expand(self.batch, -1)
         places = positions.unsqueeze(-1).expand_as(tokens)
         given = self.canvas.given.gather(1, positions).unsqueeze(-1)
@@ -114,12 +131,10 @@ class Order(Part):
         """
         raise NotImplementedError
 
-    def session(
-        self, generator: "Generator", condition: Tensor, canvas: Canvas, *, guided: bool
-    ) -> Session:
-        """Begin to draw a batch; see `Session`.
+    def session(self, generator: "Generator", request: Request) -> Session:
+        """Begin to draw a batch.
 
         Raises:
-            ValueError: what is given does not suit the order.
+            ValueError: what is given, or the number of steps, does not suit the order.
         """
         raise NotImplementedError

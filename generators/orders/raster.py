@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from intaglio.generators.cache import KVCache
-from intaglio.generators.orders.base import Canvas, Lesson, Order, Session, Step
+from intaglio.generators.orders.base import Lesson, Order, Request, Session, Step
 
 if TYPE_CHECKING:
     from intaglio.generators.generator import Generator
@@ -27,27 +27,27 @@ class RasterOrder(Order):
         order = torch.arange(positions, device=tokens.device).expand(batch, -1)
         return Lesson(hidden.flatten(0, 1), tokens.flatten(0, 1), order.flatten())
 
-    def session(
-        self, generator: "Generator", condition: Tensor, canvas: Canvas, *, guided: bool
-    ) -> Session:
+    def session(self, generator: "Generator", request: Request) -> Session:
         """See `Order.session`.
 
         Raises:
-            ValueError: what is given is not the beginning.
+            ValueError: what is given is not the beginning, or there are not as many steps as
+                positions.
         """
-        if bool((canvas.given[:, 1:] & ~canvas.given[:, :-1]).any()):
+        given = request.canvas.given
+        if bool((given[:, 1:] & ~given[:, :-1]).any()):
             raise ValueError(
                 "a raster order goes on from a beginning; to fill a gap takes an order that masks"
             )
-        return _RasterSession(generator, condition, canvas, guided=guided)
+        if request.steps not in (None, given.shape[1]):
+            raise ValueError(f"a raster order takes {given.shape[1]} steps, not {request.steps}")
+        return _RasterSession(generator, request)
 
 
 class _RasterSession(Session):
-    def __init__(
-        self, generator: "Generator", condition: Tensor, canvas: Canvas, *, guided: bool
-    ) -> None:
-        super().__init__(generator, condition, canvas, guided=guided)
-        self.total = canvas.tokens.shape[1]
+    def __init__(self, generator: "Generator", request: Request) -> None:
+        super().__init__(generator, request)
+        self.total = request.canvas.tokens.shape[1]
         room = generator.condition.prefix + self.total - 1
         self.cache = KVCache(generator.backbone, len(self.condition), room)
 

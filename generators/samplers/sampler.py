@@ -8,7 +8,7 @@ from torch import Tensor
 
 from intaglio.generators.conditioning.guidance import Guidance
 from intaglio.generators.generator import Generator
-from intaglio.generators.orders.base import Canvas, Step
+from intaglio.generators.orders.base import Canvas, Request, Step
 from intaglio.generators.samplers.draws import Draws
 from intaglio.generators.samplers.warp import PLAIN, Warp
 
@@ -31,15 +31,24 @@ class Sampler:
     Args:
         guidance: weight of the condition.
         warp: temperature and truncation of each law.
+        steps: in how many steps, if the order leaves a choice; None for its own number.
 
     Raises:
         ValueError: one of them is none.
     """
 
-    def __init__(self, *, guidance: Guidance = UNGUIDED, warp: Warp = PLAIN) -> None:
+    def __init__(
+        self,
+        *,
+        guidance: Guidance = UNGUIDED,
+        warp: Warp = PLAIN,
+        steps: int | None = None,
+    ) -> None:
         guidance.check()
         warp.check()
-        self.guidance, self.warp = guidance, warp
+        if steps is not None and steps < 1:
+            raise ValueError(f"to draw takes a step at least, got {steps}")
+        self.guidance, self.warp, self.steps = guidance, warp, steps
 
     def generate(
         self,
@@ -89,20 +98,16 @@ class Sampler:
         batch = len(condition)
         canvas = _canvas(generator, batch, given, device)
         seeds = _seeds(seed, batch).to(device)
-        guided = self.guidance.weight != 1
-        session = generator.order.session(generator, condition, canvas, guided=guided)
+        request = Request(condition, canvas, seeds, self.guidance.weight != 1, self.steps)
+        session = generator.order.session(generator, request)
         step = Step(0, 1, torch.empty(1, 0, dtype=torch.int64, device=device))
         drawn = False
         for step in session.steps():
             hidden, null = session.hidden(step)
-            tokens = generator.head.sample(
-                hidden,
-                Draws(seeds, step.positions),
-                null=null,
-                weight=self.guidance.at(step.time),
-                warp=self.warp,
-            )
-            session.commit(step, tokens)
+            draws = Draws(seeds, step.positions, step.turn)
+            weight = self.guidance.at(step.time)
+            tokens = generator.head.sample(hidden, draws, null=null, weight=weight, warp=self.warp)
+            session.commit(step, tokens, weight)
             drawn = True
             yield Event(step, canvas.tokens)
         if not drawn:

@@ -7,7 +7,7 @@ import torch
 
 from intaglio.generators.cache import KVCache
 from intaglio.generators.conditioning.guidance import Guidance
-from intaglio.generators.orders.base import Canvas
+from intaglio.generators.orders.base import Canvas, Request
 from intaglio.generators.samplers.sampler import Sampler
 from intaglio.generators.samplers.warp import Warp
 
@@ -47,7 +47,8 @@ def test_cached_steps_tell_what_the_whole_tells(raster, weight):
     condition = torch.tensor([0, 2])
     canvas = given(torch.randint(0, 3, (2, 9, 1)), torch.zeros(2, 9))
     tokens = canvas.tokens.clone()
-    session = generator.order.session(generator, condition, canvas, guided=weight != 1)
+    request = Request(condition, canvas, torch.arange(2), guided=weight != 1)
+    session = generator.order.session(generator, request)
     whole = generator.lesson(tokens, condition).hidden.view(2, 9, -1)
     none = generator.lesson(tokens, torch.tensor([-1, -1])).hidden.view(2, 9, -1)
     for step in session.steps():
@@ -57,7 +58,7 @@ def test_cached_steps_tell_what_the_whole_tells(raster, weight):
             assert (null[:, 0] - none[:, step.number]).abs().max() < 1e-9
         else:
             assert null is None
-        session.commit(step, tokens[:, step.number : step.number + 1])
+        session.commit(step, tokens[:, step.number : step.number + 1], weight)
 
 
 def test_an_item_is_the_same_in_any_batch(raster):
@@ -118,6 +119,10 @@ def test_what_cannot_be_drawn_is_refused(raster):
         Sampler().generate(generator, condition, given=gap)
     with pytest.raises(ValueError, match=r"tokens \[2, 4, 1\] and a mask \[2, 4\] can be given"):
         Sampler().generate(generator, condition, given=given(tokens[:1], torch.zeros(1, 4)))
+    with pytest.raises(ValueError, match="a raster order takes 4 steps, not 3"):
+        Sampler(steps=3).generate(generator, condition)
+    with pytest.raises(ValueError, match="takes a step at least, got 0"):
+        Sampler(steps=0)
     with pytest.raises(ValueError, match="2 seeds are needed"):
         Sampler().generate(generator, condition, seed=torch.tensor([1]))
     with pytest.raises(ValueError, match="call its eval"):

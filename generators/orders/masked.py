@@ -1,0 +1,155 @@
+"""Some tokens at a time, in any places: masked tokens are told from all that are not.
+
+MaskGIT (Chang et al., 2022) draws every masked token at once and keeps the most confident; MAR (Li
+et al., 2024) draws some places at random. Tokens that are drawn in one step do not see each other:
+with fewer steps than tokens the items are not drawn from the law of the one-by-one chain.
+"""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from torch import Tensor, nn
+
+from intaglio.generators.heads.categorical import guided
+from intaglio.generators.orders.base import Lesson, Order, Request, Session, Step
+from intaglio.generators.samplers.draws import Draws, Role
+from intaglio.generators.samplers.schedules import MaskSchedule, counts, share_masked
+
+if TYPE_CHECKING:
+    from intaglio.generators.generator import Generator
+
+
+class MaskedOrder(Order):
+    """Masked tokens from those that are known, with full attention.
+
+    Args:
+        dim: channels of the backbone.
+        schedule: share of masked tokens over the time; in training the time of each item is even.
+        least: smallest share of masked tokens in training; MAR has 0.7.
+        reveal: ``confidence`` keeps the drawn tokens of the highest probability, with noise that
+            fades; ``random`` goes by a random order of the places.
+        noise: scale of the Gumbel noise on the logarithm of the probability, at the first step.
+        steps: of a session that is not told a number.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        *,
+        schedule: MaskSchedule = "arccos",
+        least: float = 0.0,
+        reveal: Literal["confidence", "random"] = "confidence",
+        noise: float = 4.0,
+        steps: int = 8,
+    ) -> None:
+        super().__init__()
+        if not 0 <= least <= 1:
+            raise ValueError(f"the least share of masked tokens is in [0, 1], got {least}")
+        self.schedule, self.least = schedule, least
+        self.reveal, self.noise, self.steps = reveal, noise, steps
+        self.mask = nn.Parameter(0.02 * torch.randn(dim))
+
+    def lesson(self, generator: "Generator", tokens: Tensor, condition: Tensor) -> Lesson:
+        """The masked tokens of a batch; each item has a number of its own. See `Order.lesson`."""
+        batch, positions, _ = tokens.shape
+        times = torch.rand(batch).tolist()
+        shares = [max(self.least, share_masked(self.schedule, time)) for time in times]
+        number = torch.tensor([max(1, round(share * positions)) for share in shares])
+        rank = torch.rand(batch, positions).argsort(1).argsort(1)
+        masked = (rank < number.unsqueeze(1)).to(tokens.device)
+        return self.told(generator, tokens, condition, masked)
+
+    def told(
+        self, generator: "Generator", tokens: Tensor, condition: Tensor, masked: Tensor
+    ) -> Lesson:
+        """As `lesson`, for given places, bool [batch, positions], that are masked."""
+        hidden = self.hidden(generator, tokens, condition, masked)
+        places = torch.arange(tokens.shape[1], device=tokens.device).expand_as(masked)
+        return Lesson(hidden[masked], tokens[masked], places[masked])
+
+    def hidden(
+        self, generator: "Generator", tokens: Tensor, condition: Tensor, masked: Tensor
+    ) -> Tensor:
+        """Hidden vectors of all places, [batch, positions, dim]."""
+        positions = tokens.shape[1]
+        known = generator.embedding(tokens)
+        x = torch.where(masked.unsqueeze(-1), self.mask.to(known.dtype), known)
+        x = generator.placed(x, torch.arange(positions))
+        x = generator.dropout(torch.cat([generator.condition(condition), x], dim=1))
+        places = torch.arange(-generator.condition.prefix, positions)
+        return generator.through(x, places)[:, -positions:]
+
+    def session(self, generator: "Generator", request: Request) -> Session:
+        """See `Order.session`.
+
+        Raises:
+            ValueError: there are more steps than positions, or confidence is asked of a head that
+                cannot tell it.
+        """
+        positions = request.canvas.given.shape[1]
+        steps = min(self.steps, positions) if request.steps is None else request.steps
+        if steps > positions:
+            raise ValueError(f"{positions} tokens cannot be drawn in {steps} steps")
+        if self.reveal == "confidence" and not generator.head.tractable:
+            raise ValueError(f"{type(generator.head).__name__} has no confidence; reveal at random")
+        return _MaskedSession(generator, request, self, steps)
+
+
+class _MaskedSession(Session):
+    def __init__(
+        self, generator: "Generator", request: Request, order: MaskedOrder, total: int
+    ) -> None:
+        super().__init__(generator, request)
+        self.order, self.total = order, total
+        self.masked = ~self.canvas.given
+        missing = self.masked.sum(1).tolist()
+        plans = [counts(order.schedule, count, total) for count in missing]
+        self.left = torch.tensor(plans, device=self.masked.device).view(self.batch, total)
+        self.places = torch.arange(self.masked.shape[1], device=self.masked.device)[None]
+        self.rank = Draws(request.seeds, self.places).uniform(Role.ORDER)[..., 0]
+
+    def steps(self) -> Iterator[Step]:
+        """Of all places, or of those whose turn it is; none once everything is known."""
+        for number in range(self.total):
+            fresh = int((self.masked.sum(1) - self.left[:, number]).max())
+            if not fresh:
+                continue
+            if self.order.reveal == "confidence":
+                yield Step(number, self.total, self.places, turn=number)
+                continue
+            last = self.rank.masked_fill(~self.masked, -torch.inf).argsort(1, descending=True)
+            yield Step(number, self.total, last[:, :fresh], turn=number)
+
+    def hidden(self, step: Step) -> tuple[Tensor, Tensor | None]:
+        """From the known tokens, at the places of the step."""
+        tokens, masked = self.canvas.tokens, self.masked
+        positions = step.positions.expand(self.batch, -1)
+        if self.guided:
+            tokens, masked, positions = (torch.cat([x, x]) for x in (tokens, masked, positions))
+        hidden = self.order.hidden(self.generator, tokens, self.condition, masked)
+        index = positions.unsqueeze(-1).expand(-1, -1, hidden.shape[-1])
+        self.said = self._split(hidden.gather(1, index))
+        return self.said
+
+    def commit(self, step: Step, tokens: Tensor, weight: float) -> None:
+        """Keep the best of what was drawn; the other places stay masked."""
+        score = self.rank
+        if self.order.reveal == "confidence":
+            score = self._confidence(step, tokens, weight)
+        place = score.masked_fill(~self.masked, torch.inf).argsort(1).argsort(1)
+        still = self.masked & (place < self.left[:, step.number].unsqueeze(1))
+        positions = step.positions.expand(self.batch, -1).unsqueeze(-1).expand_as(tokens)
+        drawn = self.canvas.tokens.scatter(1, positions, tokens)
+        fresh = (self.masked & ~still).unsqueeze(-1)
+        self.canvas.tokens.copy_(torch.where(fresh, drawn, self.canvas.tokens))
+        self.masked = still
+
+    def _confidence(self, step: Step, tokens: Tensor, weight: float) -> Tensor:
+        """Log-probability of the drawn tokens, with noise that fades to none."""
+        hidden = guided(*self.said, weight)
+        score = self.generator.head.log_prob(hidden.flatten(0, 1), tokens.flatten(0, 1))
+        draws = Draws(self.request.seeds, self.places, step.number)
+        gumbel = -torch.log(-torch.log(draws.uniform(Role.CONFIDENCE)[..., 0]))
+        scale = self.order.noise * (1 - (step.number + 1) / self.total)
+        return score.view(self.batch, -1).double() + scale * gumbel

@@ -1,0 +1,162 @@
+"""Masked orders: what is learned, what is seen, how many are drawn when, and what stays."""
+
+from itertools import product
+
+import pytest
+import torch
+
+from intaglio.generators.conditioning.guidance import Guidance
+from intaglio.generators.heads.base import Head
+from intaglio.generators.orders.base import Canvas, Request
+from intaglio.generators.samplers.sampler import Sampler
+
+EVERY = torch.tensor(list(product(range(3), repeat=3))).unsqueeze(-1)
+
+
+def test_masked_tokens_see_all_that_are_known_and_no_masked_one(masked):
+    generator = masked(shape=(2, 3), prefix=2)
+    tokens, condition = torch.randint(0, 3, (1, 6, 1)), torch.tensor([1])
+    mask = torch.tensor([[True, False, True, False, False, True]])
+    lesson = generator.order.told(generator, tokens, condition, mask)
+    assert lesson.positions.tolist() == [0, 2, 5]
+    assert torch.equal(lesson.target, tokens[0, [0, 2, 5]])
+    for place in range(6):
+        other = tokens.clone()
+        other[0, place] = (tokens[0, place] + 1) % 3
+        moved = generator.order.told(generator, other, condition, mask).hidden != lesson.hidden
+        assert moved.any(1).tolist() == [not mask[0, place]] * 3
+    told = generator.order.told(generator, tokens, torch.tensor([2]), mask)
+    assert (told.hidden != lesson.hidden).any(1).all()
+
+
+def test_items_of_a_lesson_have_numbers_of_their_own(masked):
+    """Kolmogorov's distance of 5,000 numbers to the arc cosine's law: that of even shares."""
+    generator = masked(shape=(50,))
+    torch.manual_seed(0)
+    tokens = torch.zeros(5000, 50, 1, dtype=torch.int64)
+    lesson = generator.order.lesson(generator, tokens, torch.zeros(5000, dtype=torch.int64))
+    # every item's places come in order: a new item begins where they do not rise
+    starts = torch.cat([torch.tensor([True]), lesson.positions.diff() <= 0])
+    numbers = starts.cumsum(0).sub(1).bincount()
+    times = torch.linspace(0, 1, 20_001)[:-1] + 1 / 40_000
+    shares = 2 / torch.pi * times.acos()
+    law = (50 * shares).round().clamp_min(1).long().bincount(minlength=51).cumsum(0) / 20_000
+    seen = numbers.bincount(minlength=51).cumsum(0) / len(numbers)
+    # two items are told apart unless the first ends before the second begins, which is rare
+    assert len(numbers) > 4900
+    assert float((law - seen).abs().max()) < 0.03
+    assert torch.bincount(lesson.positions).float().std() < 60
+
+
+def test_the_least_share(masked):
+    generator = masked({"least": 0.7}, shape=(10,))
+    lesson = generator.order.lesson(
+        generator, torch.zeros(400, 10, 1, dtype=torch.int64), torch.zeros(400, dtype=torch.int64)
+    )
+    assert 0.7 * 4000 <= len(lesson.positions) < 0.95 * 4000
+
+
+@pytest.mark.parametrize("reveal", ["confidence", "random"])
+def test_as_many_are_drawn_as_the_schedule_says_and_each_once(masked, reveal):
+    generator = masked({"reveal": reveal, "schedule": "cosine"}, shape=(2, 4))
+    condition = torch.tensor([0, 1, 2])
+    given = torch.zeros(3, 8, dtype=torch.bool)
+    given[1, [2, 5, 7]] = True
+    given[2] = True
+    tokens = torch.randint(0, 3, (3, 8, 1))
+    canvas = Canvas(tokens.clone(), given)
+    request = Request(condition, canvas, torch.arange(3), guided=True, steps=4)
+    session = generator.order.session(generator, request)
+    masks = [session.masked]
+    for step in session.steps():
+        before = session.canvas.tokens.clone()
+        session.hidden(step)
+        count = step.positions.shape[1]
+        session.commit(step, torch.full((3, count, 1), 10 + step.number) % 3, 1.5)
+        masks.append(session.masked)
+        fresh = masks[-2] & ~masks[-1]
+        assert (session.canvas.tokens[fresh] == (10 + step.number) % 3).all()
+        assert torch.equal(session.canvas.tokens[~fresh], before[~fresh])
+        assert not (masks[-1] & ~masks[-2]).any()
+        if reveal == "random":
+            assert count == fresh.sum(1).max()
+    left = torch.stack([mask.sum(1) for mask in masks])
+    # floor of 8 and of 5 times the cosine of 1/4, 2/4, 3/4 of a right angle
+    assert left.T.tolist() == [[8, 7, 5, 3, 0], [5, 4, 3, 1, 0], [0, 0, 0, 0, 0]]
+    assert torch.equal(session.canvas.tokens[given], tokens[given])
+
+
+def test_the_law_of_one_at_a_time_in_a_random_order(masked):
+    """Chi-square of 20,000 items against the mean over all orders, 27 cells."""
+    generator = masked({"reveal": "random"}, shape=(3,))
+    labels = torch.ones(20_000, dtype=torch.int64)
+    items = Sampler(steps=3).generate(generator, labels, seed=2)
+    law = torch.zeros(27, dtype=torch.float64)
+    orders = [(0, 1, 2), (0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0)]
+    for order in orders:
+        total = torch.zeros(27, dtype=torch.float64)
+        mask = torch.ones(27, 3, dtype=torch.bool)
+        for place in order:
+            lesson = generator.order.told(generator, EVERY, labels[:27], mask)
+            here = lesson.positions == place
+            total += generator.head.log_prob(lesson.hidden[here], lesson.target[here]).double()
+            mask = mask.clone()
+            mask[:, place] = False
+        law += total.exp().detach() / len(orders)
+    assert float(law.sum()) == pytest.approx(1, abs=1e-5)
+    counts = (items[..., 0] * torch.tensor([9, 3, 1])).sum(1).bincount(minlength=27)
+    kept = law > 5 / 20_000
+    chi = ((counts - 20_000 * law) ** 2 / (20_000 * law))[kept].sum()
+    assert int(kept.sum()) > 15
+    assert chi < 61  # of 26 degrees of freedom, one test in 10,000
+
+
+def test_the_most_confident_are_kept(masked):
+    """Without noise the places that stay masked have drawn the least likely tokens."""
+    generator = masked({"noise": 0.0}, shape=(2, 4))
+    canvas = Canvas(torch.zeros(5, 8, 1, dtype=torch.int64), torch.zeros(5, 8, dtype=torch.bool))
+    request = Request(torch.full((5,), 1), canvas, torch.arange(5), guided=True, steps=2)
+    session = generator.order.session(generator, request)
+    step = next(session.steps())
+    hidden, null = session.hidden(step)
+    tokens = torch.randint(0, 3, (5, 8, 1))
+    logits = generator.head.logits(null) + 2.5 * generator.head.logits(hidden - null)
+    score = logits.log_softmax(-1).gather(2, tokens)[..., 0]
+    session.commit(step, tokens, 2.5)
+    for row, masked_row in zip(score, session.masked, strict=True):
+        assert 0 < masked_row.sum() < 8
+        assert row[masked_row].max() < row[~masked_row].min()
+
+
+@pytest.mark.parametrize("reveal", ["confidence", "random"])
+def test_an_item_is_the_same_in_any_batch(masked, reveal):
+    generator = masked({"reveal": reveal}, shape=(2, 4), prefix=2)
+    sampler = Sampler(guidance=Guidance(2.0, "linear"), steps=4)
+    condition = torch.tensor([0, 1, 2, -1])
+    given = Canvas(
+        torch.randint(0, 3, (4, 8, 1)),
+        torch.rand(4, 8) < torch.tensor([[0.0], [0.5], [0.2], [0.0]]),
+    )
+    together = sampler.generate(generator, condition, seed=7, given=given)
+    for item in range(4):
+        place = slice(item, item + 1)
+        alone = sampler.generate(
+            generator, condition[place], seed=7 + item, given=Canvas(*(x[place] for x in given))
+        )
+        assert torch.equal(alone[0], together[item])
+
+
+def test_what_cannot_be_drawn_is_refused(masked):
+    generator = masked(shape=(4,))
+    condition = torch.tensor([0, 1])
+    with pytest.raises(ValueError, match="4 tokens cannot be drawn in 5 steps"):
+        Sampler(steps=5).generate(generator, condition)
+    with pytest.raises(ValueError, match=r"in \[0, 1\], got 1.5"):
+        masked({"least": 1.5})
+    found = Sampler().generate(generator, condition)  # its own 8 steps are cut down to 4
+    assert found.shape == (2, 4, 1)
+    head = Head()
+    head.dim, head.width = 16, 1
+    generator.head = head
+    with pytest.raises(ValueError, match="Head has no confidence; reveal at random"):
+        Sampler().generate(generator, condition)
