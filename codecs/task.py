@@ -27,7 +27,7 @@ from intaglio.codecs.decoders.base import ImageDecoder
 from intaglio.codecs.layers.processes import summed
 from intaglio.codecs.losses.adversary import Adversary
 from intaglio.codecs.losses.balancer import Balancer
-from intaglio.codecs.losses.base import ReconstructionLoss
+from intaglio.codecs.losses.base import LatentLoss, ReconstructionLoss
 from intaglio.codecs.stages import Stage, check, enter, stage_at
 from intaglio.codecs.tokens import Tokens
 
@@ -58,6 +58,7 @@ class CodecTask(LightningModule):
     Args:
         codec: what is trained.
         losses: distances between output and input, by name.
+        latent_losses: of what the decoder is given, by name.
         weights: weight of each loss and of each of the quantizer's losses (``commitment`` …) by
             name; 1 where a name is left out.
         adversaries: discriminators with their losses, by name.
@@ -88,6 +89,7 @@ class CodecTask(LightningModule):
         codec: Codec,
         losses: dict[str, ReconstructionLoss],
         weights: dict[str, float] | None = None,
+        latent_losses: dict[str, LatentLoss] | None = None,
         adversaries: dict[str, Adversary] | None = None,
         optimizer: OptimizerCallable = lambda p: torch.optim.AdamW(p, lr=2e-4),
         discriminator_optimizer: OptimizerCallable | None = None,
@@ -106,6 +108,7 @@ class CodecTask(LightningModule):
         self.automatic_optimization = False
         self.codec = codec
         self.losses = nn.ModuleDict(losses)
+        self.latent_losses = nn.ModuleDict(latent_losses or {})
         self.weights = dict(weights or {})
         self.adversaries = nn.ModuleDict(adversaries or {})
         self.optimizer = optimizer
@@ -128,13 +131,14 @@ class CodecTask(LightningModule):
             raise ValueError(f"a batch cannot be worked off in {accumulate} parts")
         check(self.stages, codec)
         named = set(self.weights).union(*(stage.weights for stage in self.stages))
-        unknown = named - set(losses) - CODEC_LOSSES
+        unknown = named - set(losses) - set(self.latent_losses) - CODEC_LOSSES
         if unknown:
             raise ValueError(f"weights name no loss: {', '.join(sorted(unknown))}")
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """One optimizer for the codec and, if there are adversaries, one for them."""
-        optimizers: list[Optimizer] = [self.optimizer(self.codec.parameters())]
+        reading = (p for p in self.latent_losses.parameters() if p.requires_grad)
+        optimizers: list[Optimizer] = [self.optimizer([*self.codec.parameters(), *reading])]
         if self.adversaries:
             optimizers.append(self.discriminator_optimizer(self.adversaries.parameters()))
         return optimizers
@@ -197,7 +201,7 @@ class CodecTask(LightningModule):
             stats.append(output.quantized.stats)
         means = _means(terms, parts)
         self._log_terms(means, tuple(self.losses) + ("loss",))
-        stepped = self._step(generator, means["loss"], self.codec, "generator")
+        stepped = self._step(generator, means["loss"], "generator")
         self.untoggle_optimizer(generator)
         if stepped and adversarial and self._discriminators_turn():
             self._discriminator_step(parts, fakes)
@@ -242,9 +246,14 @@ class CodecTask(LightningModule):
             total = _weighted(terms, weights, output.values)
         else:
             total = self.balancer(terms, weights, output.values)
-        for name, term in output.quantized.losses.items():
+        own = output.quantized.losses | {
+            name: loss(output.quantized.values, real)
+            for name, loss in self.latent_losses.items()
+            if given.get(name, 1.0) != 0
+        }
+        for name, term in own.items():
             total = total + given.get(name, 1.0) * term
-        return GeneratorLoss(total, terms | output.quantized.losses)
+        return GeneratorLoss(total, terms | own)
 
     def _gradient_ratio(self, plain: Tensor, adversarial: Tensor) -> float:
         """Gradient of the other losses at the decoder's last layer over the adversarial one's."""
@@ -284,12 +293,13 @@ class CodecTask(LightningModule):
         means = _means(losses, parts)
         total = means.pop("total")
         self._log_terms(means, ())
-        self._step(optimizer, total, self.adversaries, "discriminator")
+        self._step(optimizer, total, "discriminator")
         self.untoggle_optimizer(optimizer)
 
-    def _step(self, optimizer: Any, loss: Tensor, player: nn.Module, name: str) -> bool:
+    def _step(self, optimizer: Any, loss: Tensor, name: str) -> bool:
         """Step, unless the loss or a gradient is not finite in any process."""
-        norm = nn.utils.clip_grad_norm_(player.parameters(), self.clip_norm or math.inf)
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        norm = nn.utils.clip_grad_norm_(parameters, self.clip_norm or math.inf)
         self.log(f"train/{name}_norm", norm)
         if not bool(summed(norm + loss).isfinite()):
             optimizer.zero_grad()

@@ -14,6 +14,19 @@ class ReconstructionLoss(Part):
         raise NotImplementedError
 
 
+class LatentLoss(Part):
+    """Base of the losses that look at what the decoder is given; their parameters learn along."""
+
+    def forward(self, latents: Tensor, target: Tensor) -> Tensor:
+        """Scalar loss of quantized latents, [batch, positions, dim], of a signal that was encoded.
+
+        Args:
+            latents: get a gradient.
+            target: waveforms or images.
+        """
+        raise NotImplementedError
+
+
 class AdversarialLoss(Part):
     """Base of the two-sided losses of a generative adversarial game."""
 

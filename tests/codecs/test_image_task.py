@@ -14,6 +14,7 @@ from intaglio.codecs.encoders.latents import LatentEncoder
 from intaglio.codecs.layers.transformer import Transformer
 from intaglio.codecs.losses.adversarial import NonSaturatingLoss
 from intaglio.codecs.losses.adversary import Adversary
+from intaglio.codecs.losses.base import LatentLoss
 from intaglio.codecs.losses.lecam import LeCam
 from intaglio.codecs.losses.pixel import PixelLoss
 from intaglio.codecs.quantizers.binary import BinaryQuantizer
@@ -394,3 +395,34 @@ def test_a_generative_decoder_brings_its_loss():
     metrics = fit(module, 3).callback_metrics
     assert moved(before, module, *FLOW) == set(FLOW)
     torch.testing.assert_close(metrics["train/loss"], 3 * metrics["train/flow"])
+
+
+class Mean(LatentLoss):
+    """How far the latents' mean is from what it learns."""
+
+    def __init__(self):
+        super().__init__()
+        self.guess = torch.nn.Parameter(torch.tensor(5.0))
+
+    def forward(self, latents, target):
+        assert latents.shape == (2, 16, 4) and target.shape == (2, 3, 8, 8)
+        return (latents.mean() - self.guess).square()
+
+
+def test_losses_of_latents_learn_along_and_have_a_weight():
+    images = torch.stack([Images()[0]["image"]] * 2)
+    model = task(latent_losses={"mean": Mean()}, weights={"mean": 0.5, "commitment": 0.25})
+    output = model.codec(images)
+    found = model._generator_loss(output, images, model.weights, False)
+    plain = task(model.codec, weights={"commitment": 0.25})
+    other = plain._generator_loss(output, images, plain.weights, False)
+    expected = (output.quantized.values.mean() - 5).square()
+    torch.testing.assert_close(found.terms["mean"], expected)
+    torch.testing.assert_close(found.total, other.total + 0.5 * expected)
+    (optimizer,) = model.configure_optimizers()
+    learned = [p for group in optimizer.param_groups for p in group["params"]]
+    assert any(p is model.latent_losses["mean"].guess for p in learned)
+    assert len(learned) == len(list(model.codec.parameters())) + 1
+    none = model._generator_loss(output, images, model.weights | {"mean": 0.0}, False)
+    assert "mean" not in none.terms
+    torch.testing.assert_close(none.total, other.total)

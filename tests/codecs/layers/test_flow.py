@@ -39,6 +39,19 @@ def test_steps_are_of_eulers_method():
     torch.testing.assert_close(end, torch.full((2, 1), 0.75**4))
 
 
+def test_shifted_steps_are_finer_near_the_noise():
+    times = []
+
+    def velocity(x, time):
+        times.append(float(time[0]))
+        return torch.ones_like(x)
+
+    end = euler(velocity, torch.full((2, 1), 3.0), 4, shift=3.0)
+    shares = [step / 4 for step in range(4)]
+    assert times == pytest.approx([1 - s / (s + 3 - 3 * s) for s in shares])
+    torch.testing.assert_close(end, torch.full((2, 1), 2.0))  # the whole way, whatever the steps
+
+
 def test_no_step_is_refused():
     with pytest.raises(ValueError, match="at least 1 step, got 0"):
         euler(lambda x, time: x, torch.ones(1, 1), 0)

@@ -1,0 +1,67 @@
+"""Feature distillation: latents from which the features of a frozen network can be read.
+
+A small network maps each latent to the teacher's features of its place, and both should point the
+same way (representation alignment; Yu et al., 2025). Codes then tell what is shown besides how.
+"""
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from intaglio.codecs.losses.base import LatentLoss
+from intaglio.codecs.losses.perceptual import FeatureNetwork
+
+
+class FeatureDistillation(LatentLoss):
+    """One minus the cosine of what latents tell and what the teacher sees.
+
+    Args:
+        teacher: gives the features; its last map counts.
+        dim: size of a latent.
+        channels: of the teacher's last map; 320 of EfficientNet-Lite0.
+        hidden: size of the layer between.
+        places: whether latents stand on a grid over the image, row by row. Otherwise their mean
+            tells the mean of the features.
+    """
+
+    def __init__(
+        self,
+        teacher: FeatureNetwork,
+        dim: int,
+        channels: int,
+        *,
+        hidden: int = 512,
+        places: bool = True,
+    ) -> None:
+        super().__init__()
+        self.teacher, self.places = teacher, places
+        self.reader = nn.Sequential(nn.Linear(dim, hidden), nn.SiLU(), nn.Linear(hidden, channels))
+
+    def forward(self, latents: Tensor, target: Tensor) -> Tensor:
+        """See `LatentLoss`; ``target`` [batch, 3, height, width] in [-1, 1].
+
+        Raises:
+            ValueError: the latents are no grid of the image's proportions.
+        """
+        features = self.teacher(target.detach())[-1].detach().float()
+        said = self.reader(latents).float()
+        if self.places:
+            features = F.adaptive_avg_pool2d(features, grid_of(latents.shape[1], target))
+            wanted = features.flatten(2).transpose(1, 2)
+        else:
+            said, wanted = said.mean(1), features.mean((2, 3))
+        return 1 - F.cosine_similarity(said, wanted, dim=-1).mean()
+
+
+def grid_of(positions: int, image: Tensor) -> tuple[int, int]:
+    """Rows and columns of so many squares that cover an image, [..., height, width].
+
+    Raises:
+        ValueError: no squares do.
+    """
+    height, width = image.shape[-2:]
+    rows = round((positions * height / width) ** 0.5)
+    if not rows or positions % rows or rows * width != positions // rows * height:
+        raise ValueError(
+            f"{positions} latents are no grid over {height} x {width} pixels; say places=False"
+        )
+    return rows, positions // rows

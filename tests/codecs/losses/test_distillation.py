@@ -1,0 +1,58 @@
+"""Feature distillation by hand, on grids and without places."""
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from intaglio.codecs.losses.distillation import FeatureDistillation, grid_of
+from intaglio.codecs.losses.perceptual import FeatureNetwork
+
+
+class Pixels(FeatureNetwork):
+    """Features that are the pixels."""
+
+    def forward(self, x):
+        return [x.mean(1, keepdim=True), x]
+
+
+def test_each_latent_tells_the_features_of_its_place():
+    loss = FeatureDistillation(Pixels(), 5, 3, hidden=7)
+    latents, image = torch.randn(2, 8, 5), torch.randn(2, 3, 8, 16)
+    first, _, second = loss.reader
+    said = F.silu(latents @ first.weight.T + first.bias) @ second.weight.T + second.bias
+    terms = []
+    for item in range(2):
+        for place in range(8):
+            row, column = divmod(place, 4)
+            patch = image[item, :, 4 * row : 4 * row + 4, 4 * column : 4 * column + 4]
+            terms.append(torch.cosine_similarity(said[item, place], patch.mean((1, 2)), dim=0))
+    torch.testing.assert_close(loss(latents, image), 1 - torch.stack(terms).mean())
+
+
+def test_without_places_the_means_are_compared():
+    loss = FeatureDistillation(Pixels(), 5, 3, places=False)
+    latents, image = torch.randn(2, 7, 5), torch.randn(2, 3, 8, 16)
+    said = loss.reader(latents).mean(1)
+    expected = 1 - torch.cosine_similarity(said, image.mean((2, 3))).mean()
+    torch.testing.assert_close(loss(latents, image), expected)
+    assert (
+        torch.equal(loss(latents[:, torch.randperm(7)], image), loss(latents, image))
+        or (loss(latents[:, torch.randperm(7)], image) - loss(latents, image)).abs() < 1e-6
+    )
+
+
+def test_latents_and_the_reader_learn_and_the_teacher_does_not():
+    loss = FeatureDistillation(Pixels(), 5, 3)
+    latents = torch.randn(1, 4, 5, requires_grad=True)
+    image = torch.randn(1, 3, 4, 4, requires_grad=True)
+    loss(latents, image).backward()
+    assert latents.grad.abs().sum() > 0 and image.grad is None
+    assert all(p.grad.abs().sum() > 0 for p in loss.reader.parameters())
+
+
+def test_latents_must_be_a_grid():
+    image = torch.zeros(1, 3, 8, 16)
+    assert grid_of(8, image) == (2, 4) and grid_of(2, image) == (1, 2)
+    for wrong in (1, 4, 7, 12):
+        with pytest.raises(ValueError, match=f"{wrong} latents are no grid over 8 x 16 pixels"):
+            grid_of(wrong, image)
