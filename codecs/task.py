@@ -2,21 +2,12 @@
 
 One pass of the codec serves both players: the generator steps first, then the discriminators on the
 detached output. Only the generator's steps count as steps (``max_steps``, schedules, checkpoints).
-
-What a step draws (dropout, depths of a residual quantizer) is a function of the seed, the process
-and the number of the batch: a training that is resumed from a checkpoint draws as if it had never
-stopped.
 """
 
-import hashlib
-import math
 import random
 from typing import Any, NamedTuple, cast
 
-import numpy
 import torch
-from lightning.pytorch import LightningModule
-from lightning.pytorch.callbacks import Timer
 from lightning.pytorch.cli import OptimizerCallable
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
@@ -24,17 +15,15 @@ from torch.optim import Optimizer
 
 from intaglio.codecs.codec import AudioCodec, Codec, Reconstruction
 from intaglio.codecs.decoders.base import ImageDecoder
-from intaglio.codecs.layers.processes import summed
 from intaglio.codecs.losses.adversary import Adversary
 from intaglio.codecs.losses.balancer import Balancer
 from intaglio.codecs.losses.base import LatentLoss, ReconstructionLoss
 from intaglio.codecs.stages import Stage, check, enter, stage_at
 from intaglio.codecs.tokens import Tokens
+from intaglio.codecs.training import Batch, Terms, Training
 
 # losses that quantizers and generative decoders bring themselves
 CODEC_LOSSES = {"commitment", "codebook", "entropy", "kl", "flow", "proxy"}
-Batch = dict[str, Any]
-Terms = dict[str, Tensor]
 
 
 class Part(NamedTuple):
@@ -51,7 +40,7 @@ class GeneratorLoss(NamedTuple):
     terms: Terms
 
 
-class CodecTask(LightningModule):
+class CodecTask(Training):
     """Train a codec on batches of ``wave``, [batch, channels, samples], with their ``lengths``, or
     of ``image``, [batch, 3, height, width].
 
@@ -103,9 +92,13 @@ class CodecTask(LightningModule):
         max_skipped: int = 20,
         stages: list[Stage] | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(
+            warmup_steps=warmup_steps,
+            final_rate=final_rate,
+            clip_norm=clip_norm,
+            max_skipped=max_skipped,
+        )
         self.save_hyperparameters()
-        self.automatic_optimization = False
         self.codec = codec
         self.losses = nn.ModuleDict(losses)
         self.latent_losses = nn.ModuleDict(latent_losses or {})
@@ -113,20 +106,13 @@ class CodecTask(LightningModule):
         self.adversaries = nn.ModuleDict(adversaries or {})
         self.optimizer = optimizer
         self.discriminator_optimizer = discriminator_optimizer or optimizer
-        self.warmup_steps = warmup_steps
-        self.final_rate = final_rate
         self.adversarial_from = adversarial_from
         self.discriminator_share = discriminator_share
         self.balancer = balancer
-        self.clip_norm = clip_norm
         self.accumulate = accumulate
-        self.max_skipped = max_skipped
         self.stages = stages or [Stage()]
         self.frozen = {name for name, p in codec.named_parameters() if not p.requires_grad}
         self.entered: Stage | None = None
-        self.skipped = 0
-        self.batches = 0
-        self.seed: int | None = None
         if accumulate < 1:
             raise ValueError(f"a batch cannot be worked off in {accumulate} parts")
         check(self.stages, codec)
@@ -143,39 +129,10 @@ class CodecTask(LightningModule):
             optimizers.append(self.discriminator_optimizer(self.adversaries.parameters()))
         return optimizers
 
-    def rate(self, step: int) -> float:
-        """Learning rate at a step as a share of the configured one."""
-        if step < self.warmup_steps:
-            return (step + 1) / self.warmup_steps
-        return self.final_rate + (1 - self.final_rate) * 0.5 * (1 + math.cos(math.pi * self.done()))
-
-    def done(self) -> float:
-        """Share of the training that is over, by ``max_steps`` or ``max_time``."""
-        shares = [0.0]
-        if self.trainer.max_steps > 0:
-            shares.append(self.global_step / self.trainer.max_steps)
-        for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
-            remaining = callback.time_remaining() if isinstance(callback, Timer) else None
-            if remaining is not None:
-                elapsed = callback.time_elapsed()
-                shares.append(elapsed / max(1e-9, elapsed + remaining))
-        return min(1.0, max(shares))
-
     def on_fit_start(self) -> None:
-        """Take the seed of the run, the same in all processes, unless a checkpoint brought it."""
+        """Begin in no stage."""
+        super().on_fit_start()
         self.entered = None
-        if self.seed is None:
-            self.seed = self.trainer.strategy.broadcast(torch.initial_seed())
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add what only this task knows of the run."""
-        keys = ("seed", "batches", "skipped")
-        checkpoint["training"] = {key: getattr(self, key) for key in keys}
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take it back."""
-        for key, value in checkpoint.get("training", {}).items():
-            setattr(self, key, value)
 
     def training_step(self, batch: Batch, batch_index: int) -> dict[str, Tensor]:
         """One step of the generator, then one of the discriminators; gives the ids to callbacks."""
@@ -296,42 +253,6 @@ class CodecTask(LightningModule):
         self._step(optimizer, total, "discriminator")
         self.untoggle_optimizer(optimizer)
 
-    def _step(self, optimizer: Any, loss: Tensor, name: str) -> bool:
-        """Step, unless the loss or a gradient is not finite in any process."""
-        parameters = [p for group in optimizer.param_groups for p in group["params"]]
-        norm = nn.utils.clip_grad_norm_(parameters, self.clip_norm or math.inf)
-        self.log(f"train/{name}_norm", norm)
-        if not bool(summed(norm + loss).isfinite()):
-            optimizer.zero_grad()
-            return False
-        optimizer.step()
-        return True
-
-    def _log_terms(self, terms: Terms, shown: tuple[str, ...]) -> None:
-        for name, value in terms.items():
-            self.log(f"train/{name}", value, prog_bar=name in shown)
-
-    def _seed_step(self) -> None:
-        """Make what this batch draws a function of the run, the process and the batch's number."""
-        key = f"{self.seed} {self.global_rank} {self.batches}"
-        number = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") >> 1
-        torch.manual_seed(number)
-        random.seed(number)
-        numpy.random.seed(number % 2**32)
-
-    def _count(self, stepped: bool, batch: Batch) -> None:
-        self.skipped = 0 if stepped else self.skipped + 1
-        self.log("train/skipped", float(self.skipped))
-        if stepped:
-            return
-        paths = ", ".join(str(path) for path in batch.get("path", [])[:4])
-        self.print(f"skipped step {self.global_step}: a loss or gradient is not finite {paths}")
-        if self.skipped >= self.max_skipped:
-            raise ValueError(
-                f"{self.skipped} steps in a row gave values that are not finite; lower the "
-                "learning rate or set clip_norm, and go on from the last checkpoint"
-            )
-
     def _evaluate(self, batch: Batch, stage: str) -> dict[str, Tensor]:
         signal = batch[self.codec.signal]
         if self.codec.vocab:
@@ -353,20 +274,6 @@ class CodecTask(LightningModule):
             if isinstance(self.codec, AudioCodec):
                 return self.codec.encode(signal, batch.get("lengths"))
             return self.codec.encode(signal)
-
-    def _optimizers(self) -> list[Any]:
-        optimizers = self.optimizers()
-        return optimizers if isinstance(optimizers, list) else [optimizers]
-
-    def _set_rates(self) -> list[Any]:
-        """The optimizers, with this step's learning rates."""
-        optimizers = self._optimizers()
-        share = self.rate(self.global_step)
-        for optimizer in optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = group.setdefault("initial_lr", group["lr"]) * share
-        self.log("train/rate", optimizers[0].param_groups[0]["lr"])
-        return optimizers
 
 
 def _parts(signal: Tensor, count: int) -> list[Part]:

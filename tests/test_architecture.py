@@ -45,7 +45,7 @@ FLOORS = {
     "layers": 1,
     **dict.fromkeys(("quantizers", "encoders", "decoders", "discriminators", "losses"), 2),
     **dict.fromkeys(MODALITIES, 3),
-    "stages": 4,
+    **dict.fromkeys(("stages", "training"), 4),
     "task": 5,
 }
 

@@ -115,8 +115,8 @@ def test_the_generators_step_leaves_the_discriminator_alone(tiny_codec):
     calls = []
     step = module._step
 
-    def spy(optimizer, loss, player, name):
-        done = step(optimizer, loss, player, name)
+    def spy(optimizer, loss, name):
+        done = step(optimizer, loss, name)
         other = module.adversaries if name == "generator" else module.codec
         calls.append(
             (name, [p.grad is not None and bool(p.grad.any()) for p in other.parameters()])
@@ -228,9 +228,9 @@ def test_the_rate_warms_up_and_falls_to_its_end(tiny_codec):
     rates = []
     step = module._step
 
-    def spy(optimizer, loss, player, name):
+    def spy(optimizer, loss, name):
         rates.append((name, optimizer.param_groups[0]["lr"]))
-        return step(optimizer, loss, player, name)
+        return step(optimizer, loss, name)
 
     module._step = spy
     fit(module, 12)
