@@ -1,0 +1,243 @@
+"""Tokens that `intaglio tokenize` made, in memory, for training generators: shards to batches."""
+
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from intaglio.data.folder import Loading
+from intaglio.data.formats.shards import SUFFIX, read_shard
+from intaglio.data.formats.tokens import TokenFileError, TokenHeader, read_tokens
+from intaglio.data.image import UNKNOWN
+from intaglio.data.manifest import Record, Side, source_key, split_of
+from intaglio.data.pictures import classes_of
+from intaglio.data.transforms import generator_of
+
+
+class TokenSource(NamedTuple):
+    """Where tokens come from; the same of all items of a set.
+
+    Attributes:
+        codec: name of the codec.
+        fingerprint: of the codec.
+        vocab: sizes of the codebooks of the groups.
+        shape: rows and columns, or the number of positions alone if they are no grid.
+    """
+
+    codec: str
+    fingerprint: str
+    vocab: tuple[int, ...]
+    shape: tuple[int, ...]
+
+
+class TokenItem(NamedTuple):
+    """One item of a batch: int64 [positions, groups], and what is known of it."""
+
+    tokens: Tensor
+    label: int
+    caption: str
+    path: str
+
+
+class _Entry(NamedTuple):
+    """All views of one image: [views, positions, groups] in a small integer type."""
+
+    views: Tensor
+    record: Record
+
+
+class TokenItems(Dataset[TokenItem]):
+    """First views; or, by (pass, index), a view drawn from the seed, the pass and the index.
+
+    Args:
+        entries: the images.
+        labels: number of each class by the path of a record.
+        seed: of what is drawn.
+    """
+
+    def __init__(self, entries: Sequence[_Entry], labels: dict[str, int], seed: int = 0) -> None:
+        self.entries, self.labels, self.seed = entries, labels, seed
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def __getitem__(self, key: int | tuple[int, int]) -> TokenItem:
+        number, index = (None, key) if isinstance(key, int) else key
+        views, record = self.entries[index]
+        view = 0
+        if number is not None and len(views) > 1:
+            generator = generator_of(self.seed, number, index)
+            view = int(torch.randint(len(views), (1,), generator=generator))
+        label = self.labels.get(record.path, UNKNOWN)
+        return TokenItem(views[view].long(), label, record.text, record.path)
+
+
+def collate_tokens(items: list[TokenItem]) -> dict[str, Any]:
+    """Batch ``tokens`` [batch, positions, groups], ``label`` [batch], ``caption`` and ``path``."""
+    tokens, labels, captions, paths = zip(*items, strict=True)
+    return {
+        "tokens": torch.stack(tokens),
+        "label": torch.tensor(labels),
+        "caption": list(captions),
+        "path": list(paths),
+    }
+
+
+class TokenShards(Loading):
+    """Tokens of images from shards; every view of an image falls on the same side of the split.
+
+    Batches are dictionaries of ``tokens``, int64 [batch, positions, groups]; ``label``, int64
+    [batch], the number of an image's class in `classes`, or -1; and the lists ``caption`` and
+    ``path``. Training takes one view of each image in an epoch, drawn by the seed and the epoch;
+    validation takes the first. Images of one source, or with the same caption, are on one side.
+
+    Args:
+        root: a folder of shards.
+        batch_size: items in a batch of each process; incomplete training batches are dropped.
+        num_workers: processes that read; 0 is best, as all tokens are in memory.
+        validation_share: share of the sources kept for validation.
+        test_share: share of the sources kept for the test.
+        seed: of split, order and views.
+        samples_per_epoch: images in an epoch; by default all for training, at least one batch.
+
+    Attributes:
+        classes: names of the classes, sorted; from `setup` on.
+        source: of the tokens; from `setup` on.
+
+    Raises:
+        ValueError: in `setup`: no shards, a damaged one, tokens of several codecs or shapes, none
+            for training.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        *,
+        batch_size: int = 64,
+        num_workers: int = 0,
+        validation_share: float = 0.05,
+        test_share: float = 0.05,
+        seed: int = 0,
+        samples_per_epoch: int | None = None,
+    ) -> None:
+        super().__init__(batch_size=batch_size, num_workers=num_workers, seed=seed)
+        self.root = root
+        self.shares = (validation_share, test_share)
+        self.samples_per_epoch = samples_per_epoch
+        self.sides: dict[Side, list[_Entry]] = {}
+        self.classes: list[str] = []
+        self.labels: dict[str, int] = {}
+        self.source: TokenSource | None = None
+
+    def setup(self, stage: str | None = None) -> None:
+        """Read and split the tokens, once."""
+        if self.source is not None:
+            return
+        source, entries = read_token_set(Path(self.root))
+        of_path = classes_of([entry.record for entry in entries])
+        self.classes = sorted(set(of_path.values()) - {""})
+        number = {name: place for place, name in enumerate(self.classes)}
+        self.labels = {path: number[name] for path, name in of_path.items() if name}
+        self.sides = {"train": [], "validation": [], "test": []}
+        for entry in entries:
+            self.sides[split_of(source_key(entry.record), self.shares, self.seed)].append(entry)
+        if not self.sides["train"]:
+            raise ValueError(f"none of {len(entries)} items of {self.root} is for training")
+        self.source = source
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        """Shuffled batches for training."""
+        entries = self.sides["train"]
+        _, num_processes = self.place()
+        return self.in_passes(
+            TokenItems(entries, self.labels, self.seed),
+            collate_tokens,
+            count=len(entries),
+            size=self.samples_per_epoch or max(len(entries), self.batch_size * num_processes),
+        )
+
+    def val_dataloader(self) -> list[DataLoader[Any]]:
+        """Batches of first views; no loader if nothing was kept for validation."""
+        return self._whole("validation")
+
+    def test_dataloader(self) -> list[DataLoader[Any]]:
+        """Batches of first views; no loader if nothing was kept for the test."""
+        return self._whole("test")
+
+    def _whole(self, side: Side) -> list[DataLoader[Any]]:
+        entries = self.sides[side]
+        return [self.in_order(TokenItems(entries, self.labels), collate_tokens)] if entries else []
+
+
+def read_token_set(folder: Path) -> tuple[TokenSource, list[_Entry]]:
+    """Where the tokens of a folder of shards come from, and all of them, image by image.
+
+    Raises:
+        ValueError: there are no shards, one is damaged, or tokens differ in codec or shape.
+        FileNotFoundError: there is no such folder.
+    """
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder}: there is no such folder of token shards")
+    shards = sorted(folder.rglob(f"*{SUFFIX}"))
+    source: TokenSource | None = None
+    views: dict[str, list[Tensor]] = {}
+    records: dict[str, Record] = {}
+    for shard in shards:
+        for sample in read_shard(shard):
+            if "intaglio" not in sample.files:
+                raise ValueError(f"{shard}: {sample.key} has no tokens; make some with tokenize")
+            try:
+                header, ids = read_tokens(io.BytesIO(sample.files["intaglio"]))
+            except TokenFileError as error:
+                raise ValueError(f"{shard}: {sample.key}: {error}") from error
+            found = _source(header)
+            source = source or found
+            if found != source:
+                raise ValueError(
+                    f"{shard}: {sample.key} is of {_told(found)}, others of {_told(source)}; a set "
+                    "has one codec and one shape"
+                )
+            record = _record(sample.files, _image_key(sample.key, header))
+            records[record.path] = record
+            views.setdefault(record.path, []).append(ids.to(_small(header.vocab)))
+    if source is None:
+        raise ValueError(f"there are no token shards in {folder}; make some with tokenize")
+    return source, [_Entry(torch.stack(views[path]), records[path]) for path in views]
+
+
+def _source(header: TokenHeader) -> TokenSource:
+    picture = header.picture
+    grid = picture is not None and picture.rows > 0
+    shape = (picture.rows, picture.columns) if picture is not None and grid else (header.positions,)
+    return TokenSource(header.codec, header.fingerprint, header.vocab, shape)
+
+
+def _told(source: TokenSource) -> str:
+    shape = " x ".join(map(str, source.shape))
+    return f"{source.codec} {source.fingerprint[:12]} ({shape})"
+
+
+def _image_key(key: str, header: TokenHeader) -> str:
+    """Key of the image that a sample is a view of."""
+    return key.rpartition("-")[0] if "view" in header.extras else key
+
+
+def _record(files: dict[str, bytes], key: str) -> Record:
+    """What is known of a sample; an image of a shard without a record is its key."""
+    said = json.loads(files.get("json", b"{}"))
+    known = {name: said[name] for name in Record._fields if name in said}
+    if "txt" in files:
+        known.setdefault("text", files["txt"].decode().strip())
+    return Record(**{"path": key} | known)
+
+
+def _small(vocab: Sequence[int]) -> torch.dtype:
+    largest = max(vocab)
+    if largest <= 1 << 15:
+        return torch.int16
+    return torch.int32 if largest <= 1 << 31 else torch.int64
