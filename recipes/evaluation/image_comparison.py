@@ -59,8 +59,8 @@ class ImageResult(NamedTuple):
 
 
 def lengths_of(codec: ImageCodec, count: int) -> list[int | None]:
-    """Numbers of positions to measure a codec at: all; a flexible one also at powers of two."""
-    if not codec.is_flexible:
+    """Numbers of positions to measure a codec at: all; powers of two too if it learned prefixes."""
+    if codec.prefixes == "none":
         return [None]
     return [
         None,
@@ -80,8 +80,8 @@ def compare_images(
     """Code every image with the codecs and the baselines and measure all of them.
 
     Args:
-        codecs: under test, by their names in the table; a flexible one is also measured at fewer
-            positions.
+        codecs: under test, by their names in the table; one that was trained with prefixes is also
+            measured at fewer positions.
         items: images of one size.
         metrics: what to measure.
         baselines: what to compare with; those that match a size match that of the codec with the

@@ -13,7 +13,7 @@ from intaglio.codecs.quantizers.fsq import FSQ
 from intaglio.data.fitting import fitted, to_pixels, to_unit
 from intaglio.data.formats.image import probe_image, read_image, write_image
 from intaglio.data.formats.tokens import Extent, read_tokens, write_tokens
-from intaglio.recipes.evaluation.image_comparison import ImageItem, compare_images
+from intaglio.recipes.evaluation.image_comparison import ImageItem, compare_images, lengths_of
 from intaglio.recipes.evaluation.image_metrics import PSNR
 from intaglio.recipes.files import Job
 from intaglio.recipes.picture import (
@@ -60,7 +60,8 @@ class Mosaic(ImageDecoder):
 @pytest.fixture
 def flexible() -> ImageCodec:
     """A codec of pictures of 16 pixels, in four positions, of which the first suffice."""
-    return ImageCodec(Quarters(8), FSQ(3, (9, 9, 9)), Mosaic(8), image_size=16, name="mosaic")
+    parts = Quarters(8), FSQ(3, (9, 9, 9)), Mosaic(8)
+    return ImageCodec(*parts, image_size=16, prefixes="uniform", name="mosaic")
 
 
 @pytest.fixture
@@ -163,3 +164,5 @@ def test_an_evaluation_has_a_row_for_every_power_of_two(flexible, picture):
     scores = [result.row.scores["psnr"].mean for result in results]
     assert scores[0] > scores[1] > scores[2]
     assert results[2].decoded[0][:, 8:].max() == 0 < results[0].decoded[0][:, 8:].max()
+    flexible.prefixes = "none"  # it decodes prefixes, but was not trained to
+    assert lengths_of(flexible, 4) == [None]
