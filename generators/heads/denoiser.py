@@ -5,7 +5,6 @@ shifted and gated by the sum of the time and the hidden vector (adaLN-Zero; Peeb
 in MAR's order shift, scale, gate.
 """
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -81,11 +80,3 @@ def _linear(inputs: int, outputs: int) -> nn.Linear:
     nn.init.xavier_uniform_(linear.weight)
     nn.init.zeros_(linear.bias)
     return linear
-
-
-def in_float32(hidden: Tensor) -> torch.autocast:
-    """The heads' arithmetic, whatever the precision of the backbone.
-
-    At high noise an error of the network is multiplied many times over on its way to the data.
-    """
-    return torch.autocast(hidden.device.type, enabled=False)

@@ -18,8 +18,8 @@ from torch import Tensor
 from intaglio.generators.heads.ancestral import STEPS, Step, ancestral, strided
 from intaglio.generators.heads.base import Head
 from intaglio.generators.heads.categorical import guided
-from intaglio.generators.heads.denoiser import Denoiser, in_float32
-from intaglio.generators.heads.noise import tempered
+from intaglio.generators.heads.continuous import in_float32, tempered
+from intaglio.generators.heads.denoiser import Denoiser
 from intaglio.generators.samplers.draws import Draws, Role
 from intaglio.generators.samplers.warp import PLAIN, Warp
 

@@ -12,8 +12,8 @@ from torch import Tensor
 from intaglio.codecs.layers.flow import euler, logit_normal, on_path
 from intaglio.generators.heads.base import Head
 from intaglio.generators.heads.categorical import guided
-from intaglio.generators.heads.denoiser import Denoiser, in_float32
-from intaglio.generators.heads.noise import tempered
+from intaglio.generators.heads.continuous import in_float32, tempered
+from intaglio.generators.heads.denoiser import Denoiser
 from intaglio.generators.samplers.draws import Draws, Role
 from intaglio.generators.samplers.warp import PLAIN, Warp
 
