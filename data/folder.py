@@ -98,7 +98,72 @@ class Loading(LightningDataModule):
         return (trainer.global_rank, trainer.world_size) if trainer is not None else (0, 1)
 
 
-class Folder(Loading):
+class Sided(Loading):
+    """Base of the data modules whose items are on sides: for training, validation or the test.
+
+    Args:
+        batch_size: items in a batch of each process; incomplete training batches are dropped.
+        num_workers: processes that read.
+        seed: of the order, and of what a sub-class draws.
+        samples_per_epoch: items in an epoch; by default as many as there are for training, but at
+            least one batch.
+
+    Attributes:
+        readers: of the items of each side, with their number as length; from `setup` on.
+        collate_training: batch of items for training.
+        collate_whole: batch of items for validation.
+    """
+
+    # plain functions, as `staticmethod`: a worker process is sent them without the module
+    collate_training: Callable[[list[Any]], dict[str, Any]]
+    collate_whole: Callable[[list[Any]], dict[str, Any]]
+
+    def __init__(
+        self, *, batch_size: int, num_workers: int, seed: int, samples_per_epoch: int | None
+    ) -> None:
+        super().__init__(batch_size=batch_size, num_workers=num_workers, seed=seed)
+        self.samples_per_epoch = samples_per_epoch
+        self.readers: dict[Side, Any] = {}
+
+    def training_items(self, reader: Any) -> Dataset[Any]:
+        """Items for training, by pairs of pass and index."""
+        raise NotImplementedError
+
+    def whole_items(self, reader: Any) -> Dataset[Any]:
+        """Items for validation, by index."""
+        raise NotImplementedError
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        """Shuffled batches for training."""
+        reader = self.readers["train"]
+        _, num_processes = self.place()
+        return self.in_passes(
+            self.training_items(reader),
+            self.collate_training,
+            count=len(reader),
+            size=self.samples_per_epoch or max(len(reader), self.batch_size * num_processes),
+        )
+
+    def val_dataloader(self) -> list[DataLoader[Any]]:
+        """Batches of whole items; no loader if nothing was kept for validation."""
+        return self._whole("validation")
+
+    def test_dataloader(self) -> list[DataLoader[Any]]:
+        """Batches of whole items; no loader if nothing was kept for the test."""
+        return self._whole("test")
+
+    def predict_dataloader(self) -> list[DataLoader[Any]]:
+        """Batches of all items, whatever side of the split they are on."""
+        return [loader for side in self.readers for loader in self._whole(side)]
+
+    def _whole(self, side: Side) -> list[DataLoader[Any]]:
+        reader = self.readers[side]
+        if len(reader) == 0:
+            return []
+        return [self.in_order(self.whole_items(reader), self.collate_whole)]
+
+
+class Folder(Sided):
     """Base of the data modules over the files of any folder, manifest or fetched set.
 
     A sub-class says how its files are checked and read. Files of one source fall on the same side
@@ -119,16 +184,11 @@ class Folder(Loading):
         kind: of the files, as a set names it: "audio" or "image".
         noun: what one of them is called in messages.
         suffixes: of the files to take from a folder.
-        collate_training: batch of items for training.
-        collate_whole: batch of items for validation.
     """
 
     kind: str
     noun: str
     suffixes: Collection[str]
-    # plain functions, as `staticmethod`: a worker process is sent them without the module
-    collate_training: Callable[[list[Any]], dict[str, Any]]
-    collate_whole: Callable[[list[Any]], dict[str, Any]]
 
     def __init__(
         self,
@@ -141,10 +201,13 @@ class Folder(Loading):
         max_bad_share: float,
         samples_per_epoch: int | None,
     ) -> None:
-        super().__init__(batch_size=batch_size, num_workers=num_workers, seed=seed)
+        super().__init__(
+            batch_size=batch_size,
+            num_workers=num_workers,
+            seed=seed,
+            samples_per_epoch=samples_per_epoch,
+        )
         self.root, self.shares, self.max_bad_share = root, shares, max_bad_share
-        self.samples_per_epoch = samples_per_epoch
-        self.readers: dict[Side, Any] = {}
         self.damage: Damage | None = None
 
     def setup(self, stage: str | None = None) -> None:
@@ -191,45 +254,8 @@ class Folder(Loading):
         """What reads the files of one side of the split; its length is their number."""
         raise NotImplementedError
 
-    def training_items(self, reader: Any) -> Dataset[Any]:
-        """Items for training, by pairs of pass and index."""
-        raise NotImplementedError
-
-    def whole_items(self, reader: Any) -> Dataset[Any]:
-        """Items for validation, by index."""
-        raise NotImplementedError
-
-    def train_dataloader(self) -> DataLoader[Any]:
-        """Shuffled batches for training."""
-        reader = self.readers["train"]
-        _, num_processes = self.place()
-        return self.in_passes(
-            self.training_items(reader),
-            self.collate_training,
-            count=len(reader),
-            size=self.samples_per_epoch or max(len(reader), self.batch_size * num_processes),
-        )
-
-    def val_dataloader(self) -> list[DataLoader[Any]]:
-        """Batches of whole items; no loader if nothing was kept for validation."""
-        return self._whole("validation")
-
-    def test_dataloader(self) -> list[DataLoader[Any]]:
-        """Batches of whole items; no loader if nothing was kept for the test."""
-        return self._whole("test")
-
-    def predict_dataloader(self) -> list[DataLoader[Any]]:
-        """Batches of all items, whatever side of the split they are on."""
-        return [loader for side in self.readers for loader in self._whole(side)]
-
     def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Stop the run when the workers have met too many damaged files."""
         if self.damage is not None:
             self.damage.check()
         return batch
-
-    def _whole(self, side: Side) -> list[DataLoader[Any]]:
-        reader = self.readers[side]
-        if len(reader) == 0:
-            return []
-        return [self.in_order(self.whole_items(reader), self.collate_whole)]

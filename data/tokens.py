@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
-from intaglio.data.folder import Loading
+from intaglio.data.folder import Sided
 from intaglio.data.formats.shards import SUFFIX, read_shard
 from intaglio.data.formats.tokens import TokenFileError, TokenHeader, read_tokens
 from intaglio.data.image import UNKNOWN
@@ -88,7 +88,7 @@ def collate_tokens(items: list[TokenItem]) -> dict[str, Any]:
     }
 
 
-class TokenShards(Loading):
+class TokenShards(Sided):
     """Tokens of images from shards; every view of an image falls on the same side of the split.
 
     Batches are dictionaries of ``tokens``, int64 [batch, positions, groups]; ``label``, int64
@@ -114,6 +114,9 @@ class TokenShards(Loading):
             for training.
     """
 
+    collate_training = staticmethod(collate_tokens)
+    collate_whole = staticmethod(collate_tokens)
+
     def __init__(
         self,
         root: str,
@@ -125,11 +128,14 @@ class TokenShards(Loading):
         seed: int = 0,
         samples_per_epoch: int | None = None,
     ) -> None:
-        super().__init__(batch_size=batch_size, num_workers=num_workers, seed=seed)
+        super().__init__(
+            batch_size=batch_size,
+            num_workers=num_workers,
+            seed=seed,
+            samples_per_epoch=samples_per_epoch,
+        )
         self.root = root
         self.shares = (validation_share, test_share)
-        self.samples_per_epoch = samples_per_epoch
-        self.sides: dict[Side, list[_Entry]] = {}
         self.classes: list[str] = []
         self.labels: dict[str, int] = {}
         self.source: TokenSource | None = None
@@ -143,35 +149,20 @@ class TokenShards(Loading):
         self.classes = sorted(set(of_path.values()) - {""})
         number = {name: place for place, name in enumerate(self.classes)}
         self.labels = {path: number[name] for path, name in of_path.items() if name}
-        self.sides = {"train": [], "validation": [], "test": []}
+        sides: dict[Side, list[_Entry]] = {"train": [], "validation": [], "test": []}
         for entry in entries:
-            self.sides[split_of(source_key(entry.record), self.shares, self.seed)].append(entry)
-        if not self.sides["train"]:
+            sides[split_of(source_key(entry.record), self.shares, self.seed)].append(entry)
+        if not sides["train"]:
             raise ValueError(f"none of {len(entries)} items of {self.root} is for training")
-        self.source = source
+        self.source, self.readers = source, sides
 
-    def train_dataloader(self) -> DataLoader[Any]:
-        """Shuffled batches for training."""
-        entries = self.sides["train"]
-        _, num_processes = self.place()
-        return self.in_passes(
-            TokenItems(entries, self.labels, self.seed),
-            collate_tokens,
-            count=len(entries),
-            size=self.samples_per_epoch or max(len(entries), self.batch_size * num_processes),
-        )
+    def training_items(self, reader: list[_Entry]) -> TokenItems:
+        """A view of each image."""
+        return TokenItems(reader, self.labels, self.seed)
 
-    def val_dataloader(self) -> list[DataLoader[Any]]:
-        """Batches of first views; no loader if nothing was kept for validation."""
-        return self._whole("validation")
-
-    def test_dataloader(self) -> list[DataLoader[Any]]:
-        """Batches of first views; no loader if nothing was kept for the test."""
-        return self._whole("test")
-
-    def _whole(self, side: Side) -> list[DataLoader[Any]]:
-        entries = self.sides[side]
-        return [self.in_order(TokenItems(entries, self.labels), collate_tokens)] if entries else []
+    def whole_items(self, reader: list[_Entry]) -> TokenItems:
+        """The first views."""
+        return TokenItems(reader, self.labels)
 
 
 def read_token_set(folder: Path) -> tuple[TokenSource, list[_Entry]]:

@@ -7,6 +7,9 @@ S are weights of 1 + S.
 import math
 from typing import Literal, NamedTuple, get_args
 
+import torch
+from torch import Tensor
+
 Schedule = Literal["constant", "linear", "cosine", "half"]
 
 
@@ -50,3 +53,18 @@ class Guidance(NamedTuple):
             raise ValueError(
                 f"schedules are {', '.join(get_args(Schedule))}, not {self.schedule!r}"
             )
+
+
+def guided(value: Tensor, null: Tensor | None, weight: float | Tensor) -> Tensor:
+    """null + weight * (value - null); the value itself, to the bit, where the weight is 1.
+
+    Args:
+        value: [batch, ...].
+        null: of the same shape, or None for no guidance.
+        weight: float, or float [batch].
+    """
+    if null is None:
+        return value
+    weight = torch.as_tensor(weight, dtype=value.dtype, device=value.device)
+    weight = weight.view(-1, *[1] * (value.dim() - 1))
+    return torch.where(weight == 1, value, null + weight * (value - null))

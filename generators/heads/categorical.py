@@ -1,53 +1,67 @@
-"""One id of one codebook: logits, cross-entropy, a draw."""
+"""One id, or several that are drawn without regard to the others: logits and cross-entropy.
+
+Several are levels of FSQ, bits, or levels of an RVQ. They are right where the groups of a token are
+independent given the hidden vector, as with delayed levels (MusicGen; Copet et al., 2023); where
+they are not, `DepthHead` has the law and this one only its marginals.
+"""
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from intaglio.generators.conditioning.guidance import guided
 from intaglio.generators.heads.base import Head
 from intaglio.generators.samplers.draws import Draws, Role
 from intaglio.generators.samplers.warp import PLAIN, Warp, draw
 
 
 class CategoricalHead(Head):
-    """A linear map to logits, zero at the start: the first loss is the log of the codebook's size.
+    """A linear map to the logits of all groups, zero at the start.
+
+    The first loss is the sum of the logs of the sizes.
 
     Args:
         dim: size of a hidden vector.
-        vocab: size of the codebook.
+        vocab: size of the codebook of each group.
         smoothing: of the labels, in the loss only (Szegedy et al., 2016).
-        z_loss: weight of the squared log-sum of the exponentials (PaLM; Chowdhery et al., 2022).
+        z_loss: weight of the squared log-sums of the exponentials (PaLM; Chowdhery et al., 2022).
+
+    Raises:
+        ValueError: no group, or one of fewer than 2 ids.
     """
 
-    width = 1
     tractable = True
 
     def __init__(
-        self, dim: int, vocab: int, *, smoothing: float = 0.0, z_loss: float = 0.0
+        self, dim: int, vocab: Sequence[int], *, smoothing: float = 0.0, z_loss: float = 0.0
     ) -> None:
         super().__init__()
-        self.dim, self.vocab = dim, vocab
+        check_groups(vocab)
+        self.dim, self.vocab, self.width = dim, tuple(vocab), len(vocab)
         self.smoothing, self.z_loss = smoothing, z_loss
-        self.linear = nn.Linear(dim, vocab, bias=False)
+        self.linear = nn.Linear(dim, sum(vocab), bias=False)
         nn.init.zeros_(self.linear.weight)
 
-    def logits(self, hidden: Tensor) -> Tensor:
-        """[..., dim] → float32 [..., vocab]."""
-        return self.linear(hidden).float()
+    def logits(self, hidden: Tensor) -> tuple[Tensor, ...]:
+        """[..., dim] → float32 [..., vocab] for each group."""
+        return self.linear(hidden).float().split(self.vocab, dim=-1)
 
     def loss(self, hidden: Tensor, token: Tensor) -> Tensor:
-        """Cross-entropy; see `Head.loss`."""
-        logits = self.logits(hidden)
-        loss = F.cross_entropy(
-            logits, token[:, 0], reduction="none", label_smoothing=self.smoothing
-        )
-        if self.z_loss:
-            loss = loss + self.z_loss * logits.logsumexp(-1).square()
+        """Sum of the groups' cross-entropies; see `Head.loss`."""
+        loss = hidden.new_zeros(len(hidden), dtype=torch.float32)
+        for logits, ids in zip(self.logits(hidden), token.unbind(1), strict=True):
+            loss = loss + F.cross_entropy(
+                logits, ids, reduction="none", label_smoothing=self.smoothing
+            )
+            if self.z_loss:
+                loss = loss + self.z_loss * logits.logsumexp(-1).square()
         return loss
 
     def log_prob(self, hidden: Tensor, token: Tensor) -> Tensor:
         """See `Head.log_prob`."""
-        return -F.cross_entropy(self.logits(hidden), token[:, 0], reduction="none")
+        return summed_log_prob(self.logits(hidden), token)
 
     def sample(
         self,
@@ -58,21 +72,57 @@ class CategoricalHead(Head):
         weight: float | Tensor = 1.0,
         warp: Warp = PLAIN,
     ) -> Tensor:
-        """Draw ids by guided logits; see `Head.sample`."""
-        logits = guided(self.logits(hidden), None if null is None else self.logits(null), weight)
-        return draw(warp(logits), draws.uniform(Role.TOKEN)[..., 0]).unsqueeze(-1)
+        """Draw ids by guided logits, each group warped by itself; see `Head.sample`."""
+        free = None if null is None else self.logits(null)
+        return drawn(self.logits(hidden), free, draws, weight=weight, warp=warp)
 
 
-def guided(value: Tensor, null: Tensor | None, weight: float | Tensor) -> Tensor:
-    """null + weight * (value - null); the value itself, to the bit, where the weight is 1.
+def drawn(
+    told: Sequence[Tensor],
+    free: Sequence[Tensor] | None,
+    draws: Draws,
+    *,
+    weight: float | Tensor,
+    warp: Warp,
+) -> Tensor:
+    """An id of each group by guided logits, int64 [batch, positions, groups].
 
     Args:
-        value: [batch, ...].
-        null: of the same shape, or None for no guidance.
-        weight: float, or float [batch].
+        told: logits or log-probabilities, [batch, positions, vocab], of each group.
+        free: those without the condition.
+        draws: as of `Head.sample`.
+        weight: likewise.
+        warp: likewise.
     """
-    if null is None:
-        return value
-    weight = torch.as_tensor(weight, dtype=value.dtype, device=value.device)
-    weight = weight.view(-1, *[1] * (value.dim() - 1))
-    return torch.where(weight == 1, value, null + weight * (value - null))
+    without = [None] * len(told) if free is None else free
+    uniform = draws.uniform(Role.TOKEN, len(told)).unbind(-1)
+    ids = [
+        draw(warp(guided(one, other, weight)), number)
+        for one, other, number in zip(told, without, uniform, strict=True)
+    ]
+    return torch.stack(ids, dim=-1)
+
+
+def check_groups(vocab: Sequence[int]) -> None:
+    """Refuse sizes of codebooks that make no token.
+
+    Raises:
+        ValueError: no group, or one of fewer than 2 ids.
+    """
+    if not vocab or min(vocab) < 2:
+        raise ValueError(f"a token has at least one group, each of at least 2 ids, got {vocab}")
+
+
+def summed_log_prob(logits: Sequence[Tensor], token: Tensor) -> Tensor:
+    """Log-probability of the ids of all groups, in nats, float32 [tokens].
+
+    Args:
+        logits: [tokens, vocab] for each group.
+        token: int64 [tokens, groups].
+    """
+    return -torch.stack(
+        [
+            F.cross_entropy(one, ids, reduction="none")
+            for one, ids in zip(logits, token.unbind(1), strict=True)
+        ]
+    ).sum(0)

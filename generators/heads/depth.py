@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from intaglio.codecs.layers.transformer import Modulation, Transformer
 from intaglio.codecs.layers.transformer import modulated as modulate
+from intaglio.generators.conditioning.guidance import guided
 from intaglio.generators.heads.base import Head
-from intaglio.generators.heads.categorical import guided
-from intaglio.generators.heads.product import check_groups, summed_log_prob
+from intaglio.generators.heads.categorical import check_groups, summed_log_prob
 from intaglio.generators.samplers.draws import Draws, Role
 from intaglio.generators.samplers.warp import PLAIN, Warp, draw
 

@@ -15,9 +15,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from intaglio.generators.conditioning.guidance import guided
 from intaglio.generators.heads.ancestral import STEPS, Step, ancestral, strided
 from intaglio.generators.heads.base import Head
-from intaglio.generators.heads.categorical import guided
 from intaglio.generators.heads.continuous import in_float32, tempered
 from intaglio.generators.heads.denoiser import Denoiser
 from intaglio.generators.samplers.draws import Draws, Role

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from intaglio.codecs.layers.flow import euler, logit_normal, on_path
+from intaglio.generators.conditioning.guidance import guided
 from intaglio.generators.heads.base import Head
-from intaglio.generators.heads.categorical import guided
 from intaglio.generators.heads.continuous import in_float32, tempered
 from intaglio.generators.heads.denoiser import Denoiser
 from intaglio.generators.samplers.draws import Draws, Role

@@ -14,11 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from intaglio.generators.heads.base import Head
-from intaglio.generators.heads.categorical import guided
+from intaglio.generators.heads.categorical import check_groups, drawn
 from intaglio.generators.heads.continuous import in_float32
-from intaglio.generators.heads.product import check_groups
-from intaglio.generators.samplers.draws import Draws, Role
-from intaglio.generators.samplers.warp import PLAIN, Warp, draw
+from intaglio.generators.samplers.draws import Draws
+from intaglio.generators.samplers.warp import PLAIN, Warp
 
 REACH = 0.9  # of the bins, of a half period
 FLOOR = 1e-5  # of a bin's probability, before they are divided by their sum
@@ -107,13 +106,8 @@ class FourierHead(Head):
         warp: Warp = PLAIN,
     ) -> Tensor:
         """Draw ids by guided log-probabilities; see `Head.sample`."""
-        without = [None] * self.width if null is None else self.log_probs(null)
-        uniform = draws.uniform(Role.TOKEN, self.width).unbind(-1)
-        ids = [
-            draw(warp(guided(told, free, weight)), number)
-            for told, free, number in zip(self.log_probs(hidden), without, uniform, strict=True)
-        ]
-        return torch.stack(ids, dim=-1)
+        free = None if null is None else self.log_probs(null)
+        return drawn(self.log_probs(hidden), free, draws, weight=weight, warp=warp)
 
 
 def correlation(series: Tensor) -> Tensor:

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from intaglio.generators.conditioning.guidance import guided
 from intaglio.generators.heads.base import Head
-from intaglio.generators.heads.categorical import guided
 from intaglio.generators.heads.continuous import in_float32, tempered
 from intaglio.generators.heads.gamma import gamma_quantile
 from intaglio.generators.samplers.draws import Draws, Role

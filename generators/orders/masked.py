@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import Tensor, nn
 
-from intaglio.generators.heads.categorical import guided
+from intaglio.generators.conditioning.guidance import guided
 from intaglio.generators.orders.base import Lesson, Order, Request, Session, Step
 from intaglio.generators.samplers.draws import Draws, Role
 from intaglio.generators.samplers.schedules import MaskSchedule, counts, share_masked

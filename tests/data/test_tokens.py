@@ -69,10 +69,10 @@ def test_views_stay_together_and_sides_apart(shards):
     assert data.source.shape == (2, 3) and data.source.vocab == (40,)
     assert (data.source.codec, data.source.fingerprint) == ("tiny", "f" * 32)
     assert data.classes == ["a", "b"]
-    paths = [entry.record.path for side in data.sides.values() for entry in side]
+    paths = [entry.record.path for side in data.readers.values() for entry in side]
     assert sorted(paths, key=number_of) == [f"{number}.png" for number in range(30)]
-    assert all(len(entry.views) == 2 for side in data.sides.values() for entry in side)
-    assert all(data.sides.values())
+    assert all(len(entry.views) == 2 for side in data.readers.values() for entry in side)
+    assert all(data.readers.values())
     for loader in (*data.val_dataloader(), *data.test_dataloader()):
         for batch in loader:
             for tokens, label, caption, path in zip(*batch.values(), strict=True):
@@ -93,7 +93,7 @@ def test_training_draws_views_by_seed_and_pass(shards):
             assert sum(views) == 1
             seen[path] = views[1]
     assert 0 < sum(seen.values()) < len(seen)
-    items = TokenItems(data.sides["train"], data.labels, seed=0)
+    items = TokenItems(data.readers["train"], data.labels, seed=0)
     drawn = [collate_tokens([items[number, 3] for number in range(9)]) for _ in range(2)]
     assert torch.equal(drawn[0]["tokens"], drawn[1]["tokens"])
     assert len(drawn[0]["tokens"].unique(dim=0)) == 2

@@ -20,7 +20,7 @@ def tiny(order, shape=(2, 2), vocab=3, prefix=1, dtype=torch.float32, **options)
         IdEmbedding((vocab,), 16),
         ClassCondition(3, 16, prefix=prefix),
         backbone,
-        CategoricalHead(16, vocab),
+        CategoricalHead(16, (vocab,)),
         order,
         **options,
     )

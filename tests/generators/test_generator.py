@@ -88,9 +88,9 @@ def test_what_does_not_fit_is_refused(raster):
             generator.log_prob(EVERY, torch.full((81,), label))
     parts = (IdEmbedding((3, 3), 8), ClassCondition(2, 8), Transformer(8, 1, 2))
     with pytest.raises(ValueError, match="tokens of width 2 need no head of 1"):
-        Generator((2,), *parts, CategoricalHead(8, 3), RasterOrder())
+        Generator((2,), *parts, CategoricalHead(8, (3,)), RasterOrder())
     with pytest.raises(ValueError, match="a backbone of 8 channels needs no head of 4"):
-        Generator((2,), IdEmbedding((3,), 8), *parts[1:], CategoricalHead(4, 3), RasterOrder())
+        Generator((2,), IdEmbedding((3,), 8), *parts[1:], CategoricalHead(4, (3,)), RasterOrder())
 
 
 def test_several_groups_are_added_in_the_embedding():

@@ -146,18 +146,10 @@ def test_guidance_of_features_is_a_mixed_hidden_vector():
 
 
 @pytest.mark.parametrize("guide", ["logits", "features"])
-def test_items_are_drawn_alone_and_a_weight_of_one_is_none(guide):
-    head, (hidden, null) = stirred(guide=guide), torch.randn(2, 3, 4, 6)
-    draws = Draws(torch.tensor([3, 9, 4]), torch.arange(4)[None])
-    weights = torch.tensor([1.0, 2.0, 0.0])
-    together = head.sample(hidden, draws, null=null, weight=weights)
-    for item, weight in enumerate(weights.tolist()):
-        place = slice(item, item + 1)
-        alone = Draws(draws.seeds[place], draws.positions)
-        found = head.sample(hidden[place], alone, null=null[place], weight=weight)
-        assert torch.equal(found[0], together[item])
-    assert torch.equal(head.sample(hidden, draws)[0], together[0])
-    assert torch.equal(head.sample(null, draws)[2], together[2])
+def test_items_are_drawn_alone_and_a_weight_of_none_is_the_null(guide, drawn_alone):
+    head = stirred(guide=guide)
+    found = drawn_alone(head, rtol=0, atol=0)
+    assert torch.equal(head.sample(found.null, found.draws)[2], found.tokens[2])
 
 
 def test_a_recipe_builds_it_again():

@@ -189,23 +189,9 @@ def test_sampling_by_hand(prediction):
     assert float((found - plain[0]).detach().abs().min()) > 0.001
 
 
-def test_items_are_drawn_alone_each_with_its_weight_and_temperature():
+def test_items_are_drawn_alone_each_with_its_weight_and_temperature(drawn_alone):
     head = stirred(steps=5)
-    hidden, null = torch.randn(2, 3, 4, 5)
-    draws = Draws(torch.tensor([3, 9, 4]), torch.arange(4)[None])
-    weights, temperatures = torch.tensor([1.0, 2.0, 0.0]), torch.tensor([1.0, 0.5, 1.0])
-    together = head.sample(hidden, draws, null=null, weight=weights, warp=Warp(temperatures))
-    for item in range(3):
-        place = slice(item, item + 1)
-        alone = head.sample(
-            hidden[place],
-            Draws(draws.seeds[place], draws.positions),
-            null=null[place],
-            weight=float(weights[item]),
-            warp=Warp(float(temperatures[item])),
-        )
-        torch.testing.assert_close(alone[0], together[item], rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(head.sample(hidden, draws)[0], together[0])
+    hidden, null, weights, draws, together = drawn_alone(head, rtol=1e-4, atol=1e-4)
     mixed = torch.randperm(4)
     other = Draws(draws.seeds, draws.positions[:, mixed])
     found = head.sample(hidden[:, mixed], other, null=null[:, mixed], weight=weights)

@@ -101,21 +101,8 @@ def test_renormalised_guidance_turns_but_does_not_lengthen():
     torch.testing.assert_close(renormalised(mixed, under), expected)
 
 
-def test_items_are_drawn_alone_each_with_its_weight_and_temperature():
-    head, (hidden, null) = stirred(renormalised=True), torch.randn(2, 3, 4, 5)
-    draws = Draws(torch.tensor([3, 9, 4]), torch.arange(4)[None])
-    weights, temperatures = torch.tensor([1.0, 2.0, 0.0]), torch.tensor([1.0, 0.5, 1.0])
-    together = head.sample(hidden, draws, null=null, weight=weights, warp=Warp(temperatures))
-    for item in range(3):
-        place = slice(item, item + 1)
-        alone = head.sample(
-            hidden[place],
-            Draws(draws.seeds[place], draws.positions),
-            null=null[place],
-            weight=float(weights[item]),
-            warp=Warp(float(temperatures[item])),
-        )
-        torch.testing.assert_close(alone[0], together[item])
+def test_items_are_drawn_alone_each_with_its_weight_and_temperature(drawn_alone):
+    drawn_alone(stirred(renormalised=True))
 
 
 def test_a_weight_of_one_is_no_guidance_to_the_bit():

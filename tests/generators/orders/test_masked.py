@@ -120,7 +120,7 @@ def test_the_most_confident_are_kept(masked):
     step = next(session.steps())
     hidden, null = session.hidden(step)
     tokens = torch.randint(0, 3, (5, 8, 1))
-    logits = generator.head.logits(null) + 2.5 * generator.head.logits(hidden - null)
+    logits = generator.head.logits(null)[0] + 2.5 * generator.head.logits(hidden - null)[0]
     score = logits.log_softmax(-1).gather(2, tokens)[..., 0]
     session.commit(step, tokens, 2.5)
     for row, masked_row in zip(score, session.masked, strict=True):

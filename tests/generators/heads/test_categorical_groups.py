@@ -1,4 +1,4 @@
-"""The product head: equal to the categorical one with one group, a sum of groups with more."""
+"""The categorical head with several groups: a sum of them, each drawn by itself."""
 
 import itertools
 import math
@@ -8,7 +8,6 @@ import torch
 
 from intaglio.codecs.part import build, describe
 from intaglio.generators.heads.categorical import CategoricalHead
-from intaglio.generators.heads.product import ProductHead
 from intaglio.generators.samplers.draws import Draws
 from intaglio.generators.samplers.warp import Warp
 
@@ -17,7 +16,7 @@ VOCAB = (3, 2, 4)
 
 @pytest.fixture
 def head():
-    head = ProductHead(6, VOCAB)
+    head = CategoricalHead(6, VOCAB)
     torch.nn.init.normal_(head.linear.weight)
     return head
 
@@ -26,25 +25,9 @@ def every_token():
     return torch.tensor(list(itertools.product(*map(range, VOCAB))))
 
 
-def test_with_one_group_it_is_the_categorical_head():
-    one = ProductHead(6, (5,), smoothing=0.1, z_loss=0.01)
-    other = CategoricalHead(6, 5, smoothing=0.1, z_loss=0.01)
-    torch.nn.init.normal_(other.linear.weight)
-    one.load_state_dict(other.state_dict())
-    hidden, ids = torch.randn(7, 6), torch.randint(0, 5, (7, 1))
-    torch.testing.assert_close(one.loss(hidden, ids), other.loss(hidden, ids))
-    torch.testing.assert_close(one.log_prob(hidden, ids), other.log_prob(hidden, ids))
-    places, null = torch.randn(2, 3, 50, 6)
-    draws = Draws(torch.arange(3), torch.arange(50)[None])
-    settings = {"null": null, "weight": 2.0, "warp": Warp(0.8, top_k=4, top_p=0.9)}
-    assert torch.equal(
-        one.sample(places, draws, **settings), other.sample(places, draws, **settings)
-    )
-
-
 def test_the_first_loss_is_the_sum_of_the_logs_of_the_sizes():
     hidden, ids = torch.randn(7, 6), every_token()[:7]
-    loss = ProductHead(6, VOCAB).loss(hidden, ids)
+    loss = CategoricalHead(6, VOCAB).loss(hidden, ids)
     assert loss.dtype == torch.float32
     torch.testing.assert_close(loss, torch.full((7,), math.log(24)))
 
@@ -83,16 +66,8 @@ def test_samples_follow_the_guided_and_warped_law(head):
     assert float(((counts - 20_000 * law) ** 2 / (20_000 * law)).sum()) < 57.1
 
 
-def test_items_are_drawn_alone(head):
-    hidden, null = torch.randn(2, 3, 4, 6)
-    draws = Draws(torch.tensor([3, 9, 4]), torch.arange(4)[None])
-    weights = torch.tensor([1.0, 2.0, 0.0])
-    together = head.sample(hidden, draws, null=null, weight=weights)
-    for item, weight in enumerate(weights.tolist()):
-        place = slice(item, item + 1)
-        alone = Draws(draws.seeds[place], draws.positions)
-        found = head.sample(hidden[place], alone, null=null[place], weight=weight)
-        assert torch.equal(found[0], together[item])
+def test_items_are_drawn_alone(head, drawn_alone):
+    drawn_alone(head, rtol=0, atol=0)
 
 
 def test_a_recipe_builds_it_again(head):
@@ -103,4 +78,4 @@ def test_a_recipe_builds_it_again(head):
 @pytest.mark.parametrize("vocab", [(), (4, 1)])
 def test_sizes_that_make_no_token_are_refused(vocab):
     with pytest.raises(ValueError, match=r"at least 2 ids, got \("):
-        ProductHead(6, vocab)
+        CategoricalHead(6, vocab)
