@@ -21,9 +21,8 @@ class Role(enum.IntEnum):
 
     TOKEN = 0
     NOISE = 1
-    STEP = 2
-    CONFIDENCE = 3
-    ORDER = 4
+    CONFIDENCE = 2
+    ORDER = 3
 
 
 class Draws(NamedTuple):
@@ -55,10 +54,6 @@ class Draws(NamedTuple):
     def normal(self, role: Role, count: int = 1, *, first: int = 0) -> Tensor:
         """float32 [batch, positions, count], standard normal; arguments as in `uniform`."""
         return torch.special.ndtri(self.uniform(role, count, first=first)).float()
-
-    def at(self, positions: Tensor, *, turn: int = 0) -> "Draws":
-        """Numbers for other positions, int64 [batch or 1, positions], or another turn."""
-        return Draws(self.seeds, positions, turn)
 
     def _words(self, role: Role, blocks: range) -> Tensor:
         """int64 [batch, positions, 4 * blocks], each of 32 bits."""

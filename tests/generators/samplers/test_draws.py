@@ -54,10 +54,10 @@ def test_seed_position_role_and_turn_each_change_everything():
         draws([4], [[4]]),
         draws([3 + 2**32], [[4]]),
         draws([3], [[5]]),
-        base.at(torch.tensor([[4]]), turn=1),
+        draws([3], [[4]], turn=1),
     ]
     found = [one.uniform(Role.TOKEN, 8) for one in others]
-    found.append(base.uniform(Role.STEP, 8))
+    found.append(base.uniform(Role.ORDER, 8))
     assert len(torch.stack(found).unique()) == 8 * len(found)
 
 
