@@ -18,6 +18,7 @@ from intaglio.codecs.layers.conv2d import (
     ResBlock2d,
     Style,
     Upsample2d,
+    channels_last,
     depth_to_space,
     middle,
     norm2d,
@@ -98,7 +99,7 @@ class ConvDecoder(ImageDecoder):
 
         ``noise``, [1 or batch, dim, rows, columns], takes the place of what would be drawn.
         """
-        latents = latents.transpose(1, 2).unflatten(2, grid).contiguous()
+        latents = channels_last(latents.transpose(1, 2).unflatten(2, grid))
         if self.conv_noise is not None and noise is None:
             generator = generator or torch.Generator().manual_seed(0)
             noise = torch.randn(1, *latents.shape[1:], generator=generator).to(latents)
@@ -108,7 +109,7 @@ class ConvDecoder(ImageDecoder):
         self, latents: Tensor, target: Tensor, mask: Tensor | None, *, grid: tuple[int, int]
     ) -> Decoding:
         """Decode for training: fresh noise for every item."""
-        latents = latents.transpose(1, 2).unflatten(2, grid).contiguous()
+        latents = channels_last(latents.transpose(1, 2).unflatten(2, grid))
         noise = None if self.conv_noise is None else torch.randn_like(latents)
         return Decoding(self._decode(latents, noise), {})
 

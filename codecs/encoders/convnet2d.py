@@ -11,6 +11,7 @@ from intaglio.codecs.layers.conv2d import (
     Downsample2d,
     ResBlock2d,
     Style,
+    channels_last,
     middle,
     norm2d,
     space_to_depth,
@@ -75,7 +76,8 @@ class ConvEncoder(ImageEncoder):
 
     def forward(self, x: Tensor) -> Tensor:
         """Latents, [batch, rows * columns, dim]; see `ImageEncoder`."""
-        x = self.conv_in(space_to_depth(x, self.patch) if self.patch > 1 else x)
+        x = space_to_depth(x, self.patch) if self.patch > 1 else x
+        x = self.conv_in(channels_last(x))
         for level in self.levels:
             x = level(x)
         x = self.conv_out(F.silu(self.norm_out(self.middle(x))))

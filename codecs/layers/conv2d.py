@@ -5,6 +5,7 @@ Names follow the published checkpoints where they are clear, so that converters 
 
 from typing import Literal
 
+import torch
 from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -12,9 +13,30 @@ from torch.nn import functional as F
 Style = Literal["vqgan", "magvit2"]
 
 
-def norm2d(channels: int, groups: int) -> nn.GroupNorm:
+class GroupNorm2d(nn.GroupNorm):
+    """Group normalisation of maps that may have the channels of a pixel side by side."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[batch, channels, height, width] → the same shape."""
+        if torch.is_grad_enabled() and not x.requires_grad:
+            # torch 2.11 hangs in the gradient of scale and shift of such maps if theirs is not
+            # wanted, as behind a frozen layer
+            x = x.detach().requires_grad_()
+        return super().forward(x)
+
+
+def norm2d(channels: int, groups: int, *, affine: bool = True) -> nn.GroupNorm:
     """Group normalisation with the field's epsilon of 1e-6."""
-    return nn.GroupNorm(groups, channels, eps=1e-6)
+    return GroupNorm2d(groups, channels, eps=1e-6, affine=affine)
+
+
+def channels_last(x: Tensor) -> Tensor:
+    """The same values [batch, channels, height, width] with the channels of a pixel side by side.
+
+    Convolutions keep this order; on CPUs they are faster for it. A copy, because a view of one
+    image may have strides that they do not take for it.
+    """
+    return x.clone(memory_format=torch.channels_last)
 
 
 class ResBlock2d(nn.Module):
@@ -123,7 +145,7 @@ class AdaptiveGroupNorm(nn.Module):
 
     def __init__(self, channels: int, dim: int, *, groups: int = 32) -> None:
         super().__init__()
-        self.norm = nn.GroupNorm(groups, channels, eps=1e-6, affine=False)
+        self.norm = norm2d(channels, groups, affine=False)
         self.gamma = nn.Linear(dim, channels)
         self.beta = nn.Linear(dim, channels)
 

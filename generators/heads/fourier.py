@@ -139,8 +139,8 @@ def distribution(series: Tensor, points: Tensor) -> Tensor:
     shares = shares[..., 1:] / shares[..., :1].real.clamp(min=1e-20)
     turns = torch.arange(1, series.shape[-1], device=points.device).unsqueeze(1)
     waves = torch.polar(torch.ones_like(turns * points), math.pi * turns * points)
-    integrals = (waves - (-1.0) ** turns) / (1j * math.pi * turns)
-    return (points + 1) / 2 + (shares @ integrals).real
+    integrals = (waves - (-1.0) ** turns) / (math.pi * turns)  # times i
+    return (points + 1) / 2 + (shares @ integrals).imag
 
 
 def roughness(series: Tensor) -> Tensor:

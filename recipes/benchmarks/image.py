@@ -18,7 +18,7 @@ IMAGE_SIZE = 256
 WIDTHS = (128, 128, 256, 256, 512)  # LlamaGen's, squares of 16 pixels
 LATENT = 256
 CODES, CODE_SIZE = 16_384, 8
-ROUNDS = 3
+ROUNDS = 9
 
 SEARCHED = (262_144, 256)  # codes and their size (IBQ)
 VECTORS = 1024  # four pictures of 256 positions

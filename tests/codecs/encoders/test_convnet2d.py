@@ -9,6 +9,7 @@ from intaglio.codecs.layers.conv2d import (
     Attention2d,
     Downsample2d,
     ResBlock2d,
+    channels_last,
     space_to_depth,
 )
 from intaglio.codecs.part import build, describe
@@ -23,7 +24,7 @@ def test_latents_stand_row_by_row(style):
     x = torch.randn(2, 3, 16, 32)
     latents = encoder(x)
     assert latents.shape == (2, 4 * 8, 5)
-    inner = encoder.conv_in(x)
+    inner = encoder.conv_in(channels_last(x))
     for level in encoder.levels:
         inner = level(inner)
     places = encoder.conv_out(F.silu(encoder.norm_out(encoder.middle(inner))))

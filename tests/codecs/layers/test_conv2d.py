@@ -10,8 +10,10 @@ from intaglio.codecs.layers.conv2d import (
     Downsample2d,
     ResBlock2d,
     Upsample2d,
+    channels_last,
     depth_to_space,
     middle,
+    norm2d,
     space_to_depth,
 )
 
@@ -25,6 +27,29 @@ def test_depth_becomes_space_row_column_channel():
     assert torch.equal(space_to_depth(depth_to_space(wide, 3), 3), wide)
     place = depth_to_space(wide, 3)[1, 2, 3 * 1 + 2, 3 * 4 + 1]
     assert place == wide[1, (2 * 3 + 1) * 3 + 2, 1, 4]
+
+
+def test_one_image_may_be_stored_channels_last():
+    """Strides that say nothing of the order, as of one row, one column or a view, say it after."""
+    for shape in ((1, 3, 1, 1), (1, 3, 4, 5), (2, 3, 1, 5)):
+        x = torch.randn(shape)
+        moved = channels_last(x)
+        assert torch.equal(moved, x)
+        assert moved.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_norm_learns_behind_a_frozen_layer_in_either_order():
+    """Gradients of scale and shift when nothing asks for that of the input."""
+    x = torch.randn(2, 8, 5, 3)
+    norm, expected = norm2d(8, 4), torch.nn.GroupNorm(4, 8, eps=1e-6)
+    weights = torch.randn_like(x)
+    (norm(channels_last(x)) * weights).sum().backward()
+    (expected(x) * weights).sum().backward()
+    torch.testing.assert_close(norm.weight.grad, expected.weight.grad)
+    torch.testing.assert_close(norm.bias.grad, expected.bias.grad)
+    assert not x.requires_grad
+    with torch.no_grad():
+        assert not norm(x).requires_grad
 
 
 @pytest.mark.parametrize("style, padding", [("vqgan", (0, 1, 0, 1)), ("magvit2", (1, 1, 1, 1))])
