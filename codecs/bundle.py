@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import torch
 from safetensors import SafetensorError
@@ -26,6 +26,8 @@ FORMAT_VERSION = 1
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 MAX_CONFIG_BYTES = 1 << 20
+
+P = TypeVar("P", bound=Part)
 
 
 def fingerprint(part: Part) -> str:
@@ -157,6 +159,33 @@ def read_config(folder: str | Path) -> dict[str, Any]:
     if missing:
         raise ValueError(f"{path} lacks {', '.join(sorted(missing))}")
     return config
+
+
+def load_part(source: str | Path, kind: type[P], name: str, *, trainable: bool = False) -> P:
+    """A trained part of some kind from a bundle or a training checkpoint.
+
+    Args:
+        source: a bundle's folder, or a checkpoint (``.ckpt``).
+        kind: class of the part.
+        name: of the kind in messages, and of the part among the task's arguments.
+        trainable: keep gradients, training mode and weight normalisation; otherwise the part is
+            frozen and in evaluation mode.
+
+    Raises:
+        FileNotFoundError: there is no such file or folder.
+        ValueError: it is damaged, foreign, of a newer version, or of another kind.
+    """
+    path = Path(source)
+    if not path.exists():
+        raise FileNotFoundError(
+            f"there is no {name} at {path}: give a bundle folder or a checkpoint"
+        )
+    if path.is_dir() and not (path / CONFIG).is_file():
+        raise FileNotFoundError(f"{path} is no bundle: it has no {CONFIG}")
+    part = read(path, trainable) if path.is_dir() else restore(path, name, trainable)
+    if not isinstance(part, kind):
+        raise ValueError(f"{path} holds a {type(part).__name__}, not a {name}")
+    return part if trainable else part.requires_grad_(False).eval()
 
 
 def restore(checkpoint: str | Path, name: str = "codec", trainable: bool = False) -> Part:

@@ -1,8 +1,8 @@
-"""Load a codec by the name or path of a bundle or a training checkpoint."""
+"""Load a codec by the path of a bundle or a training checkpoint."""
 
 from pathlib import Path
 
-from intaglio.codecs.bundle import CONFIG, read, restore
+from intaglio.codecs.bundle import load_part
 from intaglio.codecs.codec import Codec
 
 
@@ -19,16 +19,4 @@ def load(source: str | Path, trainable: bool = False) -> Codec:
         FileNotFoundError: there is no such file or folder.
         ValueError: it is damaged, foreign, of a newer version, or not a codec.
     """
-    path = Path(source)
-    if not path.exists():
-        raise FileNotFoundError(
-            f"there is no codec at {path}: give a bundle folder or a checkpoint"
-        )
-    if path.is_dir() and not (path / CONFIG).is_file():
-        raise FileNotFoundError(f"{path} is no bundle: it has no {CONFIG}")
-    codec = read(path, trainable) if path.is_dir() else restore(path, trainable=trainable)
-    if not isinstance(codec, Codec):
-        raise ValueError(f"{path} holds a {type(codec).__name__}, not a codec")
-    if trainable:
-        return codec
-    return codec.requires_grad_(False).eval()
+    return load_part(source, Codec, "codec", trainable=trainable)

@@ -156,6 +156,10 @@ class TokenShards(Sided):
             raise ValueError(f"none of {len(entries)} items of {self.root} is for training")
         self.source, self.readers = source, sides
 
+    def training_tokens(self) -> Tensor:
+        """First views of all images for training, int64 [images, positions, groups]."""
+        return torch.stack([entry.views[0] for entry in self.readers["train"]]).long()
+
     def training_items(self, reader: list[_Entry]) -> TokenItems:
         """A view of each image."""
         return TokenItems(reader, self.labels, self.seed)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from intaglio.codecs.part import Part
+from intaglio.codecs.quantizers.base import Quantizer
 
 
 class Embedding(Part):
@@ -22,6 +23,9 @@ class Embedding(Part):
     def forward(self, tokens: Tensor) -> Tensor:
         """The vectors."""
         raise NotImplementedError
+
+    def adopt(self, quantizer: Quantizer) -> None:
+        """Take what is needed of the trained quantizer that made the tokens; mostly nothing."""
 
 
 class IdEmbedding(Embedding):

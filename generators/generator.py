@@ -5,6 +5,7 @@ It never sees the codec whose tokens it draws; it knows their number and the siz
 
 from collections.abc import Sequence
 from math import prod
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,7 @@ from intaglio.generators.conditioning.base import Condition
 from intaglio.generators.embedding import Embedding
 from intaglio.generators.heads.base import Head
 from intaglio.generators.orders.base import Lesson, Order
+from intaglio.generators.origin import Origin, packed, unpacked
 
 
 class Generator(Part):
@@ -29,15 +31,29 @@ class Generator(Part):
         backbone: the transformer.
         head: law of a token.
         order: which token when.
-        rotary: whether the backbone turns queries and keys by the places of the tokens.
+        rotary: whether the backbone turns queries and keys by the places of the tokens; ``line``
+            for one axis, the place in the sequence from the condition's first token on, as in
+            Llama, whatever the shape.
         learned: whether tokens get learned vectors of their places.
         drop_tokens: share of the channels that enter the backbone that is dropped in training.
         drop_condition: share of the items that are not told their condition in training.
+        digits: sizes of the digits that a token's one id is split into, the least significant
+            first, as are the levels of a finite scalar quantizer; they are the groups of embedding
+            and head. None if empty.
         name: of the generator.
+
+    Attributes:
+        mean, std: of the channels of continuous tokens, float32 [width]; inside the generator
+            tokens are standardised by them. None for ids.
+        origin: what it was trained on; None before a training.
 
     Raises:
         ValueError: the parts do not fit together.
     """
+
+    mean: Tensor | None
+    std: Tensor | None
+    basis: Tensor
 
     def __init__(
         self,
@@ -48,10 +64,11 @@ class Generator(Part):
         head: Head,
         order: Order,
         *,
-        rotary: bool = True,
+        rotary: bool | Literal["line"] = True,
         learned: bool = False,
         drop_tokens: float = 0.0,
         drop_condition: float = 0.1,
+        digits: Sequence[int] = (),
         name: str = "generator",
     ) -> None:
         super().__init__()
@@ -59,7 +76,11 @@ class Generator(Part):
             raise ValueError(f"tokens of width {embedding.width} need no head of {head.width}")
         if backbone.dim != head.dim:
             raise ValueError(f"a backbone of {backbone.dim} channels needs no head of {head.dim}")
-        self.shape = tuple(shape)
+        if digits and tuple(digits) != embedding.vocab:
+            raise ValueError(f"digits {tuple(digits)} need no embedding of {embedding.vocab}")
+        self.shape, self.digits = tuple(shape), tuple(digits)
+        sizes = torch.tensor(self.digits, dtype=torch.int64)
+        self.register_buffer("basis", sizes.cumprod(0) // sizes, persistent=False)
         self.embedding, self.condition, self.backbone = embedding, condition, backbone
         self.head, self.order, self.name = head, order, name
         self.rotary, self.drop_condition = rotary, drop_condition
@@ -68,6 +89,10 @@ class Generator(Part):
         )
         self.dropout = nn.Dropout(drop_tokens)
         self.norm = backbone.norm_like()
+        width = embedding.width
+        self.register_buffer("mean", None if embedding.vocab else torch.zeros(width))
+        self.register_buffer("std", None if embedding.vocab else torch.ones(width))
+        self.origin: Origin | None = None
 
     @property
     def positions(self) -> int:
@@ -77,7 +102,12 @@ class Generator(Part):
     @property
     def vocab(self) -> tuple[int, ...]:
         """Sizes of the codebooks; empty for continuous tokens."""
-        return self.embedding.vocab
+        return (prod(self.digits),) if self.digits else self.embedding.vocab
+
+    @property
+    def width(self) -> int:
+        """Groups of ids of a token, or its channels."""
+        return 1 if self.digits else self.embedding.width
 
     def lesson(self, tokens: Tensor, condition: Tensor) -> Lesson:
         """What to learn of a batch; in training some items are not told their condition.
@@ -89,7 +119,7 @@ class Generator(Part):
         Raises:
             ValueError: the tokens are not those of an item, or there is no such condition.
         """
-        expected = (self.positions, self.embedding.width)
+        expected = (self.positions, self.width)
         if tuple(tokens.shape[1:]) != expected:
             raise ValueError(
                 f"items of {expected} tokens are needed, got {tuple(tokens.shape[1:])}"
@@ -97,7 +127,45 @@ class Generator(Part):
         if self.training and self.drop_condition:
             drop = torch.rand(len(tokens), device=tokens.device) < self.drop_condition
             condition = self.condition.dropped(condition, drop)
-        return self.order.lesson(self, tokens, condition)
+        return self.order.lesson(self, self.inner(tokens), condition)
+
+    @torch.no_grad()
+    def standardise(self, tokens: Tensor) -> None:
+        """Take mean and deviation of each channel from tokens [items, positions, width].
+
+        Raises:
+            ValueError: a channel does not vary.
+        """
+        if self.mean is None or self.std is None:
+            return
+        flat = tokens.float().reshape(-1, self.width)
+        std = flat.std(0)
+        if not bool((std > 0).all()):
+            raise ValueError(f"channel {int(std.argmin())} of the tokens does not vary")
+        self.mean.copy_(flat.mean(0))
+        self.std.copy_(std)
+
+    def inner(self, tokens: Tensor) -> Tensor:
+        """Tokens as the parts take them: ids split into digits, vectors standardised."""
+        if self.mean is not None and self.std is not None:
+            return (tokens - self.mean) / self.std
+        if not self.digits:
+            return tokens
+        return tokens // self.basis % torch.tensor(self.digits, device=tokens.device)
+
+    def outer(self, tokens: Tensor) -> Tensor:
+        """The inverse of `inner`."""
+        if self.mean is not None and self.std is not None:
+            return tokens * self.std + self.mean
+        return (tokens * self.basis).sum(-1, keepdim=True) if self.digits else tokens
+
+    def get_extra_state(self) -> Tensor:
+        """The origin, which belongs to the weights."""
+        return packed(self.origin)
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Take the origin back."""
+        self.origin = unpacked(state)
 
     def loss(self, tokens: Tensor, condition: Tensor) -> Tensor:
         """Loss of each token, float32 [tokens]; arguments as of `lesson`."""
@@ -108,6 +176,8 @@ class Generator(Part):
         """Log-probability of each token in nats, float32 [batch, positions]; as of `lesson`."""
         lesson = self.lesson(tokens, condition)
         found = self.head.log_prob(lesson.hidden, lesson.target)
+        if self.std is not None:  # a density, per unit of the tokens as they were given
+            found = found - self.std.log().sum()
         return found.unflatten(0, (len(tokens), -1))
 
     def vectors(self, tokens: Tensor, positions: Tensor) -> Tensor:
@@ -125,6 +195,8 @@ class Generator(Part):
         *,
         mask: Tensor | None = None,
         causal: bool = False,
+        condition: Tensor | None = None,
+        sizes: Sequence[int] = (),
         stores: Sequence[Store] | None = None,
     ) -> Tensor:
         """Hidden vectors of the head, [batch, count, dim].
@@ -134,13 +206,26 @@ class Generator(Part):
             positions: where it stands, int64 [count]; below 0 before the first token.
             mask: see `Transformer`.
             causal: see `Transformer`.
+            condition: of a backbone with a stream, see `Transformer`.
+            sizes: see `Transformer`; one part if empty.
             stores: see `Transformer`.
         """
         turn = self._rotation(positions.to(x.device)) if self.rotary else None
-        x = self.backbone(x, mask, causal=causal, rotation=turn, stores=stores)
+        x = self.backbone(
+            x,
+            mask,
+            condition=condition,
+            sizes=sizes or (x.shape[1],),
+            causal=causal,
+            rotation=turn,
+            stores=stores,
+        )
         return self.norm(x)
 
     def _rotation(self, positions: Tensor) -> Tensor:
+        if self.rotary == "line":
+            places = positions.unsqueeze(1) + self.condition.prefix
+            return rotation(places, self.backbone.head_size)
         axes = []
         rest = positions.clamp_min(0)
         for size in reversed(self.shape):

@@ -1,8 +1,12 @@
 """What every condition becomes: tokens before a sequence."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from torch import Tensor
 
 from intaglio.codecs.part import Part
+from intaglio.generators.origin import Origin
 
 
 class Condition(Part):
@@ -14,6 +18,17 @@ class Condition(Part):
 
     prefix: int
 
+    def check(self, origin: Origin) -> None:
+        """Compare the condition with the data.
+
+        Raises:
+            ValueError: the data name conditions that there are not.
+        """
+
+    def of_batch(self, batch: Mapping[str, Any]) -> Tensor:
+        """The condition of each item of a batch of the data module."""
+        raise NotImplementedError
+
     def forward(self, condition: Tensor) -> Tensor:
         """Tokens before the sequence, [batch, prefix, dim].
 
@@ -23,5 +38,5 @@ class Condition(Part):
         raise NotImplementedError
 
     def dropped(self, condition: Tensor, drop: Tensor) -> Tensor:
-        """The condition, without one where ``drop``, bool [batch], is True."""
+        """The condition, with none where ``drop``, bool [batch], is True."""
         raise NotImplementedError

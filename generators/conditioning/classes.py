@@ -1,9 +1,13 @@
 """A class as tokens before the sequence."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from intaglio.generators.conditioning.base import Condition
+from intaglio.generators.origin import Origin
 
 NO_CLASS = -1
 
@@ -24,6 +28,18 @@ class ClassCondition(Condition):
         self.table = nn.Embedding(num_classes + 1, dim)
         nn.init.normal_(self.table.weight, std=0.02)
         self.places = nn.Parameter(0.02 * torch.randn(prefix, dim)) if prefix > 1 else None
+
+    def check(self, origin: Origin) -> None:
+        """See `Condition.check`."""
+        if len(origin.classes) > self.num_classes:
+            raise ValueError(
+                f"the data have {len(origin.classes)} classes, the generator {self.num_classes}; "
+                "set num_classes"
+            )
+
+    def of_batch(self, batch: Mapping[str, Any]) -> Tensor:
+        """The labels."""
+        return batch["label"]
 
     def forward(self, condition: Tensor) -> Tensor:
         """Tokens of labels, int64 [batch], 0 up to the number of classes, or `NO_CLASS`.

@@ -64,16 +64,20 @@ class Step(NamedTuple):
         total: steps of the session.
         positions: int64 [1, count], the same for all items, or [batch, count].
         turn: how often a position was drawn before.
+        known: share of the tokens that are known after it, where that is the time.
     """
 
     number: int
     total: int
     positions: Tensor
     turn: int = 0
+    known: float | None = None
 
     @property
     def time(self) -> float:
-        """0 at the first step, 1 at the last."""
+        """0 at the first step, 1 at the last; or the share that is known."""
+        if self.known is not None:
+            return self.known
         return self.number / max(1, self.total - 1)
 
 
@@ -119,7 +123,13 @@ class Session:
 
 
 class Order(Part):
-    """Base of orders."""
+    """Base of orders.
+
+    Attributes:
+        takes_prefixes: whether the first tokens of an item can be drawn without the others.
+    """
+
+    takes_prefixes = False
 
     def lesson(self, generator: "Generator", tokens: Tensor, condition: Tensor) -> Lesson:
         """What to learn of a batch.

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 class RasterOrder(Order):
     """Each token is told from the condition and all tokens before it."""
 
+    takes_prefixes = True
+
     def lesson(self, generator: "Generator", tokens: Tensor, condition: Tensor) -> Lesson:
         """All positions at once; see `Order.lesson`."""
         batch, positions, _ = tokens.shape

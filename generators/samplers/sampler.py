@@ -32,6 +32,8 @@ class Sampler:
         guidance: weight of the condition.
         warp: temperature and truncation of each law.
         steps: in how many steps, if the order leaves a choice; None for its own number.
+        positions: draw only so many first tokens, where the order goes row by row and the codec
+            decodes prefixes (FlexTok); None for all.
 
     Raises:
         ValueError: one of them is none.
@@ -43,12 +45,14 @@ class Sampler:
         guidance: Guidance = UNGUIDED,
         warp: Warp = PLAIN,
         steps: int | None = None,
+        positions: int | None = None,
     ) -> None:
         guidance.check()
         warp.check()
         if steps is not None and steps < 1:
             raise ValueError(f"to draw takes a step at least, got {steps}")
         self.guidance, self.warp, self.steps = guidance, warp, steps
+        self.positions = positions
 
     def generate(
         self,
@@ -69,7 +73,7 @@ class Sampler:
             callback: is told of every step.
 
         Returns:
-            [batch, positions, width], int64 ids or float vectors.
+            [batch, positions, width], int64 ids or float32 vectors.
 
         Raises:
             ValueError: the generator trains, or the arguments do not fit it.
@@ -96,7 +100,9 @@ class Sampler:
         device = next(generator.parameters()).device
         condition = condition.to(device)
         batch = len(condition)
-        canvas = _canvas(generator, batch, given, device)
+        start = self._start(generator, batch, given, device)
+        canvas = Canvas(generator.inner(start.tokens).clone(), start.given.clone())
+        kept = start.given.unsqueeze(-1)
         seeds = _seeds(seed, batch).to(device)
         request = Request(condition, canvas, seeds, self.guidance.weight != 1, self.steps)
         session = generator.order.session(generator, request)
@@ -109,23 +115,30 @@ class Sampler:
             tokens = generator.head.sample(hidden, draws, null=null, weight=weight, warp=self.warp)
             session.commit(step, tokens, weight)
             drawn = True
-            yield Event(step, canvas.tokens)
+            yield Event(step, torch.where(kept, start.tokens, generator.outer(canvas.tokens)))
         if not drawn:
-            yield Event(step, canvas.tokens)
+            yield Event(step, start.tokens)
 
-
-def _canvas(generator: Generator, batch: int, given: Canvas | None, device: torch.device) -> Canvas:
-    shape = (batch, generator.positions, generator.embedding.width)
-    dtype = torch.int64 if generator.vocab else torch.float32
-    if given is None:
-        tokens = torch.zeros(shape, dtype=dtype, device=device)
-        return Canvas(tokens, torch.zeros(shape[:2], dtype=torch.bool, device=device))
-    if given.tokens.shape != shape or given.given.shape != shape[:2]:
-        raise ValueError(
-            f"tokens {list(shape)} and a mask {list(shape[:2])} can be given, got "
-            f"{list(given.tokens.shape)} and {list(given.given.shape)}"
-        )
-    return Canvas(given.tokens.to(device, dtype).clone(), given.given.to(device))
+    def _start(
+        self, generator: Generator, batch: int, given: Canvas | None, device: torch.device
+    ) -> Canvas:
+        """What is known before the first step, in the units of the tokens."""
+        positions = generator.positions if self.positions is None else self.positions
+        if positions != generator.positions and not generator.order.takes_prefixes:
+            raise ValueError(f"{generator.name} draws all {generator.positions} tokens")
+        if not 1 <= positions <= generator.positions:
+            raise ValueError(f"{generator.name} draws 1 to {generator.positions} tokens")
+        shape = (batch, positions, generator.width)
+        dtype = torch.int64 if generator.vocab else torch.float32
+        if given is None:
+            tokens = torch.zeros(shape, dtype=dtype, device=device)
+            return Canvas(tokens, torch.zeros(shape[:2], dtype=torch.bool, device=device))
+        if given.tokens.shape != shape or given.given.shape != shape[:2]:
+            raise ValueError(
+                f"tokens {list(shape)} and a mask {list(shape[:2])} can be given, got "
+                f"{list(given.tokens.shape)} and {list(given.given.shape)}"
+            )
+        return Canvas(given.tokens.to(device, dtype), given.given.to(device))
 
 
 def _seeds(seed: int | Tensor, batch: int) -> Tensor:

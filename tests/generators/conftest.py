@@ -4,12 +4,16 @@ import pytest
 import torch
 
 from intaglio.codecs.layers.transformer import Transformer
+from intaglio.codecs.part import build, describe
 from intaglio.generators.conditioning.classes import ClassCondition
-from intaglio.generators.embedding import IdEmbedding
+from intaglio.generators.embedding import IdEmbedding, LinearEmbedding
 from intaglio.generators.generator import Generator
 from intaglio.generators.heads.categorical import CategoricalHead
+from intaglio.generators.heads.flow import FlowHead
+from intaglio.generators.orders.base import Canvas
 from intaglio.generators.orders.masked import MaskedOrder
 from intaglio.generators.orders.raster import RasterOrder
+from intaglio.generators.samplers.sampler import Sampler
 
 
 def tiny(order, shape=(2, 2), vocab=3, prefix=1, dtype=torch.float32, **options):
@@ -39,3 +43,88 @@ def raster():
 def masked():
     """Build a generator that draws masked tokens; ``order`` are arguments of the order."""
     return lambda order=None, **options: tiny(MaskedOrder(16, **order or {}), **options)
+
+
+def stirred(generator):
+    """The generator in evaluation mode and double precision, with nothing hidden by a zero."""
+    torch.manual_seed(0)
+    for parameter in generator.parameters():
+        if parameter.requires_grad:
+            torch.nn.init.normal_(parameter, std=0.3)
+    return generator.double().eval()
+
+
+@pytest.fixture
+def keeps_its_word():
+    """Check what every generator promises of its samples, with a sampler that suits it."""
+
+    def check(generator, sampler=None, conditions=None):
+        generator, sampler = stirred(generator), sampler or Sampler()
+        if conditions is None:
+            conditions = torch.tensor([0, 1, 2, -1])
+        together = sampler.generate(generator, conditions, seed=5)
+        assert together.shape == (len(conditions), generator.positions, generator.width)
+        if generator.vocab:
+            assert ((together >= 0) & (together < torch.tensor(generator.vocab))).all()
+        assert len({tuple(item.flatten().tolist()) for item in together}) == len(together)
+        for item in range(len(conditions)):
+            alone = sampler.generate(generator, conditions[item : item + 1], seed=5 + item)
+            torch.testing.assert_close(alone[0], together[item], atol=1e-6, rtol=0)
+        assert not torch.equal(sampler.generate(generator, conditions, seed=6), together)
+        mask = torch.zeros(together.shape[:2], dtype=torch.bool)
+        mask[:, : generator.positions // 2] = True
+        wanted = together.roll(1, 0)
+        found = sampler.generate(generator, conditions, seed=7, given=Canvas(wanted, mask))
+        assert torch.equal(found[mask], wanted[mask]) and not torch.equal(found, wanted)
+        copy = build(describe(generator)).double().eval()
+        copy.load_state_dict(generator.state_dict())
+        assert torch.equal(sampler.generate(copy, conditions, seed=5), together)
+
+    return check
+
+
+@pytest.fixture
+def learns():
+    """Check that a few steps on items that their class decides lower a fresh generator's loss."""
+
+    def check(generator, share=0.8, steps=30, rate=3e-3):
+        torch.manual_seed(0)
+        conditions = torch.arange(8) % 3
+        if generator.vocab:
+            vocab = torch.tensor(generator.vocab)
+            tokens = torch.randint(0, 1 << 30, (3, generator.positions, generator.width)) % vocab
+        else:
+            tokens = torch.randn(3, generator.positions, generator.width)
+        optimizer = torch.optim.AdamW(generator.train().parameters(), lr=rate)
+        losses = []
+        for _ in range(steps):
+            loss = generator.loss(tokens[conditions], conditions).mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+        assert sum(losses[-5:]) < share * sum(losses[:5])
+        unused = [name for name, p in generator.named_parameters() if p.grad is None]
+        assert not [name for name in unused if generator.get_parameter(name).requires_grad]
+        return losses[0]
+
+    return check
+
+
+@pytest.fixture
+def flowing():
+    """Build a generator of vectors of some width."""
+
+    def make(width=4, **options):
+        torch.manual_seed(0)
+        return Generator(
+            (2, 2),
+            LinearEmbedding(width, 16),
+            ClassCondition(3, 16),
+            Transformer(16, 1, 2),
+            FlowHead(16, width, width=16, depth=1),
+            MaskedOrder(16, reveal="random"),
+            **options,
+        )
+
+    return make

@@ -347,3 +347,26 @@ def unbroken(
     folder = tmp_path_factory.mktemp("unbroken")
     assert launcher.run(folder, "fit", "-c", tiny_recipe) == 0, (folder / "output.txt").read_text()
     return Unbroken(folder)
+
+
+@pytest.fixture(scope="session")
+def tokens(image_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Folder of shards, one view of each of 18 pictures of three classes, for a generator."""
+    made: dict[Path, Path] = {}
+
+    def make(name: str) -> Path:
+        codec = image_bundle
+        if codec not in made:
+            pictures, made[codec] = (tmp_path_factory.mktemp(kind) for kind in ("in", "tokens"))
+            lines = []
+            for number in range(18):
+                label = ("red", "green", "blue")[number % 3]
+                write_image(pictures / f"{number}.png", torch.randint(0, 256, (3, 16, 16)).byte())
+                said = {"path": f"{number}.png", "text": f"{label} {number}", "label": label}
+                lines.append(json.dumps(said))
+            (pictures / "manifest.jsonl").write_text("\n".join(lines))
+            words = ["tokenize", pictures, "-o", made[codec], "--codec", codec]
+            subprocess.run([sys.executable, "-m", "intaglio.recipes", *map(str, words)], check=True)
+        return made[codec]
+
+    return make

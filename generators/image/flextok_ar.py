@@ -1,0 +1,48 @@
+"""The generator over FlexTok's ordered tokens (Bachmann et al., 2025): any first tokens decode.
+
+A token is one of 64,000 ids of a finite scalar quantizer; its six digits are drawn one after the
+other by a small transformer, which takes the place of a table of 64,000 rows and gives every id a
+probability. The first tokens tell most of an image, so fewer of them give a coarser image sooner:
+``Sampler(positions=…)``. The authors have not released their generator; the blocks are LlamaGen's,
+along a line.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from intaglio.generators.generator import Generator
+from intaglio.generators.image.llamagen import Size, llamagen
+
+
+def flextok_ar(
+    size: Size = "XL",
+    *,
+    positions: int = 256,
+    levels: Sequence[int] = (8, 8, 8, 5, 5, 5),
+    condition: Literal["class", "text"] = "class",
+    num_classes: int = 1000,
+    dropout: float = 0.1,
+) -> Generator:
+    """Build the generator with fresh weights.
+
+    Args:
+        size: of LlamaGen's.
+        positions: tokens of an image.
+        levels: of the codec's finite scalar quantizer.
+        condition: what is told.
+        num_classes: if classes are told.
+        dropout: share of embedded tokens and of what the blocks add that is dropped in training.
+
+    Raises:
+        ValueError: another size.
+    """
+    return llamagen(
+        size,
+        shape=(positions,),
+        vocab=levels,
+        condition=condition,
+        num_classes=num_classes,
+        dropout=dropout,
+        digits=True,
+        name="flextok_ar",
+    )

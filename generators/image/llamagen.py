@@ -1,0 +1,93 @@
+"""LlamaGen (Sun et al., 2024): a Llama over the tokens of an image, row by row.
+
+The published blocks, sizes and initialisation. Two things differ: the release multiplies queries
+and keys of the condition by zero, here they are not turned; and texts are words that are learned
+with the generator (`TextCondition`), where the release reads states of a frozen T5.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+from torch import nn
+
+from intaglio.codecs.layers.transformer import Transformer
+from intaglio.generators.conditioning.classes import ClassCondition
+from intaglio.generators.conditioning.text import TextCondition
+from intaglio.generators.embedding import IdEmbedding
+from intaglio.generators.generator import Generator
+from intaglio.generators.heads.categorical import CategoricalHead
+from intaglio.generators.heads.depth import DepthHead
+from intaglio.generators.orders.raster import RasterOrder
+
+Size = Literal["B", "L", "XL", "XXL", "3B", "small"]
+# depth, width, heads
+SIZES = {
+    "B": (12, 768, 12),
+    "L": (24, 1024, 16),
+    "XL": (36, 1280, 20),
+    "XXL": (48, 1536, 24),
+    "3B": (24, 3200, 32),
+    "small": (6, 256, 4),
+}
+MULTIPLE = 256  # of the hidden layer's size
+DIGIT_WIDTH = 128  # of the transformer over the digits of a token
+
+
+def llamagen(
+    size: Size = "B",
+    *,
+    shape: Sequence[int] = (16, 16),
+    vocab: Sequence[int] = (16_384,),
+    condition: Literal["class", "text"] = "class",
+    num_classes: int = 1000,
+    dropout: float = 0.1,
+    digits: bool = False,
+    name: str = "llamagen",
+) -> Generator:
+    """Build the generator with fresh weights.
+
+    Args:
+        size: as published, from 111 million to 3.1 thousand million parameters with classes;
+            ``small``, of 5 million and its tables, for a CPU.
+        shape: rows and columns of tokens, or their number alone.
+        vocab: sizes of the codebooks.
+        condition: what is told.
+        num_classes: if classes are told.
+        dropout: share of embedded tokens and of what the blocks add that is dropped in training.
+        digits: the sizes are not of codebooks but of the digits of the one id of a token (levels of
+            a finite scalar quantizer), which are drawn one after the other.
+        name: of the generator.
+
+    Raises:
+        ValueError: another size.
+    """
+    if size not in SIZES:
+        raise ValueError(f"LlamaGen's size is one of {', '.join(SIZES)}, not {size!r}")
+    depth, dim, heads = SIZES[size]
+    generator = Generator(
+        shape,
+        IdEmbedding(vocab, dim),
+        TextCondition(dim) if condition == "text" else ClassCondition(num_classes, dim),
+        Transformer(
+            dim,
+            depth,
+            heads,
+            hidden=MULTIPLE * math.ceil(8 * dim / 3 / MULTIPLE),
+            gated=True,
+            bias=False,
+            norm="rms",
+            dropout=dropout,
+        ),
+        DepthHead(dim, vocab, width=DIGIT_WIDTH, depth=2, heads=4)
+        if digits
+        else CategoricalHead(dim, vocab),
+        RasterOrder(),
+        drop_tokens=dropout,
+        digits=vocab if digits else (),
+        name=name,
+    )
+    for module in generator.backbone.modules():
+        if isinstance(module, nn.Linear):
+            nn.init.normal_(module.weight, std=0.02)
+    return generator

@@ -1,0 +1,62 @@
+"""MaskGIT (Chang et al., 2022) as the generator of TiTok (Yu et al., 2024): all tokens at once,
+the surest are kept, the others drawn again.
+
+The published size of TiTok-L and TiTok-B; one thing differs: the release normalises behind the
+blocks (BERT), this one before them.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from intaglio.codecs.layers.transformer import Transformer
+from intaglio.generators.conditioning.classes import ClassCondition
+from intaglio.generators.conditioning.text import TextCondition
+from intaglio.generators.embedding import IdEmbedding
+from intaglio.generators.generator import Generator
+from intaglio.generators.heads.categorical import CategoricalHead
+from intaglio.generators.orders.masked import MaskedOrder
+
+Size = Literal["L", "small"]
+# depth, width, heads
+SIZES = {"L": (24, 768, 16), "small": (6, 256, 4)}
+
+
+def maskgit(
+    size: Size = "L",
+    *,
+    shape: Sequence[int] = (32,),
+    vocab: Sequence[int] = (4096,),
+    condition: Literal["class", "text"] = "class",
+    num_classes: int = 1000,
+    dropout: float = 0.1,
+    steps: int = 8,
+) -> Generator:
+    """Build the generator with fresh weights.
+
+    Args:
+        size: ``L`` as published, of 177 million parameters; ``small`` for a CPU.
+        shape: number of tokens, or rows and columns of them.
+        vocab: sizes of the codebooks.
+        condition: what is told.
+        num_classes: if classes are told.
+        dropout: share of embedded tokens and of what the blocks add that is dropped in training.
+        steps: in which an image is drawn, unless the sampler says otherwise.
+
+    Raises:
+        ValueError: another size.
+    """
+    if size not in SIZES:
+        raise ValueError(f"MaskGIT's size is one of {', '.join(SIZES)}, not {size!r}")
+    depth, dim, heads = SIZES[size]
+    return Generator(
+        shape,
+        IdEmbedding(vocab, dim),
+        TextCondition(dim) if condition == "text" else ClassCondition(num_classes, dim),
+        Transformer(dim, depth, heads, eps=1e-12, dropout=dropout),
+        CategoricalHead(dim, vocab),
+        MaskedOrder(dim, schedule="arccos", steps=steps),
+        rotary=False,
+        learned=True,
+        drop_tokens=dropout,
+        name="maskgit",
+    )

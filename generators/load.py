@@ -1,0 +1,22 @@
+"""Load a generator by the path of a bundle or a training checkpoint."""
+
+from pathlib import Path
+
+from intaglio.codecs.bundle import load_part
+from intaglio.generators.generator import Generator
+
+
+def load(source: str | Path, trainable: bool = False) -> Generator:
+    """Generator with its trained weights, which know the codec of its tokens.
+
+    Args:
+        source: a bundle (folder with ``config.json`` and ``model.safetensors``) or a training
+            checkpoint (``.ckpt``).
+        trainable: keep gradients and training mode on, for fine-tuning; otherwise the generator is
+            frozen and in evaluation mode.
+
+    Raises:
+        FileNotFoundError: there is no such file or folder.
+        ValueError: it is damaged, foreign, of a newer version, or not a generator.
+    """
+    return load_part(source, Generator, "generator", trainable=trainable)

@@ -1,0 +1,44 @@
+"""Where tokens come from travels with the weights."""
+
+import pytest
+import torch
+
+from intaglio.codecs.bundle import fingerprint, read, save
+from intaglio.generators import load
+from intaglio.generators.origin import Origin, packed, unpacked
+
+ORIGIN = Origin("tiny", "f" * 32, ("apple", "Bär"))
+
+
+def test_text_and_back():
+    assert unpacked(packed(ORIGIN)) == ORIGIN
+    assert unpacked(packed(None)) is None
+    for text in (b"{", b"[]", b'{"codec": "x"}', b"\xff"):
+        with pytest.raises(ValueError, match="origin cannot be read"):
+            unpacked(torch.tensor(list(text), dtype=torch.uint8))
+
+
+def test_a_bundle_knows_it(raster, tmp_path):
+    generator = raster()
+    before = fingerprint(generator)
+    generator.origin = ORIGIN
+    assert fingerprint(generator) != before
+    save(generator, tmp_path / "bundle")
+    assert read(tmp_path / "bundle").origin == ORIGIN
+    found = load(tmp_path / "bundle")
+    assert found.origin == ORIGIN and not found.training
+    assert not any(parameter.requires_grad for parameter in found.parameters())
+
+
+def test_another_codec_is_refused():
+    ORIGIN.check(Origin("other name", "f" * 32))
+    with pytest.raises(ValueError, match="tiny ffffffffffff, not of tiny eeeeeeeeeeee"):
+        ORIGIN.check(Origin("tiny", "e" * 32))
+
+
+def test_a_codec_is_no_generator(raster, tiny_codec, tmp_path):
+    save(tiny_codec, tmp_path / "codec")
+    with pytest.raises(ValueError, match="holds a AudioCodec, not a generator"):
+        load(tmp_path / "codec")
+    with pytest.raises(FileNotFoundError, match="there is no generator at"):
+        load(tmp_path / "nothing")

@@ -1,0 +1,73 @@
+"""Every recipe of a generator parses, builds and trains two steps on tokens; it loads and draws."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from intaglio.codecs import load as load_codec
+from intaglio.data.tokens import TokenShards
+from intaglio.generators import load
+from intaglio.generators.samplers.sampler import Sampler
+from intaglio.recipes import cli
+
+FOLDER = Path(cli.__file__).parent
+GRID = ["--model.generator.shape=[4,4]", "--model.generator.vocab=[512]"]
+# what fits a generator to the tokens of the tests' codec
+OPTIONS = {
+    "image/llamagen": [*GRID, "--model.generator.num_classes=3"],
+    "image/maskgit": [*GRID, "--model.generator.condition=text"],
+    "image/flextok_ar": ["--model.generator.positions=16", "--model.generator.levels=[8,8,8]"],
+}
+SYSTEMS = sorted(
+    str(path.relative_to(FOLDER).with_suffix(""))
+    for path in FOLDER.glob("*/*.yaml")
+    if "GeneratorTask" in path.read_text()
+)
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:The '.*dataloader' does not have many workers",
+    "ignore:.*treespec.*:FutureWarning",
+    "ignore:.*treespec.*:DeprecationWarning",
+    r"ignore:Attribute .* is an instance of `nn\.Module`",
+    "ignore::DeprecationWarning:jsonargparse",
+)
+
+
+def test_every_generator_has_options():
+    assert sorted(OPTIONS) == SYSTEMS
+
+
+@pytest.mark.parametrize("name", sorted(OPTIONS))
+def test_two_steps_leave_a_generator_that_draws(name, tokens, image_bundle, in_tmp_path, intaglio):
+    words = ["fit", "-c", name, "-c", "overlays/debug_generator", "--data.root", tokens(name)]
+    words += ["--model.generator.size=small", *OPTIONS[name], "--data.validation_share=0.4"]
+    words += ["--trainer.logger=lightning.pytorch.loggers.CSVLogger", "--trainer.logger.save_dir=."]
+    words += ["--trainer.logger.name=run", "--trainer.logger.version="]
+    status, _, err = intaglio(*words, "--trainer.enable_progress_bar=false")
+    assert status == 0, err
+    generator = load("run/checkpoints/last.ckpt")
+    codec = load_codec(image_bundle)
+    assert generator.origin.fingerprint == codec.fingerprint
+    assert torch.load("run/checkpoints/last.ckpt", weights_only=True)["global_step"] == 2
+    condition = generator.condition.of_batch({"label": torch.tensor([0, 2]), "caption": ["a", ""]})
+    drawn = Sampler().generate(generator, condition, seed=1)
+    images = codec.decode(codec.tokens(drawn, (4, 4)))
+    assert images.shape == (2, 3, 16, 16) and not torch.equal(images[0], images[1])
+
+
+def test_other_tokens_are_one_line(tokens, in_tmp_path, refusal):
+    words = ["fit", "-c", "image/llamagen", "-c", "overlays/debug_generator"]
+    words += ["--data.root", tokens("image/llamagen"), "--model.generator.size=small"]
+    assert "gives tokens of shape (4, 4) and vocabulary (512,)" in refusal(*words)
+
+
+def test_classes_and_captions_reach_the_batches(tokens):
+    data = TokenShards(str(tokens("image/llamagen")), batch_size=2)
+    data.setup()
+    assert data.classes == ["blue", "green", "red"]
+    for batch in data.train_dataloader():
+        names = [data.classes[label] for label in batch["label"].tolist()]
+        assert all(
+            text.startswith(name) for name, text in zip(names, batch["caption"], strict=True)
+        )
