@@ -1,6 +1,7 @@
-"""``intaglio export``: a codec as ONNX, TorchScript or an exported program, verified."""
+"""``intaglio export``: a codec as ONNX, TorchScript or a program, a generator as a Llama."""
 
 import argparse
+from typing import Any
 
 from intaglio.recipes.codec_option import chosen_any_codec
 
@@ -11,27 +12,56 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "Each export runs before it is put in place, on sounds of ten lengths or on several\n"
         "pictures, alone and in batches; it is refused if a token differs. Batches may have any\n"
         "size and sounds any length; pictures have the size that the codec was trained on.\n\n"
-        "example:\n  intaglio export demo/codec -o exported --format onnx,torchscript,program"
+        "A generator that draws row by row becomes a LlamaForCausalLM if a Llama can express it;\n"
+        "it is refused if its logits differ. export.json tells what its ids stand for.\n\n"
+        "examples:\n  intaglio export demo/codec -o exported --format onnx,torchscript,program\n"
+        "  intaglio export runs/llamagen/last.ckpt -o exported --format llama"
     )
-    parser.add_argument("codec", help="bundle folder or training checkpoint")
+    parser.add_argument(
+        "codec",
+        metavar="PART",
+        help="bundle folder or training checkpoint, of a codec or generator",
+    )
     parser.add_argument("-o", "--out", required=True, metavar="FOLDER", help="where the files go")
     parser.add_argument(
-        "--format", default="onnx", help="of onnx, torchscript, program; commas between (onnx)"
+        "--format",
+        default="onnx",
+        help="of onnx, torchscript, program, with commas between; or llama for a generator (onnx)",
     )
 
 
 def run(args: argparse.Namespace) -> None:
     """Export, and print what was written and compared."""
+    args.device = "cpu"  # exports are made and compared there
+    formats = args.format.split(",")
+    if "llama" not in formats:
+        return _codec(args, formats)
+    if len(formats) > 1:
+        raise ValueError("llama is the format of a generator, the others are of a codec")
+    from intaglio.export import llama
+    from intaglio.generators.load import load
+
+    record = llama.export(load(args.codec), args.out)
+    result = record["verified"]
+    _print_files(args.out, record)
+    print(f"  {result['logits']} logits within {result['error']:.1g}, ", end="")
+    print(f"{result['greedy']:.2%} of the likeliest tokens equal")
+
+
+def _codec(args: argparse.Namespace, formats: list[str]) -> None:
     from intaglio.export.export import export
 
-    args.device = "cpu"  # exported graphs are made and compared there
-    for record in export(chosen_any_codec(args), args.out, args.format.split(",")):
+    for record in export(chosen_any_codec(args), args.out, formats):
         result = record["verified"]
         ties = f", {result['ties']} of them rounding ties" if result["ties"] else ""
-        for name, size in record["files"].items():
-            print(f"{args.out}/{name}  {size / 1e6:.1f} MB")
+        _print_files(args.out, record)
         print(f"  {result['tokens']} tokens equal {_tried(result['shapes'])}{ties}; ", end="")
         print(f"within {result['error']:.1g} of what the codec decodes")
+
+
+def _print_files(folder: str, record: dict[str, Any]) -> None:
+    for name, size in record["files"].items():
+        print(f"{folder}/{name}  {size / 1e6:.1f} MB")
 
 
 def _tried(shapes: list[list[int]]) -> str:
