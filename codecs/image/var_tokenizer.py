@@ -18,6 +18,18 @@ SCALES = (1, 2, 3, 4, 5, 6, 8, 10, 13, 16)
 SMALL_SCALES = (1, 2, 3, 4, 6, 8)
 
 
+def var_quantizer(
+    codebook_size: int = 4096, size: Literal["base", "small"] = "base"
+) -> MultiScaleQuantizer:
+    """Build the codec's quantizer with fresh weights; arguments as of `var_tokenizer`."""
+    if size == "small":
+        return MultiScaleQuantizer(VectorQuantizer(16, codebook_size), SMALL_SCALES)
+    inner = VectorQuantizer(
+        CODE, codebook_size, update="gradient", kmeans_iterations=0, dead_below=0
+    )
+    return MultiScaleQuantizer(inner, SCALES)
+
+
 def var_tokenizer(codebook_size: int = 4096, size: Literal["base", "small"] = "base") -> ImageCodec:
     """Build the codec with fresh weights.
 
@@ -26,15 +38,12 @@ def var_tokenizer(codebook_size: int = 4096, size: Literal["base", "small"] = "b
         size: ``base`` as published, for 256 pixels, or ``small``, for 64, with six scales up to
             8 × 8 and a codebook kept by running means.
     """
+    quantizer = var_quantizer(codebook_size, size)
     if size == "small":
-        inner = VectorQuantizer(16, codebook_size)
-        return small_grid_codec(MultiScaleQuantizer(inner, SMALL_SCALES), name="var_tokenizer")
-    inner = VectorQuantizer(
-        CODE, codebook_size, update="gradient", kmeans_iterations=0, dead_below=0
-    )
+        return small_grid_codec(quantizer, name="var_tokenizer")
     return ImageCodec(
         ConvEncoder(CODE, width=WIDTH),
-        MultiScaleQuantizer(inner, SCALES),
+        quantizer,
         ConvDecoder(CODE, width=WIDTH),
         image_size=256,
         name="var_tokenizer",

@@ -1,5 +1,6 @@
 """Multi-head self-attention with the options of the published token transformers."""
 
+import math
 from typing import Literal, Protocol
 
 import torch
@@ -9,7 +10,9 @@ from torch.nn import functional as F
 
 from intaglio.codecs.layers.positions import at_least_float32, rotated
 
-QKNorm = bool | Literal["rms"]
+QKNorm = bool | Literal["rms", "length"]
+SHARPEST = math.log(100)  # largest logarithm of a learned scale of scores
+FIRST = math.log(4)
 
 
 class Store(Protocol):
@@ -29,7 +32,8 @@ class Attention(nn.Module):
             Ainslie et al., 2023); divides ``heads``; as many if None.
         bias: whether the linear layers add constants.
         qk_norm: normalise queries and keys of each head in float32: True without parameters,
-            ``rms`` by the root of the mean square with a learned scale (Dehghani et al., 2023).
+            ``rms`` by the root of the mean square with a learned scale (Dehghani et al., 2023),
+            ``length`` to length 1, with a learned scale of each head's scores (VAR).
 
     Raises:
         ValueError: the heads do not divide ``dim``, or one another.
@@ -55,8 +59,12 @@ class Attention(nn.Module):
         self.qk_norm = bool(qk_norm)
         self.qkv = nn.Linear(dim, (heads + 2 * self.kv_heads) * self.size, bias=bias)
         self.out = nn.Linear(dim, dim, bias=bias)
-        self.q_norm = nn.RMSNorm(self.size, eps=1e-6) if qk_norm == "rms" else None
-        self.k_norm = nn.RMSNorm(self.size, eps=1e-6) if qk_norm == "rms" else None
+        self.q_norm: nn.Module | None = None
+        self.k_norm: nn.Module | None = None
+        if qk_norm == "rms":
+            self.q_norm, self.k_norm = (nn.RMSNorm(self.size, eps=1e-6) for _ in range(2))
+        elif qk_norm == "length":
+            self.q_norm, self.k_norm = Direction(self.size, heads), Direction(self.size)
 
     def forward(
         self,
@@ -97,6 +105,30 @@ class Attention(nn.Module):
             q, k, v, attn_mask=mask, is_causal=causal, enable_gqa=self.kv_heads != self.heads
         )
         return self.out(rearrange(y, "b h n d -> b n (h d)"))
+
+
+class Direction(nn.Module):
+    """Vectors of length 1; of queries, times the scale of their scores (VAR; Tian et al., 2024).
+
+    The scale is learned, 4 at first and 100 at most. Attention divides scores by the root of the
+    number of channels, which is made up for here.
+
+    Args:
+        size: channels of a head.
+        heads: that have a scale; 0 for none.
+    """
+
+    def __init__(self, size: int, heads: int = 0) -> None:
+        super().__init__()
+        self.root = math.sqrt(size)
+        self.log_scale = nn.Parameter(torch.full((heads,), FIRST)) if heads else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[batch, heads, tokens, size] → the same shape."""
+        x = F.normalize(x, dim=-1)
+        if self.log_scale is None:
+            return x
+        return x * (self.log_scale.clamp(max=SHARPEST).exp() * self.root).view(-1, 1, 1)
 
 
 def causal_last(before: int, last: int) -> Tensor:

@@ -1,7 +1,8 @@
 """The one transformer: pre-norm blocks, with the options of ViT, TiTok, FlexTok, DiT and Llama.
 
 Adaptive layer norm starts at zero (adaLN-Zero; Peebles and Xie, 2023): every block begins as the
-identity. Tokens of different streams of a sequence may have modulations of their own (FlexTok).
+identity. Tokens of different streams of a sequence may have modulations of their own (FlexTok), and
+parts of a sequence conditions of their own (xAR).
 """
 
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from intaglio.codecs.layers.attention import Attention, QKNorm, Store
 from intaglio.codecs.part import Part
 
 Norm = Literal["layer", "rms"]
+Activation = Literal["gelu", "tanh", "silu"]
 
 
 class Transformer(Part):
@@ -26,6 +28,8 @@ class Transformer(Part):
         heads: heads of the attention.
         hidden: size of the two-layer networks; 4 * dim, of gated ones 8 / 3 * dim, if None.
         gated: SwiGLU (Shazeer, 2020) instead of GELU.
+        activation: ``gelu``, ``tanh`` for its approximation by a hyperbolic tangent, or ``silu``;
+            GELU, of gated networks SiLU, if None.
         bias: whether linear layers add constants.
         affine: whether normalisations learn scale and shift.
         norm: ``layer``, or ``rms`` by the root of the mean square alone (Zhang and Sennrich, 2019).
@@ -33,6 +37,8 @@ class Transformer(Part):
         qk_norm: see `Attention`.
         kv_heads: see `Attention`.
         dropout: share of what attention and networks add that is dropped in training.
+        drop_path: share of the items that the last block adds nothing to in training (Huang et al.,
+            2016); of the first block 0, rising evenly.
         streams: how many streams of a sequence have scales, shifts and gates of their own, computed
             from a condition; 0 for none.
 
@@ -56,7 +62,9 @@ class Transformer(Part):
         qk_norm: QKNorm = False,
         kv_heads: int | None = None,
         dropout: float = 0.0,
+        drop_path: float = 0.0,
         streams: int = 0,
+        activation: Activation | None = None,
     ) -> None:
         super().__init__()
         self.dim = dim
@@ -69,12 +77,14 @@ class Transformer(Part):
         self.blocks = nn.ModuleList(
             Block(
                 Attention(dim, heads, kv_heads=kv_heads, bias=bias, qk_norm=qk_norm),
-                GatedNetwork(dim, hidden, bias) if gated else Network(dim, hidden, bias),
+                GatedNetwork(dim, hidden, bias, activation or "silu")
+                if gated
+                else Network(dim, hidden, bias, activation or "gelu"),
                 [self.norm_like() for _ in range(2)],
-                dropout=dropout,
+                drop=Drop(dropout, drop_path * number / max(1, depth - 1)),
                 modulation=Modulation(dim, 6, streams) if streams else None,
             )
-            for _ in range(depth)
+            for number in range(depth)
         )
 
     def norm_like(self) -> nn.Module:
@@ -98,8 +108,9 @@ class Transformer(Part):
         Args:
             x: tokens.
             mask: see `Attention`.
-            condition: [batch, dim], needed if there are streams.
-            sizes: tokens of each stream; they fill the sequence.
+            condition: [batch, dim], needed if there are streams; or, with a single stream,
+                [batch, parts, dim] for parts of the sequence.
+            sizes: tokens of each stream, or of each part; they fill the sequence.
             causal: see `Attention`.
             rotation: see `Attention`.
             stores: of each block, see `Attention`.
@@ -117,27 +128,58 @@ def normalisation(norm: Norm, dim: int, *, affine: bool, eps: float) -> nn.Modul
     return nn.LayerNorm(dim, eps=eps, elementwise_affine=affine)
 
 
-class Network(nn.Sequential):
-    """Linear → GELU → linear."""
+def activated(activation: Activation) -> nn.Module:
+    """An activation by its name."""
+    if activation == "silu":
+        return nn.SiLU()
+    return nn.GELU(approximate="tanh" if activation == "tanh" else "none")
 
-    def __init__(self, dim: int, hidden: int, bias: bool) -> None:
+
+class Network(nn.Sequential):
+    """Linear → activation → linear."""
+
+    def __init__(self, dim: int, hidden: int, bias: bool, activation: Activation = "gelu") -> None:
         super().__init__(
-            nn.Linear(dim, hidden, bias=bias), nn.GELU(), nn.Linear(hidden, dim, bias=bias)
+            nn.Linear(dim, hidden, bias=bias),
+            activated(activation),
+            nn.Linear(hidden, dim, bias=bias),
         )
 
 
 class GatedNetwork(nn.Module):
-    """SwiGLU: SiLU of one linear map times another, and a linear map back."""
+    """Activation of one linear map times another, and a linear map back; SwiGLU with SiLU."""
 
-    def __init__(self, dim: int, hidden: int, bias: bool) -> None:
+    def __init__(self, dim: int, hidden: int, bias: bool, activation: Activation = "silu") -> None:
         super().__init__()
+        self.activation = activated(activation)
         self.gate = nn.Linear(dim, hidden, bias=bias)
         self.up = nn.Linear(dim, hidden, bias=bias)
         self.down = nn.Linear(hidden, dim, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., dim] → the same shape."""
-        return self.down(F.silu(self.gate(x)) * self.up(x))
+        return self.down(self.activation(self.gate(x)) * self.up(x))
+
+
+class Drop(nn.Module):
+    """What leaves out, in training, some of what is added: channels, and all of some items.
+
+    Args:
+        channels: share of the channels of each token.
+        items: share of the items.
+    """
+
+    def __init__(self, channels: float, items: float) -> None:
+        super().__init__()
+        self.channels, self.items = channels, items
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[batch, tokens, dim] → the same shape, of the same mean."""
+        x = F.dropout(x, self.channels, self.training)
+        if not self.training or not self.items:
+            return x
+        kept = torch.rand(len(x), 1, 1, device=x.device) >= self.items
+        return x * (kept / (1 - self.items)).to(x.dtype)
 
 
 class Modulation(nn.Module):
@@ -157,13 +199,23 @@ class Modulation(nn.Module):
         nn.init.zeros_(self.linear.bias)
 
     def forward(self, condition: Tensor, sizes: Sequence[int]) -> list[Tensor]:
-        """``count`` tensors [batch, tokens, dim] for a condition [batch, dim]."""
-        values = self.linear(F.silu(condition)).unflatten(1, (self.streams, self.count, -1))
+        """``count`` tensors [batch, tokens, dim].
+
+        Args:
+            condition: [batch, dim]; or, with a single stream, [batch, parts, dim].
+            sizes: tokens of each stream, or of each part.
+        """
+        values = self.linear(F.silu(condition))
+        if condition.dim() == 3:
+            counts = torch.tensor(sizes, device=values.device)
+            values = values.repeat_interleave(counts, dim=1, output_size=sum(sizes))
+            return list(values.chunk(self.count, dim=-1))
+        values = values.unflatten(1, (self.streams, self.count, -1))
         spread = [
             values[:, stream].unsqueeze(2).expand(-1, -1, size, -1)
             for stream, size in enumerate(sizes)
         ]
-        return list(torch.cat(spread, dim=2).unbind(1))
+        return list((spread[0] if len(spread) == 1 else torch.cat(spread, dim=2)).unbind(1))
 
 
 def modulated(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
@@ -180,14 +232,14 @@ class Block(nn.Module):
         network: nn.Module,
         norms: Sequence[nn.Module],
         *,
-        dropout: float,
+        drop: Drop,
         modulation: Modulation | None,
     ) -> None:
         super().__init__()
         self.norm1, self.norm2 = norms
         self.attention = attention
         self.network = network
-        self.dropout = nn.Dropout(dropout)
+        self.drop = drop
         self.modulation = modulation
 
     def forward(
@@ -207,8 +259,8 @@ class Block(nn.Module):
             return self.attention(x, mask, causal=causal, rotation=rotation, store=store)
 
         if self.modulation is None or condition is None:
-            x = x + self.dropout(attention(self.norm1(x)))
-            return x + self.dropout(self.network(self.norm2(x)))
+            x = x + self.drop(attention(self.norm1(x)))
+            return x + self.drop(self.network(self.norm2(x)))
         gate1, gate2, shift1, scale1, shift2, scale2 = self.modulation(condition, sizes)
-        x = x + self.dropout(gate1 * attention(modulated(self.norm1(x), scale1, shift1)))
-        return x + self.dropout(gate2 * self.network(modulated(self.norm2(x), scale2, shift2)))
+        x = x + self.drop(gate1 * attention(modulated(self.norm1(x), scale1, shift1)))
+        return x + self.drop(gate2 * self.network(modulated(self.norm2(x), scale2, shift2)))

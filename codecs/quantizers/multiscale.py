@@ -117,15 +117,26 @@ class MultiScaleQuantizer(Quantizer):
         Raises:
             ValueError: the ids end inside a scale.
         """
-        count = len(self.scales)
-        if not exporting():  # an exported decoder takes the ids of all scales
-            count = self._count(ids.shape[1])
-        parts = ids.split([size * size for size in self.scales[:count]], dim=1)
         with torch.autocast(ids.device.type, enabled=False):
-            total = self._added(parts[0], 0)
-            for number, part in enumerate(parts[1:], start=1):
-                total = total + self._added(part, number)
-            return _cells(total)
+            return _cells(list(self._sums(ids))[-1])
+
+    def sums_before(self, ids: Tensor) -> Tensor:
+        """What a generator is told of each cell of the scales after the first.
+
+        Before a scale is drawn, that is the sum up to the scale before it, averaged down to its
+        size: float32 [batch, cells of the second scale up to the one after those given, dim].
+
+        Args:
+            ids: of the first scales, not of the last.
+
+        Raises:
+            ValueError: the ids end inside a scale, or are those of all scales.
+        """
+        if self._count(ids.shape[1]) == len(self.scales):
+            raise ValueError(f"no scale comes after the {len(self.scales)} of these ids")
+        with torch.autocast(ids.device.type, enabled=False):
+            sums = zip(self._sums(ids), self._resizes()[1:], strict=False)
+            return torch.cat([_cells(resize.down(total)) for total, resize in sums], dim=1)
 
     def _count(self, positions: int) -> int:
         """Number of scales that have so many ids."""
@@ -134,6 +145,17 @@ class MultiScaleQuantizer(Quantizer):
                 f"{positions} ids are no whole scales; those end at {list(self.positions)}"
             )
         return self.positions.index(positions) + 1
+
+    def _sums(self, ids: Tensor) -> Iterator[Tensor]:
+        """The sum up to each of the first scales, [batch, dim, side, side]."""
+        count = len(self.scales)
+        if not exporting():  # an exported decoder takes the ids of all scales
+            count = self._count(ids.shape[1])
+        total = None
+        for number, part in enumerate(ids.split([n * n for n in self.scales[:count]], dim=1)):
+            added = self._added(part, number)
+            total = added if total is None else total + added
+            yield total
 
     def _scales(self, grid: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """Ids of each scale, the vectors they stand for, and the sum up to the scale."""

@@ -139,3 +139,18 @@ def test_a_store_lends_keys_and_values_of_earlier_tokens():
     mask = torch.ones(5, 5, dtype=torch.bool).tril()
     rest = layer(x[:, 3:], mask[3:], store=store)
     torch.testing.assert_close(torch.cat([first, rest], 1), layer(x, causal=True))
+
+
+def test_directions_with_a_learned_sharpness():
+    """Cosines times a scale of each head, 4 at first and 100 at most; nothing else divides them."""
+    layer = Attention(8, 2, qk_norm="length", bias=False)
+    assert torch.allclose(layer.q_norm.log_scale.exp(), torch.tensor(4.0))
+    with torch.no_grad():
+        layer.q_norm.log_scale.copy_(torch.tensor([0.5, 9.0]))
+    x = torch.randn(1, 3, 8)
+    q, k, v = layer.qkv(x).view(3, 3, 2, 4).permute(1, 2, 0, 3)
+    cosines = F.cosine_similarity(q[:, :, None], k[:, None], dim=-1)
+    scores = cosines * torch.tensor([0.5, 0.0]).exp()[:, None, None]
+    scores[1] = 100 * cosines[1]
+    expected = layer.out((scores.softmax(-1) @ v).transpose(0, 1).flatten(1))
+    torch.testing.assert_close(layer(x)[0], expected, atol=1e-5, rtol=1e-4)

@@ -156,3 +156,47 @@ def test_the_recipe_builds_an_equal_trunk():
 def test_heads_must_divide():
     with pytest.raises(ValueError, match="3 heads do not divide 8 channels"):
         Transformer(8, 1, 3)
+
+
+def test_parts_with_conditions_of_their_own():
+    """A sequence of two parts is one stream with two conditions; one condition for all is usual."""
+    trunk = stirred(1)
+    x, conditions = torch.randn(2, 5, 8), torch.randn(2, 2, 8)
+    modulation = trunk.blocks[0].modulation
+    found = modulation(conditions, (2, 3))
+    for part, place in enumerate((slice(0, 2), slice(2, 5))):
+        alone = modulation(conditions[:, part], (place.stop - place.start,))
+        for value, expected in zip(found, alone, strict=True):
+            assert value.shape == (2, 5, 8)
+            torch.testing.assert_close(value[:, place], expected)
+    same = conditions[:, :1].expand(-1, 2, -1)
+    torch.testing.assert_close(
+        trunk(x, condition=same, sizes=(2, 3)), trunk(x, condition=same[:, 0], sizes=(5,))
+    )
+
+
+def test_activations_by_name():
+    x = torch.randn(4, 8)
+    for name, function in (
+        ("gelu", F.gelu),
+        ("silu", F.silu),
+        ("tanh", lambda value: F.gelu(value, approximate="tanh")),
+    ):
+        gated = Transformer(8, 1, 2, gated=True, activation=name).blocks[0].network
+        torch.testing.assert_close(gated(x), gated.down(function(gated.gate(x)) * gated.up(x)))
+        plain = Transformer(8, 1, 2, activation=name).blocks[0].network
+        torch.testing.assert_close(plain(x), plain[2](function(plain[0](x))))
+
+
+def test_blocks_are_left_out_for_whole_items():
+    """The more the later; what stays is enlarged, so that the mean stays."""
+    trunk = Transformer(8, 3, 2, drop_path=0.5).train()
+    assert [block.drop.items for block in trunk.blocks] == [0, 0.25, 0.5]
+    drop = trunk.blocks[2].drop
+    torch.manual_seed(0)
+    found = drop(torch.ones(4000, 2, 3)).flatten(1)
+    assert set(found.unique().tolist()) == {0.0, 2.0}
+    assert (found == found[:, :1]).all()
+    assert abs(float(found.mean()) - 1) < 0.1
+    x = torch.randn(2, 3, 8)
+    assert torch.equal(drop.eval()(x), x)

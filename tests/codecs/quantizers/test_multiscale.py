@@ -139,3 +139,17 @@ def test_what_is_no_whole_grid_or_scale_is_refused():
         quantizer(torch.randn(1, 25, 6), mask)
     with pytest.raises(ValueError, match=r"got \[2, 1\]"):
         MultiScaleQuantizer(plain(), (2, 1))
+
+
+def test_what_a_generator_is_told_are_the_sums_in_the_size_of_the_next_scale():
+    quantizer = multiscale()
+    ids, sums, _ = reference(quantizer, torch.randn(3, 25, 6))
+    for number, end in enumerate(quantizer.positions[:-1]):
+        expected = [
+            F.interpolate(total, (size, size), mode="area").flatten(2).transpose(1, 2)
+            for total, size in zip(sums[: number + 1], SCALES[1:], strict=False)
+        ]
+        found = quantizer.sums_before(ids[:, :end].unsqueeze(-1))
+        torch.testing.assert_close(found, torch.cat(expected, dim=1))
+    with pytest.raises(ValueError, match="no scale comes after the 4 of these ids"):
+        quantizer.sums_before(ids.unsqueeze(-1))

@@ -1,0 +1,104 @@
+"""VAR (Tian et al., 2024): ten grids of tokens, from the coarsest to the finest, one grid a step.
+
+The published blocks, sizes and initialisation, but for three things: keys have learned constants
+too, which the release holds at zero; the head has none, and starts at zero, so that the first
+loss is that of even odds; the gates of the blocks start at 1e-5 of their width at any depth.
+"""
+
+from typing import Literal
+
+import torch
+from torch import nn
+
+from intaglio.codecs.image.var_tokenizer import var_quantizer
+from intaglio.codecs.layers.attention import Attention
+from intaglio.codecs.layers.transformer import Modulation, Network, Transformer
+from intaglio.codecs.quantizers.multiscale import MultiScaleQuantizer
+from intaglio.generators.conditioning.classes import ClassCondition
+from intaglio.generators.generator import Generator
+from intaglio.generators.heads.categorical import CategoricalHead
+from intaglio.generators.orders.scales import ScaleOrder
+from intaglio.generators.scales import ScaleEmbedding
+
+Size = Literal["d16", "d20", "d24", "d30", "small"]
+# depth, width, heads
+SIZES = {
+    "d16": (16, 1024, 16),
+    "d20": (20, 1280, 20),
+    "d24": (24, 1536, 24),
+    "d30": (30, 1920, 30),
+    "small": (6, 192, 4),
+}
+
+
+def var(
+    size: Size = "d16",
+    *,
+    quantizer: MultiScaleQuantizer | None = None,
+    num_classes: int = 1000,
+) -> Generator:
+    """Build the generator with fresh weights.
+
+    Args:
+        size: as published, from 310 million to 2 thousand million parameters; ``small``, of 4
+            million, for a CPU.
+        quantizer: of the codec, for its numbers; a training takes the codec's weights. If None that
+            of ``var_tokenizer``, of its small size for ``small``.
+        num_classes: of the condition.
+
+    Raises:
+        ValueError: another size.
+    """
+    if size not in SIZES:
+        raise ValueError(f"VAR's size is one of {', '.join(SIZES)}, not {size!r}")
+    depth, dim, heads = SIZES[size]
+    if quantizer is None:
+        quantizer = var_quantizer(size="small" if size == "small" else "base")
+    embedding, condition = ScaleEmbedding(quantizer, dim), ClassCondition(num_classes, dim)
+    order = ScaleOrder(dim, quantizer.scales, modulated=True)
+    generator = Generator(
+        (quantizer.positions[-1],),
+        embedding,
+        condition,
+        Transformer(
+            dim,
+            depth,
+            heads,
+            affine=False,
+            eps=1e-6,
+            qk_norm="length",
+            activation="tanh",
+            drop_path=0.1 * depth / 24,
+            streams=1,
+        ),
+        CategoricalHead(dim, quantizer.vocab),
+        order,
+        rotary=False,
+        learned=True,
+        name="var",
+    )
+    _initialise(generator.backbone)
+    for table in (order.start, order.levels, condition.table.weight, embedding.linear.weight):
+        nn.init.normal_(table, std=(1 / dim / 3) ** 0.5)
+    return generator
+
+
+@torch.no_grad()
+def _initialise(backbone: Transformer) -> None:
+    """Normal weights of the published width, smaller where something is added, scaled or gated."""
+    dim, added = backbone.dim, (2 * backbone.depth) ** -0.5
+    for module in backbone.modules():
+        if isinstance(module, nn.Linear):
+            nn.init.normal_(module.weight, std=(1 / dim / 3) ** 0.5)
+            nn.init.zeros_(module.bias)
+    for module in backbone.modules():
+        if isinstance(module, Attention):
+            module.out.weight.mul_(added)
+        elif isinstance(module, Network):
+            last = module[-1]
+            assert isinstance(last, nn.Linear)
+            last.weight.mul_(added)
+        elif isinstance(module, Modulation):
+            gates, others = module.linear.weight.split([2 * dim, 4 * dim])
+            gates.mul_(1e-5)
+            others.mul_(0.5)
