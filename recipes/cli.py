@@ -32,6 +32,7 @@ COMMANDS = {
         "encode": "audio or image files to token files",
         "decode": "token files to audio or image files",
         "tokenize": "a data set to tar shards of tokens, in jobs that may be killed",
+        "sample": "images drawn by a generator, by class or text",
         "info": "what a token file, a bundle or a checkpoint holds",
     },
     "ship": {"export": "a codec as ONNX, TorchScript or an exported program, verified"},
@@ -152,7 +153,7 @@ def _run(words: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="intaglio",
         usage="intaglio COMMAND …",
-        description="Discrete codecs for audio and images, and what is done with their tokens.",
+        description="Discrete codecs for audio and images, and generators over their tokens.",
         epilog=f"{_table()}\n\n{EXAMPLES}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

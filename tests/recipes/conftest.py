@@ -11,15 +11,24 @@ import pytest
 import soundfile
 import torch
 
-from intaglio.codecs import AudioCodec, ImageCodec
+from intaglio.codecs import AudioCodec, ImageCodec, load
 from intaglio.codecs.bundle import save
 from intaglio.codecs.decoders.convnet2d import ConvDecoder
 from intaglio.codecs.decoders.vocos import VocosDecoder
 from intaglio.codecs.encoders.convnet2d import ConvEncoder
 from intaglio.codecs.encoders.seanet import SEANetEncoder
+from intaglio.codecs.layers.transformer import Transformer
 from intaglio.codecs.quantizers.fsq import FSQ
 from intaglio.data.fitting import to_pixels
 from intaglio.data.formats.image import write_image
+from intaglio.generators.conditioning.base import Condition
+from intaglio.generators.conditioning.classes import ClassCondition
+from intaglio.generators.embedding import IdEmbedding
+from intaglio.generators.generator import Generator
+from intaglio.generators.heads.categorical import CategoricalHead
+from intaglio.generators.orders.base import Order
+from intaglio.generators.orders.raster import RasterOrder
+from intaglio.generators.origin import Origin
 from intaglio.recipes.cli import main
 
 
@@ -370,3 +379,39 @@ def tokens(image_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Call
         return made[codec]
 
     return make
+
+
+def tiny_generator(codec: ImageCodec, order: Order, condition: Condition) -> Generator:
+    torch.manual_seed(3)
+    generator = Generator(
+        (4, 4),
+        IdEmbedding((512,), 16),
+        condition,
+        Transformer(16, 1, 2),
+        CategoricalHead(16, (512,)),
+        order,
+        name="tiny painter",
+    )
+    for parameter in generator.parameters():
+        torch.nn.init.normal_(parameter, std=0.5)
+    generator.origin = Origin(codec.name, codec.fingerprint, ("cat", "dog", "tree"))
+    return generator.eval()
+
+
+@pytest.fixture(scope="session")
+def tiny_generator_of() -> Callable[[ImageCodec, Order, Condition], Generator]:
+    """Build a generator of the tiny image codec's tokens, with random weights."""
+    return tiny_generator
+
+
+@pytest.fixture(scope="session")
+def painted(image_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle of a generator that draws by classes; not to be changed."""
+    generator = tiny_generator(load(image_bundle), RasterOrder(), ClassCondition(3, 16))
+    return save(generator, tmp_path_factory.mktemp("generator") / "painter")
+
+
+@pytest.fixture
+def tiny_image_codec_of() -> Callable[[int, str], ImageCodec]:
+    """Build a tiny codec of images with random weights of a seed."""
+    return tiny_image_codec

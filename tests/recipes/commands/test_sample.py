@@ -1,0 +1,207 @@
+"""``intaglio sample``: files, shards and records; resumed or alone the same; gaps; bad wishes."""
+
+import io
+import json
+
+import pytest
+import torch
+from PIL import Image
+
+from intaglio.codecs import load as load_codec
+from intaglio.codecs.bundle import save
+from intaglio.data.fitting import to_pixels, to_unit
+from intaglio.data.formats.image import read_image, write_image
+from intaglio.data.formats.shards import read_shard
+from intaglio.generators.conditioning.classes import ClassCondition
+from intaglio.generators.conditioning.text import TextCondition
+from intaglio.generators.orders.masked import MaskedOrder
+from intaglio.generators.orders.raster import RasterOrder
+from intaglio.generators.samplers.sampler import Sampler
+from intaglio.recipes.drawing import Gap, Painter, Wish
+
+
+@pytest.fixture(scope="module")
+def codec(image_bundle):
+    return load_codec(image_bundle)
+
+
+@pytest.fixture(scope="module")
+def make(tiny_generator_of):
+    return tiny_generator_of
+
+
+@pytest.fixture(scope="module")
+def generators(make, codec, painted, tmp_path_factory):
+    """Bundles of a generator told classes, one told texts, and one that fills gaps."""
+    folder = tmp_path_factory.mktemp("generators")
+    made = {
+        "texts": make(codec, RasterOrder(), TextCondition(16, prefix=3, rows=99)),
+        "gaps": make(codec, MaskedOrder(16, steps=4), ClassCondition(3, 16)),
+    }
+    saved = {name: save(generator, folder / name) for name, generator in made.items()}
+    return saved | {"classes": painted}
+
+
+@pytest.fixture
+def sample(intaglio, generators, image_bundle):
+    def call(kind, out, *words):
+        status, _, err = intaglio(
+            "sample", generators[kind], "--codec", image_bundle, "-o", out, *words
+        )
+        assert status == 0, err
+        return {path.name: path.read_bytes() for path in sorted(out.iterdir())}
+
+    return call
+
+
+@pytest.fixture
+def refused(refusal, generators, image_bundle, tmp_path):
+    def call(kind, *words):
+        out = tmp_path / "refused"
+        line = refusal("sample", generators[kind], "--codec", image_bundle, "-o", out, *words)
+        assert not list(out.glob("*.png"))
+        return line
+
+    return call
+
+
+def test_classes_become_files_and_records(sample, codec, generators, tmp_path):
+    words = ["--class", "dog", "--class", "0", "--count", 2, "--guidance", 2, "--seed", 5, "--grid"]
+    files = sample("classes", tmp_path / "out", *words, "--batch-size", 3)
+    names = [f"{number:06}.png" for number in range(4)]
+    assert sorted(files) == sorted([*names, "grid.png", "request.json", "samples.json"])
+    records = json.loads(files["samples.json"])
+    assert [record["file"] for record in records] == names
+    assert [(record["label"], record["seed"]) for record in records] == [
+        *((1, 5), (1, 6), (0, 7), (0, 8))
+    ]
+    assert records[0]["guidance"] == 2 and records[0]["codec_fingerprint"] == codec.fingerprint
+    assert len({files[name] for name in names}) == 4
+    grid = Image.open(io.BytesIO(files["grid.png"]))
+    assert grid.size == (2 * 68, 2 * 68)
+    alone = sample("classes", tmp_path / "alone", "--class", "dog", "--seed", 6, "--guidance", 2)
+    assert alone["000000.png"] == files["000001.png"]
+
+
+def test_what_is_written_is_what_the_parts_draw(sample, make, codec, tmp_path):
+    sample("texts", tmp_path / "out", "--text", "a cat", "--seed", 4)
+    bundle = json.loads((tmp_path / "out" / "samples.json").read_text())[0]
+    assert bundle["text"] == "a cat" and bundle["generator"] == "tiny painter"
+    generator = make(codec, RasterOrder(), TextCondition(16, prefix=3, rows=99))
+    drawn = Sampler().generate(generator, generator.condition.of_texts(["a cat"]), seed=4)
+    expected = to_pixels(codec.decode(codec.tokens(drawn, (4, 4))))[0]
+    assert torch.equal(read_image(tmp_path / "out" / "000000.png"), expected)
+
+
+def test_the_same_command_goes_on(sample, intaglio, generators, image_bundle, tmp_path):
+    out, words = tmp_path / "out", ["--class", "cat", "--count", 3]
+    whole = sample("classes", out, *words)
+    (out / "000001.png").unlink()
+    (out / "000000.png").write_bytes(b"left alone")
+    again = sample("classes", out, *words)
+    assert again["000000.png"] == b"left alone" and again["000001.png"] == whole["000001.png"]
+    line = intaglio(
+        *("sample", generators["classes"], "--codec", image_bundle, "-o", out, "--class", "dog")
+    )
+    assert line.status == 1 and "holds images of another request; add --overwrite" in line.err
+    assert sample("classes", out, *words, "--overwrite") == whole
+
+
+def test_shards_hold_the_files(sample, tmp_path):
+    words = ["--class", "tree", "--count", 5, "--batch-size", 2]
+    files = sample("classes", tmp_path / "files", *words)
+    shards = sample("classes", tmp_path / "shards", *words, "--per-shard", 3)
+    assert sorted(shards) == ["000000.tar", "000001.tar", "request.json", "samples.json"]
+    samples = [
+        one
+        for name in ("000000.tar", "000001.tar")
+        for one in read_shard(tmp_path / "shards" / name)
+    ]
+    assert [one.files["png"] for one in samples] == [files[f"{n:06}.png"] for n in range(5)]
+    assert [json.loads(one.files["json"])["seed"] for one in samples] == list(range(5))
+    (tmp_path / "shards" / "000001.tar").unlink()
+    assert sample("classes", tmp_path / "shards", *words, "--per-shard", 3) == shards
+
+
+def test_texts_of_a_file(sample, tmp_path):
+    (tmp_path / "texts.txt").write_text("a cat\n\nred\n")
+    files = sample("texts", tmp_path / "out", "--texts", tmp_path / "texts.txt")
+    assert [one["text"] for one in json.loads(files["samples.json"])] == ["a cat", "red"]
+
+
+def test_nothing_told_is_no_condition(sample, make, codec, tmp_path):
+    files = sample("classes", tmp_path / "out", "--seed", 2)
+    generator = make(codec, RasterOrder(), ClassCondition(3, 16))
+    drawn = Sampler().generate(generator, torch.tensor([-1]), seed=2)
+    expected = to_pixels(codec.decode(codec.tokens(drawn, (4, 4))))[0]
+    assert torch.equal(read_image(tmp_path / "out" / "000000.png"), expected)
+    assert "label" not in json.loads(files["samples.json"])[0]
+
+
+def test_only_a_gap_is_drawn(sample, make, codec, draw, tmp_path):
+    """Squares with a white pixel of the mask get other tokens, the rest keep theirs."""
+    image = draw(tmp_path / "image.png", 16, 16)
+    mask = torch.zeros(3, 16, 16, dtype=torch.uint8)
+    mask[:, 5:9, 11] = 255  # one pixel below the first row of squares, into the third
+    write_image(tmp_path / "mask.png", mask)
+    generator = make(codec, MaskedOrder(16, steps=4), ClassCondition(3, 16))
+    painter = Painter(generator, codec, Sampler(), gap=Gap(read_image(image), mask[0] > 0))
+    ids = codec.encode(to_unit(read_image(image)).unsqueeze(0)).ids
+    assert torch.equal(painter.given.tokens, ids)
+    assert (~painter.given.given[0]).nonzero().flatten().tolist() == [4 + 2, 8 + 2]
+    words = ["--inpaint", image, "--mask", tmp_path / "mask.png", "--class", "cat", "--count", 2]
+    sample("gaps", tmp_path / "out", *words)
+    expected = painter.paint([Wish(0, 0), Wish(1, 0)])
+    for number in range(2):
+        found = read_image(tmp_path / "out" / f"{number:06}.png")
+        assert torch.equal(found, expected[number])
+
+
+def test_bad_gaps_are_refused(refused, codec, draw, tmp_path):
+    image, mask = draw(tmp_path / "image.png", 16, 16), tmp_path / "mask.png"
+    gap = ["--inpaint", image, "--mask", mask]
+    assert "belong together" in refused("gaps", "--inpaint", image)
+    write_image(mask, torch.zeros(3, 16, 16, dtype=torch.uint8))
+    assert "no white pixel" in refused("gaps", *gap)
+    write_image(mask, torch.zeros(3, 16, 12, dtype=torch.uint8))
+    assert "the mask has 12 x 16 pixels, the image 16 x 16" in refused("gaps", *gap)
+    white = torch.zeros(3, 16, 16, dtype=torch.uint8)
+    white[:, :4] = 255
+    write_image(mask, white)
+    assert "to fill a gap takes an order that masks" in refused("classes", *gap)
+
+
+@pytest.mark.parametrize(
+    ("kind", "words", "reason"),
+    [
+        ("classes", ["--class", "dig"], "no class 'dig': give one of dog, or a number below 3"),
+        ("classes", ["--class", "3"], "no class '3'"),
+        ("classes", ["--text", "a cat"], "is told classes, not texts: use --class"),
+        ("texts", ["--class", "cat"], "is told texts, not classes: use --text"),
+        ("texts", ["--text", " ?! "], "a text has words, ' ?! ' has none"),
+        ("texts", ["--text", "one two three four"], "a text of 4 words, the generator takes 3"),
+        ("classes", ["--temperature", "-1"], "a temperature is above 0, got -1.0"),
+        ("classes", ["--top-p", "0"], "top_p is above 0"),
+        ("classes", ["--guidance", "nan"], "a weight of guidance is 0 or above"),
+        ("classes", ["--steps", "3"], "a raster order takes 16 steps, not 3"),
+        ("gaps", ["--steps", "17"], "16 tokens cannot be drawn in 17 steps"),
+        ("gaps", ["--tokens", "3"], "tiny painter draws all 16 tokens"),
+        ("classes", ["--count", "0"], "--count is 1 or more"),
+        ("classes", ["--grid", "--per-shard", "2"], "--grid is for files"),
+    ],
+)
+def test_bad_wishes_are_one_line(refused, kind, words, reason):
+    assert reason in refused(kind, *words)
+
+
+def test_a_refused_wish_leaves_the_folder_free(refused, sample, tmp_path):
+    refused("classes", "--class", "cat", "--steps", 3)
+    assert "000000.png" in sample("classes", tmp_path / "refused", "--class", "cat")
+
+
+def test_another_codec_is_refused(refusal, generators, tiny_image_codec_of, tmp_path):
+    other = save(tiny_image_codec_of(2, "other picture"), tmp_path / "other")
+    line = refusal(*("sample", generators["classes"], "--codec", other, "-o", tmp_path / "out"))
+    assert "draws tokens of tiny picture" in line and "not of other picture" in line
+    line = refusal("sample", other, "--codec", other, "-o", tmp_path / "out")
+    assert "holds a ImageCodec, not a generator" in line
