@@ -15,17 +15,23 @@ class Embedding(Part):
     Attributes:
         vocab: sizes of the codebooks of each group; empty for vectors.
         width: groups, or channels of a vector.
+        borrows: whether it means nothing before it has adopted a codec's quantizer.
     """
 
     vocab: tuple[int, ...] = ()
     width: int
+    borrows = False
 
     def forward(self, tokens: Tensor) -> Tensor:
         """The vectors."""
         raise NotImplementedError
 
     def adopt(self, quantizer: Quantizer) -> None:
-        """Take what is needed of the trained quantizer that made the tokens; mostly nothing."""
+        """Take what is needed of the trained quantizer that made the tokens; mostly nothing.
+
+        Raises:
+            ValueError: it is another than this embedding was made for.
+        """
 
 
 class IdEmbedding(Embedding):

@@ -21,6 +21,8 @@ class ScaleEmbedding(Embedding):
         dim: size of a vector.
     """
 
+    borrows = True
+
     def __init__(self, quantizer: MultiScaleQuantizer, dim: int) -> None:
         super().__init__()
         self.vocab = quantizer.vocab

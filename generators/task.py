@@ -106,8 +106,8 @@ class GeneratorTask(Training):
         generator.origin = origin
         if self.codec is not None:
             self._take(load(self.codec), origin)
-        elif not generator.vocab:
-            raise ValueError(f"{generator.name} draws vectors: give the codec of the tokens")
+        elif not generator.vocab or (stage == "fit" and generator.embedding.borrows):
+            raise ValueError(f"{generator.name} needs the codec of the tokens: give model.codec")
         shape = tuple(source.shape) if len(generator.shape) > 1 else (prod(source.shape),)
         made = (shape, tuple(source.vocab))
         wanted = (generator.shape, generator.vocab or made[1])

@@ -17,6 +17,7 @@ from intaglio.codecs.decoders.convnet2d import ConvDecoder
 from intaglio.codecs.decoders.vocos import VocosDecoder
 from intaglio.codecs.encoders.convnet2d import ConvEncoder
 from intaglio.codecs.encoders.seanet import SEANetEncoder
+from intaglio.codecs.image.var_tokenizer import var_tokenizer
 from intaglio.codecs.layers.transformer import Transformer
 from intaglio.codecs.quantizers.fsq import FSQ
 from intaglio.data.fitting import to_pixels
@@ -359,12 +360,30 @@ def unbroken(
 
 
 @pytest.fixture(scope="session")
-def tokens(image_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+def codec_of(image_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """A bundle of a codec whose tokens a generator, by its recipe's name, can draw."""
+    made: dict[str, Path] = {}
+
+    def make(name: str) -> Path:
+        if name != "image/var":
+            return image_bundle
+        if name not in made:
+            torch.manual_seed(1)
+            made[name] = save(var_tokenizer(size="small"), tmp_path_factory.mktemp("codec") / "var")
+        return made[name]
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def tokens(
+    codec_of: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Path]:
     """Folder of shards, one view of each of 18 pictures of three classes, for a generator."""
     made: dict[Path, Path] = {}
 
     def make(name: str) -> Path:
-        codec = image_bundle
+        codec = codec_of(name)
         if codec not in made:
             pictures, made[codec] = (tmp_path_factory.mktemp(kind) for kind in ("in", "tokens"))
             lines = []

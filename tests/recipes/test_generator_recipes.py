@@ -8,6 +8,7 @@ import torch
 from intaglio.codecs import load as load_codec
 from intaglio.data.tokens import TokenShards
 from intaglio.generators import load
+from intaglio.generators.decoding import images_of
 from intaglio.generators.samplers.sampler import Sampler
 from intaglio.recipes import cli
 
@@ -18,6 +19,7 @@ OPTIONS = {
     "image/llamagen": [*GRID, "--model.generator.num_classes=3"],
     "image/maskgit": [*GRID, "--model.generator.condition=text"],
     "image/flextok_ar": ["--model.generator.positions=16", "--model.generator.levels=[8,8,8]"],
+    "image/var": ["--model.generator.num_classes=3"],
 }
 SYSTEMS = sorted(
     str(path.relative_to(FOLDER).with_suffix(""))
@@ -39,27 +41,37 @@ def test_every_generator_has_options():
 
 
 @pytest.mark.parametrize("name", sorted(OPTIONS))
-def test_two_steps_leave_a_generator_that_draws(name, tokens, image_bundle, in_tmp_path, intaglio):
+def test_two_steps_leave_a_generator_that_draws(name, tokens, codec_of, in_tmp_path, intaglio):
     words = ["fit", "-c", name, "-c", "overlays/debug_generator", "--data.root", tokens(name)]
     words += ["--model.generator.size=small", *OPTIONS[name], "--data.validation_share=0.4"]
+    words += [f"--model.codec={codec_of(name)}"]
     words += ["--trainer.logger=lightning.pytorch.loggers.CSVLogger", "--trainer.logger.save_dir=."]
     words += ["--trainer.logger.name=run", "--trainer.logger.version="]
     status, _, err = intaglio(*words, "--trainer.enable_progress_bar=false")
     assert status == 0, err
     generator = load("run/checkpoints/last.ckpt")
-    codec = load_codec(image_bundle)
+    codec = load_codec(codec_of(name))
     assert generator.origin.fingerprint == codec.fingerprint
     assert torch.load("run/checkpoints/last.ckpt", weights_only=True)["global_step"] == 2
     condition = generator.condition.of_batch({"label": torch.tensor([0, 2]), "caption": ["a", ""]})
     drawn = Sampler().generate(generator, condition, seed=1)
-    images = codec.decode(codec.tokens(drawn, (4, 4)))
-    assert images.shape == (2, 3, 16, 16) and not torch.equal(images[0], images[1])
+    images = images_of(generator, codec, drawn)
+    assert images.shape == (2, 3, codec.image_size, codec.image_size)
+    assert not torch.equal(images[0], images[1])
 
 
 def test_other_tokens_are_one_line(tokens, in_tmp_path, refusal):
     words = ["fit", "-c", "image/llamagen", "-c", "overlays/debug_generator"]
     words += ["--data.root", tokens("image/llamagen"), "--model.generator.size=small"]
     assert "gives tokens of shape (4, 4) and vocabulary (512,)" in refusal(*words)
+
+
+def test_a_generator_that_needs_a_codec_is_given_one(tokens, codec_of, in_tmp_path, refusal):
+    words = ["fit", "-c", "image/var", "-c", "overlays/debug_generator", *OPTIONS["image/var"]]
+    words += ["--data.root", tokens("image/var"), "--model.generator.size=small"]
+    assert "var needs the codec of the tokens: give model.codec" in refusal(*words)
+    other = codec_of("image/llamagen")
+    assert "not of tiny picture" in refusal(*words, f"--model.codec={other}")
 
 
 def test_classes_and_captions_reach_the_batches(tokens):
