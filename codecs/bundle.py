@@ -37,8 +37,13 @@ def fingerprint(part: Part) -> str:
     Weight normalisation is folded first, so a part has the same fingerprint before and after
     folding, on a disk and in a training run.
     """
+    return _fingerprint(part, folded_state(part))
+
+
+def _fingerprint(part: Part, state: dict[str, Tensor]) -> str:
+    """As `fingerprint`, if the part had these weights, folded."""
     digest = hashlib.sha256(_canonical(describe(part, defaults=False)).encode())
-    for name, tensor in sorted(folded_state(part).items()):
+    for name, tensor in sorted(state.items()):
         digest.update(f"{name}{list(tensor.shape)}{tensor.dtype}".encode())
         data = tensor.detach().cpu().contiguous().view(-1).view(torch.uint8)
         digest.update(data.numpy().tobytes())
@@ -72,23 +77,33 @@ def fold(module: nn.Module) -> nn.Module:
     return module
 
 
-def save(part: Part, folder: str | Path) -> Path:
+def save(part: Part, folder: str | Path, *, half: bool = False) -> Path:
     """Write ``part`` as a bundle; an existing bundle in ``folder`` is replaced, or stays if this
     fails. Should the machine stop between the two renames, `read` refuses the bundle.
 
+    Args:
+        part: what is written; not changed.
+        folder: where to.
+        half: round weights to float16, which halves the file. They are read back as float32, and
+            have the fingerprint of the rounded ones, which is another.
+
     Raises:
         OSError: the folder cannot be written; nothing half-written is left.
+        ValueError: a weight is beyond float16.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    state = folded_state(part)
+    stored = {name: _rounded(name, tensor) for name, tensor in state.items()} if half else state
+    state = {name: tensor.to(state[name].dtype) for name, tensor in stored.items()}
     # .clone(): tensors that share memory are refused by the format
     weights = save_safetensors(
-        {name: tensor.cpu().contiguous().clone() for name, tensor in folded_state(part).items()}
+        {name: tensor.cpu().contiguous().clone() for name, tensor in stored.items()}
     )
     config = {
         "format_version": FORMAT_VERSION,
         "name": getattr(part, "name", type(part).__name__),
-        "fingerprint": fingerprint(part),
+        "fingerprint": _fingerprint(part, state),
         "sha256": hashlib.sha256(weights).hexdigest(),
         "recipe": describe(part),
     }
@@ -97,6 +112,13 @@ def save(part: Part, folder: str | Path) -> Path:
         new_weights.write_bytes(weights)
         new_config.write_text(text, encoding="utf-8")
     return folder
+
+
+def _rounded(name: str, tensor: Tensor) -> Tensor:
+    rounded = tensor.half() if tensor.dtype == torch.float32 else tensor
+    if bool((rounded.isfinite() != tensor.isfinite()).any()):
+        raise ValueError(f"{name} has values that float16 cannot hold; save it without half")
+    return rounded
 
 
 def read(folder: str | Path, trainable: bool = False) -> Part:

@@ -22,6 +22,32 @@ def test_a_loaded_codec_gives_the_same_tokens_and_samples(tiny_codec, tmp_path):
     torch.testing.assert_close(codec.decode(tokens), tiny_codec.decode(tokens), atol=1e-6, rtol=0)
 
 
+def test_a_half_bundle_is_the_rounded_codec(tiny_codec, tmp_path):
+    before = {name: tensor.clone() for name, tensor in tiny_codec.state_dict().items()}
+    whole, half = (
+        save(tiny_codec, tmp_path / "whole"),
+        save(tiny_codec, tmp_path / "half", half=True),
+    )
+    sizes = [(folder / "model.safetensors").stat().st_size for folder in (whole, half)]
+    assert sizes[1] < 0.6 * sizes[0]
+    codec, weights = load(half), load(whole).state_dict()
+    for name, tensor in codec.state_dict().items():
+        expected = weights[name]
+        rounded = expected.half().float() if expected.dtype == torch.float32 else expected
+        assert torch.equal(tensor, rounded) and tensor.dtype == expected.dtype
+    assert codec.fingerprint != tiny_codec.fingerprint
+    assert (
+        save(codec, tmp_path / "again")
+        and load(tmp_path / "again").fingerprint == codec.fingerprint
+    )
+    assert all(torch.equal(before[name], t) for name, t in tiny_codec.state_dict().items())
+    with torch.no_grad():
+        tiny_codec.decoder.head.out.bias[0] = 1e5
+    with pytest.raises(ValueError, match="values that float16 cannot hold"):
+        save(tiny_codec, tmp_path / "half", half=True)
+    assert load(half).fingerprint == codec.fingerprint
+
+
 def test_folding_keeps_the_output_and_the_fingerprint(tiny_codec):
     folded = copy.deepcopy(tiny_codec)
     expected = folded_state(folded)
