@@ -93,6 +93,7 @@ class Generator(Part):
         self.register_buffer("mean", None if embedding.vocab else torch.zeros(width))
         self.register_buffer("std", None if embedding.vocab else torch.ones(width))
         self.origin: Origin | None = None
+        self._turns: Tensor | None = None
 
     @property
     def positions(self) -> int:
@@ -178,7 +179,8 @@ class Generator(Part):
         found = self.head.log_prob(lesson.hidden, lesson.target)
         if self.std is not None:  # a density, per unit of the tokens as they were given
             found = found - self.std.log().sum()
-        return found.unflatten(0, (len(tokens), -1))
+        found, positions = (x.unflatten(0, (len(tokens), -1)) for x in (found, lesson.positions))
+        return found.gather(1, positions.argsort(1))
 
     def vectors(self, tokens: Tensor, positions: Tensor) -> Tensor:
         """Embedded tokens, [batch, count, dim], that stand at some positions, int64 [count]."""
@@ -223,6 +225,16 @@ class Generator(Part):
         return self.norm(x)
 
     def _rotation(self, positions: Tensor) -> Tensor:
+        """Turns of tokens at some positions; those of all are worked out once for each device."""
+        if self._turns is None or self._turns.device != positions.device:
+            with torch.inference_mode(False), torch.no_grad():  # to be of use in trainings, too
+                every = torch.arange(
+                    -self.condition.prefix, self.positions, device=positions.device
+                )
+                self._turns = self._turns_at(every)
+        return self._turns[positions + self.condition.prefix]
+
+    def _turns_at(self, positions: Tensor) -> Tensor:
         if self.rotary == "line":
             places = positions.unsqueeze(1) + self.condition.prefix
             return rotation(places, self.backbone.head_size)

@@ -149,6 +149,7 @@ class GeneratorTask(Training):
     def training_step(self, batch: Batch, batch_index: int) -> None:
         """One step on the mean loss of all its tokens."""
         self._seed_step()
+        self.generator.order.begin(self.done())
         optimizer = self._set_rates()[0]
         optimizer.zero_grad()
         tokens, condition = self._given(batch)

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 
 from intaglio.codecs.part import Part
+from intaglio.generators.samplers.draws import Draws
+from intaglio.generators.samplers.warp import PLAIN, Warp
 
 if TYPE_CHECKING:
     from intaglio.generators.generator import Generator
@@ -47,6 +49,7 @@ class Request(NamedTuple):
         seeds: int64 [batch].
         guided: whether hidden vectors are also wanted without the condition.
         steps: in how many steps, if the order leaves a choice; None for its own number.
+        warp: of the laws, for an order that draws noise itself.
     """
 
     condition: Tensor
@@ -54,6 +57,7 @@ class Request(NamedTuple):
     seeds: Tensor
     guided: bool = False
     steps: int | None = None
+    warp: Warp = PLAIN
 
 
 class Step(NamedTuple):
@@ -107,6 +111,10 @@ class Session:
         """Hidden vectors of a step's positions, [batch, count, dim]; and without the condition."""
         raise NotImplementedError
 
+    def draws(self, step: Step) -> Draws:
+        """Random numbers of a step's positions."""
+        return Draws(self.request.seeds, step.positions, step.turn)
+
     def commit(self, step: Step, tokens: Tensor, weight: float) -> None:
         """Take tokens, [batch, count, width], drawn with that guidance; what is given stays."""
         positions = step.positions.expand(self.batch, -1)
@@ -130,6 +138,9 @@ class Order(Part):
     """
 
     takes_prefixes = False
+
+    def begin(self, done: float) -> None:
+        """Told before each step of a training which share of it is over; mostly nothing."""
 
     def lesson(self, generator: "Generator", tokens: Tensor, condition: Tensor) -> Lesson:
         """What to learn of a batch.

@@ -128,3 +128,9 @@ def flowing():
         )
 
     return make
+
+
+@pytest.fixture
+def generator_with():
+    """Build a generator of a given order; in evaluation mode, with random weights."""
+    return tiny

@@ -172,7 +172,7 @@ def test_vectors_are_those_of_the_codec(flowing, tiny_codec, tmp_path):
     torch.testing.assert_close(inner.flatten(0, 1).std(0), torch.ones(8))
     torch.testing.assert_close(generator.outer(inner), vectors)
     assert not any("quantizer" in name for name in task.state_dict())
-    with pytest.raises(ValueError, match="generator needs the codec of the tokens: give model.codec"):
+    with pytest.raises(ValueError, match="needs the codec of the tokens: give model.codec"):
         fit(task_of(flowing(width=8)), Data(source))
     with pytest.raises(ValueError, match="vectors of 8 channels, generator draws 5"):
         fit(task_of(flowing(width=5), codec=str(folder)), Data(source))
