@@ -9,7 +9,6 @@ from torch import Tensor
 from intaglio.generators.conditioning.guidance import Guidance
 from intaglio.generators.generator import Generator
 from intaglio.generators.orders.base import Canvas, Request, Step
-from intaglio.generators.samplers.draws import Draws
 from intaglio.generators.samplers.warp import PLAIN, Warp
 
 UNGUIDED = Guidance()
@@ -73,7 +72,7 @@ class Sampler:
             callback: is told of every step.
 
         Returns:
-            [batch, positions, width], int64 ids or float32 vectors.
+            [batch, positions, width], int64 ids, or vectors in float32 at least.
 
         Raises:
             ValueError: the generator trains, or the arguments do not fit it.
@@ -104,15 +103,17 @@ class Sampler:
         canvas = Canvas(generator.inner(start.tokens).clone(), start.given.clone())
         kept = start.given.unsqueeze(-1)
         seeds = _seeds(seed, batch).to(device)
-        request = Request(condition, canvas, seeds, self.guidance.weight != 1, self.steps)
+        guided = self.guidance.weight != 1
+        request = Request(condition, canvas, seeds, guided, self.steps, self.warp)
         session = generator.order.session(generator, request)
         step = Step(0, 1, torch.empty(1, 0, dtype=torch.int64, device=device))
         drawn = False
         for step in session.steps():
             hidden, null = session.hidden(step)
-            draws = Draws(seeds, step.positions, step.turn)
             weight = self.guidance.at(step.time)
-            tokens = generator.head.sample(hidden, draws, null=null, weight=weight, warp=self.warp)
+            tokens = generator.head.sample(
+                hidden, session.draws(step), null=null, weight=weight, warp=self.warp
+            )
             session.commit(step, tokens, weight)
             drawn = True
             yield Event(step, torch.where(kept, start.tokens, generator.outer(canvas.tokens)))
@@ -129,7 +130,9 @@ class Sampler:
         if not 1 <= positions <= generator.positions:
             raise ValueError(f"{generator.name} draws 1 to {generator.positions} tokens")
         shape = (batch, positions, generator.width)
-        dtype = torch.int64 if generator.vocab else torch.float32
+        dtype = torch.int64
+        if generator.mean is not None:
+            dtype = torch.promote_types(generator.mean.dtype, torch.float32)
         if given is None:
             tokens = torch.zeros(shape, dtype=dtype, device=device)
             return Canvas(tokens, torch.zeros(shape[:2], dtype=torch.bool, device=device))

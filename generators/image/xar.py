@@ -1,0 +1,89 @@
+"""xAR (Ren et al., 2025): cells of continuous tokens one after the other, each by a flow.
+
+The published blocks and sizes. One thing differs: the release's two stacks of blocks are one here,
+without the normalisation, linear map and second vectors of places between them.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from torch import nn
+
+from intaglio.codecs.layers.transformer import Modulation, Transformer
+from intaglio.generators.conditioning.classes import ClassCondition
+from intaglio.generators.embedding import LinearEmbedding
+from intaglio.generators.generator import Generator
+from intaglio.generators.heads.field import FieldHead
+from intaglio.generators.orders.cells import CellOrder, Entity
+from intaglio.generators.samplers.solver import Solver
+
+Size = Literal["B", "L", "H", "small"]
+# blocks of both stacks, width, heads, steps of a cell
+SIZES = {
+    "B": (16, 768, 12, 40),
+    "L": (32, 1024, 16, 50),
+    "H": (40, 1280, 16, 50),
+    "small": (6, 192, 4, 25),
+}
+
+
+def xar(
+    size: Size = "B",
+    *,
+    shape: Sequence[int] = (16, 16),
+    channels: int = 16,
+    entity: Entity = "cell",
+    cell: int = 8,
+    solver: Solver = "sde",
+    num_classes: int = 1000,
+) -> Generator:
+    """Build the generator with fresh weights.
+
+    Args:
+        size: of 172, 607 and 1,184 million parameters; ``small`` for a CPU.
+        shape: rows and columns of tokens.
+        channels: of a token.
+        entity: what is drawn at once; cells as published, or see
+            `intaglio.generators.orders.cells.partition`.
+        cell: size of the entity, see there; divides the shape.
+        solver: of the flow.
+        num_classes: of the condition.
+
+    Raises:
+        ValueError: another size, or cells that do not fit the shape.
+    """
+    if size not in SIZES:
+        raise ValueError(f"xAR's size is one of {', '.join(SIZES)}, not {size!r}")
+    depth, dim, heads, steps = SIZES[size]
+    generator = Generator(
+        shape,
+        LinearEmbedding(channels, dim),
+        ClassCondition(num_classes, dim),
+        Transformer(
+            dim,
+            depth,
+            heads,
+            gated=True,
+            activation="gelu",
+            affine=False,
+            norm="rms",
+            eps=1e-6,
+            streams=1,
+        ),
+        FieldHead(dim, channels),
+        CellOrder(dim, shape, entity=entity, size=cell, solver=solver, steps=steps),
+        learned=True,
+        name="xar",
+    )
+    for module in [generator.embedding, generator.backbone]:
+        _initialise(module)
+    return generator
+
+
+def _initialise(part: nn.Module) -> None:
+    """Glorot and Bengio's weights (2010), but for modulations, which stay zero."""
+    zero = {m.linear for m in part.modules() if isinstance(m, Modulation)}
+    for module in part.modules():
+        if isinstance(module, nn.Linear) and module not in zero:
+            nn.init.xavier_uniform_(module.weight)
+            nn.init.zeros_(module.bias)
