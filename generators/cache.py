@@ -17,21 +17,52 @@ class KVCache:
         backbone: the transformer.
         batch: items.
         room: tokens of an item, at most.
+        whole: give all places to every token, with a mask of those that count, so that all shapes
+            stay the same (for CUDA graphs); otherwise only those that are kept.
 
     Attributes:
         length: tokens that are kept.
         stores: of each block, for `Transformer.forward`.
+        places: of the tokens that are next given to the stores, int64 [count]; set by `sees` where
+            all places are given.
     """
 
-    def __init__(self, backbone: Transformer, batch: int, room: int) -> None:
+    def __init__(
+        self, backbone: Transformer, batch: int, room: int, *, whole: bool = False
+    ) -> None:
         weight = next(backbone.parameters())
         shape = (2, batch, backbone.kv_heads, room, backbone.head_size)
-        self.room = room
+        self.room, self.whole = room, whole
         self.length = 0
+        self.places = torch.zeros(1, dtype=torch.int64, device=weight.device)
         self.stores = [
             _Store(self, torch.zeros(shape, dtype=weight.dtype, device=weight.device))
             for _ in range(backbone.depth)
         ]
+
+    def sees(self, count: int) -> Tensor | None:
+        """Mask of the next tokens: each sees those that are kept, those before it and itself.
+
+        Returns:
+            bool [count, keys]; None for a single token that sees all keys.
+
+        Raises:
+            ValueError: there is no room for them.
+        """
+        stop = self.length + count
+        if stop > self.room:
+            raise ValueError(f"there is room for {self.room} tokens, not for {stop}")
+        if self.whole:
+            return self.sees_from(torch.arange(self.length, stop, device=self.places.device))
+        if count == 1:
+            return None
+        mask = torch.ones(count, stop, dtype=torch.bool, device=self.places.device)
+        return mask.tril(self.length)
+
+    def sees_from(self, places: Tensor) -> Tensor:
+        """As `sees`, of tokens at some places, int64 [count], where all places are given."""
+        self.places = places
+        return torch.arange(self.room, device=places.device) <= places.unsqueeze(1)
 
     def advance(self, count: int) -> None:
         """Keep the tokens that were last given to all stores."""
@@ -47,16 +78,28 @@ class KVCache:
             raise ValueError(f"{self.length} tokens are kept, {length} of them cannot be")
         self.length = length
 
+    def clear(self) -> None:
+        """Forget all tokens, and what stood behind them."""
+        self.length = 0
+        for store in self.stores:
+            store.memory.zero_()
+
 
 class _Store:
     def __init__(self, cache: KVCache, memory: Tensor) -> None:
         self.cache, self.memory = cache, memory
 
     def __call__(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        start, stop = self.cache.length, self.cache.length + k.shape[2]
+        keys, values = self.memory[0], self.memory[1]
+        if self.cache.whole:
+            return (
+                keys.index_copy_(2, self.cache.places, k),
+                values.index_copy_(2, self.cache.places, v),
+            )
+        start, count = self.cache.length, k.shape[2]
+        stop = start + count
         if stop > self.cache.room:
             raise ValueError(f"there is room for {self.cache.room} tokens, not for {stop}")
-        self.memory[0, :, :, start:stop] = k
-        self.memory[1, :, :, start:stop] = v
-        keys, values = self.memory[:, :, :, :stop].unbind(0)
-        return keys, values
+        keys.narrow(2, start, count).copy_(k)
+        values.narrow(2, start, count).copy_(v)
+        return keys.narrow(2, 0, stop), values.narrow(2, 0, stop)

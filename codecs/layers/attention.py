@@ -4,7 +4,6 @@ import math
 from typing import Literal, Protocol
 
 import torch
-from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -85,26 +84,26 @@ class Attention(nn.Module):
             rotation: of queries and keys, see `intaglio.codecs.layers.positions.rotated`.
             store: keys and values of earlier tokens; the keys are then those and the new ones.
         """
-        sizes = [self.heads * self.size, *[self.kv_heads * self.size] * 2]
-        q, k, v = (
-            rearrange(part, "b n (h d) -> b h n d", d=self.size)
-            for part in self.qkv(x).split(sizes, dim=-1)
-        )
-        if self.q_norm is not None and self.k_norm is not None:
-            q, k = (
-                norm(at_least_float32(part)).to(v.dtype)
-                for norm, part in ((self.q_norm, q), (self.k_norm, k))
-            )
-        elif self.qk_norm:
-            q, k = (F.layer_norm(part.float(), part.shape[-1:]).to(v.dtype) for part in (q, k))
+        every = self.qkv(x).unflatten(-1, (-1, self.size)).transpose(1, 2)
+        turned, v = every.split([self.heads + self.kv_heads, self.kv_heads], dim=1)
+        if self.qk_norm:
+            turned = self._normed(turned)
         if rotation is not None:
-            q, k = rotated(q, rotation), rotated(k, rotation)
+            turned = rotated(turned, rotation)
+        q, k = turned.split([self.heads, self.kv_heads], dim=1)
         if store is not None:
             k, v = store(k, v)
         y = F.scaled_dot_product_attention(
             q, k, v, attn_mask=mask, is_causal=causal, enable_gqa=self.kv_heads != self.heads
         )
-        return self.out(rearrange(y, "b h n d -> b n (h d)"))
+        return self.out(y.transpose(1, 2).flatten(2))
+
+    def _normed(self, x: Tensor) -> Tensor:
+        """Normalised queries and keys, [batch, heads, tokens, size]."""
+        if self.q_norm is None or self.k_norm is None:
+            return F.layer_norm(x.float(), x.shape[-1:]).to(x.dtype)
+        q, k = at_least_float32(x).split([self.heads, self.kv_heads], dim=1)
+        return torch.cat([self.q_norm(q), self.k_norm(k)], dim=1).to(x.dtype)
 
 
 class Direction(nn.Module):

@@ -65,6 +65,8 @@ def guided(value: Tensor, null: Tensor | None, weight: float | Tensor) -> Tensor
     """
     if null is None:
         return value
-    weight = torch.as_tensor(weight, dtype=value.dtype, device=value.device)
+    if not isinstance(weight, Tensor):  # nothing is sent to the device
+        return value if weight == 1 else null + weight * (value - null)
+    weight = weight.to(value)
     weight = weight.view(-1, *[1] * (value.dim() - 1))
     return torch.where(weight == 1, value, null + weight * (value - null))

@@ -8,6 +8,8 @@ from torch import Tensor
 
 from intaglio.generators.cache import KVCache
 from intaglio.generators.orders.base import Lesson, Order, Request, Session, Step
+from intaglio.generators.replay import give_back, recorded, take
+from intaglio.generators.samplers.draws import Ahead, Draws
 
 if TYPE_CHECKING:
     from intaglio.generators.generator import Generator
@@ -49,16 +51,27 @@ class RasterOrder(Order):
 class _RasterSession(Session):
     def __init__(self, generator: "Generator", request: Request) -> None:
         super().__init__(generator, request)
-        self.total = request.canvas.tokens.shape[1]
-        room = generator.condition.prefix + self.total - 1
-        self.cache = KVCache(generator.backbone, len(self.condition), room)
+        tokens = self.canvas.tokens
+        self.total = tokens.shape[1]
+        self.places = torch.arange(self.total, device=tokens.device)
+        self.free = not bool(self.canvas.given.any())
+        whole = Draws(request.seeds, self.places.unsqueeze(0))
+        self.ahead = Ahead(0, whole, {})
+        rows, room = len(self.condition), generator.condition.prefix + self.total - 1
+        self.recording = take(generator, rows, room) if recorded(tokens.device) else None
+        self.cache = (
+            KVCache(generator.backbone, rows, room)
+            if self.recording is None
+            else self.recording.cache
+        )
 
     def steps(self) -> Iterator[Step]:
         """Every position; those that all items have given need no step of their own."""
-        first = int(self.canvas.given.all(0).sum())
+        first = 0 if self.free else int(self.canvas.given.all(0).sum())
         for number in range(first, self.total):
-            position = torch.tensor([[number]], device=self.canvas.tokens.device)
-            yield Step(number, self.total, position)
+            yield Step(number, self.total, self.places[number : number + 1].unsqueeze(0))
+        if self.recording is not None:
+            give_back(self.generator, self.recording)
 
     def hidden(self, step: Step) -> tuple[Tensor, Tensor | None]:
         """What the tokens that are not in the cache yet say of the next one."""
@@ -68,14 +81,28 @@ class _RasterSession(Session):
         tokens = self.canvas.tokens[:, start : step.number]
         if self.guided:
             tokens = torch.cat([tokens, tokens])
-        x = generator.vectors(tokens, torch.arange(start, step.number))
-        if known < 0:
-            x = torch.cat([generator.condition(self.condition), x], dim=1)
-        places = torch.arange(min(known, start), step.number)
-        count = len(places)
-        mask = torch.ones(count, self.cache.length + count, dtype=torch.bool, device=x.device)
-        hidden = generator.through(
-            x, places, mask=mask.tril(self.cache.length), stores=self.cache.stores
-        )
+        places = self.places[start : step.number]
+        count = step.number - known
+        if self.recording is not None and known >= 0 and count == 1:
+            hidden = self.recording.replay(generator, tokens, places)
+        else:
+            x = generator.vectors(tokens, places)
+            if known < 0:
+                x = torch.cat([generator.condition(self.condition), x], dim=1)
+                places = torch.arange(known, step.number, device=x.device)
+            mask = self.cache.sees(count)
+            hidden = generator.through(x, places, mask=mask, stores=self.cache.stores)
         self.cache.advance(count)
         return self._split(hidden[:, -1:])
+
+    def draws(self, step: Step) -> Draws:
+        """See `Session.draws`; those of all steps are worked out at the first."""
+        ahead = self.ahead._replace(number=step.number)
+        return Draws(self.request.seeds, step.positions, step.turn, ahead)
+
+    def commit(self, step: Step, tokens: Tensor, weight: float) -> None:
+        """See `Session.commit`."""
+        if self.free:
+            self.canvas.tokens[:, step.number] = tokens[:, 0]
+        else:
+            super().commit(step, tokens, weight)

@@ -14,6 +14,7 @@ WORD = 0xFFFFFFFF
 MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 STEPS = (0x9E3779B9, 0xBB67AE85)
 ROUNDS = 10
+FEW = 32  # numbers of a position that are kept for all positions
 
 
 class Role(enum.IntEnum):
@@ -25,6 +26,27 @@ class Role(enum.IntEnum):
     ORDER = 3
 
 
+class Ahead(NamedTuple):
+    """Numbers of all positions at once, for those who ask for one position after the other.
+
+    Attributes:
+        number: of the position.
+        everywhere: draws of all positions.
+        kept: what has been worked out, by role and count; the same for all positions.
+    """
+
+    number: int
+    everywhere: "Draws"
+    kept: dict[tuple[int, int], Tensor]
+
+    def uniform(self, role: Role, count: int) -> Tensor:
+        """As of `Draws`, of this position."""
+        found = self.kept.get((role, count))
+        if found is None:
+            found = self.kept[role, count] = self.everywhere.uniform(role, count)
+        return found[:, self.number : self.number + 1]
+
+
 class Draws(NamedTuple):
     """Numbers for some positions of each item of a batch.
 
@@ -32,11 +54,13 @@ class Draws(NamedTuple):
         seeds: int64 [batch], one of each item.
         positions: int64 [batch, positions], or [1, positions] if all items have the same.
         turn: which time these positions are drawn; other turns give other numbers.
+        ahead: where the same numbers may be found already.
     """
 
     seeds: Tensor
     positions: Tensor
     turn: int = 0
+    ahead: Ahead | None = None
 
     def uniform(self, role: Role, count: int = 1, *, first: int = 0) -> Tensor:
         """float64 [batch, positions, count], in (0, 1), with 52 random bits.
@@ -46,6 +70,8 @@ class Draws(NamedTuple):
             count: how many for each position.
             first: place of the first of them in the position's row of numbers, which has no end.
         """
+        if self.ahead is not None and not first and count <= FEW:
+            return self.ahead.uniform(role, count)
         blocks = range(first // 2, -(-(first + count) // 2))
         words = self._words(role, blocks)[..., 2 * (first % 2) :][..., : 2 * count]
         high, low = words[..., 0::2] >> 6, words[..., 1::2] >> 6

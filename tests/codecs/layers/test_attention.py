@@ -154,3 +154,11 @@ def test_directions_with_a_learned_sharpness():
     scores[1] = 100 * cosines[1]
     expected = layer.out((scores.softmax(-1) @ v).transpose(0, 1).flatten(1))
     torch.testing.assert_close(layer(x)[0], expected, atol=1e-5, rtol=1e-4)
+
+
+def test_compiled_rotations_are_the_same(monkeypatch):
+    x, turn = torch.randn(2, 3, 4, 8, dtype=torch.float64), rotation(torch.arange(4)[:, None], 8)
+    eager = rotated(x, turn)
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    torch.testing.assert_close(rotated(x, turn), eager, rtol=0, atol=1e-12)
+    assert rotated(x.bfloat16(), turn).dtype == torch.bfloat16

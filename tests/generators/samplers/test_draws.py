@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from intaglio.generators.samplers.draws import Draws, Role, philox
+from intaglio.generators.samplers.draws import Ahead, Draws, Role, philox
 
 ANSWERS = [  # of the authors' library, for Philox4x32-10: counter, key, words
     ([0] * 4, [0] * 2, [0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8]),
@@ -74,3 +74,18 @@ def test_laws():
     assert float((ranked - ramp).abs().max()) < limit
     pairs = many.uniform(Role.TOKEN, 100) - 0.5
     assert abs(float((pairs[..., :-1] * pairs[..., 1:]).mean()) * 12) < 4 / 200
+
+
+def test_numbers_of_all_positions_ahead_are_those_of_each():
+    seeds, places = torch.tensor([5, -3]), torch.arange(4)
+    ahead = Ahead(0, Draws(seeds, places.unsqueeze(0)), {})
+    for number in (2, 0, 3):
+        alone = Draws(seeds, torch.tensor([[number]]))
+        found = alone._replace(ahead=ahead._replace(number=number))
+        for role, count in ((Role.TOKEN, 1), (Role.TOKEN, 3), (Role.NOISE, 3)):
+            assert torch.equal(found.uniform(role, count), alone.uniform(role, count))
+        assert torch.equal(found.normal(Role.NOISE, 100), alone.normal(Role.NOISE, 100))
+        assert torch.equal(
+            found.uniform(Role.NOISE, 2, first=3), alone.uniform(Role.NOISE, 2, first=3)
+        )
+    assert {count for _, count in ahead.kept} == {1, 3}  # many are not kept
