@@ -207,8 +207,11 @@ class Modulation(nn.Module):
         """
         values = self.linear(F.silu(condition))
         if condition.dim() == 3:
-            counts = torch.tensor(sizes, device=values.device)
-            values = values.repeat_interleave(counts, dim=1, output_size=sum(sizes))
+            if len(set(sizes)) == 1:
+                values = values.repeat_interleave(sizes[0], dim=1)
+            else:
+                counts = torch.tensor(sizes, device=values.device)
+                values = values.repeat_interleave(counts, dim=1, output_size=sum(sizes))
             return list(values.chunk(self.count, dim=-1))
         values = values.unflatten(1, (self.streams, self.count, -1))
         spread = [

@@ -37,6 +37,10 @@ class Condition(Part):
         """
         raise NotImplementedError
 
+    def vector(self, condition: Tensor) -> Tensor:
+        """The condition as one vector, [batch, dim]: the sum of its tokens; see `forward`."""
+        return self(condition).sum(1)
+
     def dropped(self, condition: Tensor, drop: Tensor) -> Tensor:
         """The condition, with none where ``drop``, bool [batch], is True."""
         raise NotImplementedError

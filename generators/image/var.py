@@ -15,6 +15,7 @@ from intaglio.codecs.layers.attention import Attention
 from intaglio.codecs.layers.transformer import Modulation, Network, Transformer
 from intaglio.codecs.quantizers.multiscale import MultiScaleQuantizer
 from intaglio.generators.conditioning.classes import ClassCondition
+from intaglio.generators.conditioning.text import TextCondition
 from intaglio.generators.generator import Generator
 from intaglio.generators.heads.categorical import CategoricalHead
 from intaglio.generators.orders.scales import ScaleOrder
@@ -35,6 +36,7 @@ def var(
     size: Size = "d16",
     *,
     quantizer: MultiScaleQuantizer | None = None,
+    condition: Literal["class", "text"] = "class",
     num_classes: int = 1000,
 ) -> Generator:
     """Build the generator with fresh weights.
@@ -44,7 +46,8 @@ def var(
             million, for a CPU.
         quantizer: of the codec, for its numbers; a training takes the codec's weights. If None that
             of ``var_tokenizer``, of its small size for ``small``.
-        num_classes: of the condition.
+        condition: what is told.
+        num_classes: if classes are told.
 
     Raises:
         ValueError: another size.
@@ -54,12 +57,13 @@ def var(
     depth, dim, heads = SIZES[size]
     if quantizer is None:
         quantizer = var_quantizer(size="small" if size == "small" else "base")
-    embedding, condition = ScaleEmbedding(quantizer, dim), ClassCondition(num_classes, dim)
+    embedding = ScaleEmbedding(quantizer, dim)
+    told = TextCondition(dim) if condition == "text" else ClassCondition(num_classes, dim)
     order = ScaleOrder(dim, quantizer.scales, modulated=True)
     generator = Generator(
         (quantizer.positions[-1],),
         embedding,
-        condition,
+        told,
         Transformer(
             dim,
             depth,
@@ -78,8 +82,10 @@ def var(
         name="var",
     )
     _initialise(generator.backbone)
-    for table in (order.start, order.levels, condition.table.weight, embedding.linear.weight):
+    for table in (order.start, order.levels, told.table.weight, embedding.linear.weight):
         nn.init.normal_(table, std=(1 / dim / 3) ** 0.5)
+    if order.last is not None:
+        nn.init.normal_(order.last.linear.weight, std=(1 / dim / 3) ** 0.5 / 2)
     return generator
 
 

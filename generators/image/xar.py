@@ -11,6 +11,7 @@ from torch import nn
 
 from intaglio.codecs.layers.transformer import Modulation, Transformer
 from intaglio.generators.conditioning.classes import ClassCondition
+from intaglio.generators.conditioning.text import TextCondition
 from intaglio.generators.embedding import LinearEmbedding
 from intaglio.generators.generator import Generator
 from intaglio.generators.heads.field import FieldHead
@@ -35,6 +36,7 @@ def xar(
     entity: Entity = "cell",
     cell: int = 8,
     solver: Solver = "sde",
+    condition: Literal["class", "text"] = "class",
     num_classes: int = 1000,
 ) -> Generator:
     """Build the generator with fresh weights.
@@ -47,7 +49,8 @@ def xar(
             `intaglio.generators.orders.cells.partition`.
         cell: size of the entity, see there; divides the shape.
         solver: of the flow.
-        num_classes: of the condition.
+        condition: what is told.
+        num_classes: if classes are told.
 
     Raises:
         ValueError: another size, or cells that do not fit the shape.
@@ -58,7 +61,7 @@ def xar(
     generator = Generator(
         shape,
         LinearEmbedding(channels, dim),
-        ClassCondition(num_classes, dim),
+        TextCondition(dim) if condition == "text" else ClassCondition(num_classes, dim),
         Transformer(
             dim,
             depth,

@@ -76,10 +76,10 @@ def _key(position: int, shape: Sequence[int], entity: Entity, size: int) -> tupl
 
 
 class CellOrder(Order):
-    """Group by group, with a head of velocities and a condition of one token.
+    """Group by group, with a `FieldHead`.
 
-    The condition and the time of each group set the scales, shifts and gates of the backbone, which
-    needs one stream.
+    The condition, one vector, and the time of each group set the scales, shifts and gates of the
+    backbone, which needs one stream.
 
     Args:
         dim: channels of the backbone.
@@ -143,7 +143,7 @@ class CellOrder(Order):
         data, noise = tokens[:, self.places], noise[:, self.places]
         each = time[:, self.group_of].flatten().to(data.dtype)
         x = on_path(data.flatten(0, 1), noise.flatten(0, 1), each).view_as(data)
-        hidden = self.hidden(generator, x, generator.condition(condition)[:, 0], time)
+        hidden = self.hidden(generator, x, generator.condition.vector(condition), time)
         positions = self.places.expand(len(tokens), -1)
         return Lesson(hidden.flatten(0, 1), (noise - data).flatten(0, 1), positions.flatten())
 
@@ -194,7 +194,7 @@ class _CellSession(Session):
         self.order = order
         steps = order.steps if request.steps is None else request.steps
         self.spans = list(pairwise(times(order.solver, steps)))
-        self.told = generator.condition(self.condition)[:, 0]
+        self.told = generator.condition.vector(self.condition)
         self.cache = KVCache(generator.backbone, len(self.condition), len(order.places))
         self.x = self.noise = self.canvas.tokens[:, :0]
 

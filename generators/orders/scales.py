@@ -20,10 +20,11 @@ if TYPE_CHECKING:
 
 
 class ScaleOrder(Order):
-    """Scale by scale, with a `ScaleEmbedding` and a condition of one token.
+    """Scale by scale, with a `ScaleEmbedding`.
 
-    The condition enters at the first scale; if the backbone has a stream it also sets the scales,
-    shifts and gates of its blocks. Tokens are marked by learned vectors of their scales.
+    The condition, one vector, enters at the first scale; if the backbone has a stream it also sets
+    the scales, shifts and gates of its blocks. Tokens are marked by learned vectors of their
+    scales.
 
     Args:
         dim: channels of the backbone.
@@ -55,7 +56,7 @@ class ScaleOrder(Order):
     def lesson(self, generator: "Generator", tokens: Tensor, condition: Tensor) -> Lesson:
         """All scales at once, each told from the true ones before it; see `Order.lesson`."""
         batch, positions, _ = tokens.shape
-        told = generator.condition(condition)
+        told = generator.condition.vector(condition)
         hidden = self.hidden(generator, tokens[:, : self._begin(positions)], told)
         order = torch.arange(positions, device=tokens.device).expand(batch, -1)
         return Lesson(hidden.flatten(0, 1), tokens.flatten(0, 1), order.flatten())
@@ -72,14 +73,14 @@ class ScaleOrder(Order):
         Args:
             generator: whose order this is.
             before: tokens of the first scales, [batch, positions, groups].
-            told: the condition's token, [batch, 1, dim].
+            told: the condition, [batch, dim].
             cache: keys and values of some first scales, for which no hidden vectors are given; it
                 is not advanced.
 
         Returns:
             [batch, positions, dim].
         """
-        first = told.expand(-1, len(self.start), -1) + self.start
+        first = told.unsqueeze(1) + self.start
         x = torch.cat([first, generator.embedding(before)], dim=1)
         kept = 0 if cache is None else cache.length
         x, stop = x[:, kept:], x.shape[1]
@@ -87,12 +88,12 @@ class ScaleOrder(Order):
         places = torch.arange(kept, stop, device=x.device)
         x = generator.dropout(generator.placed(x, places))
         sees = self.scale_of[kept:stop].unsqueeze(1) >= self.scale_of[:stop]
-        condition = told[:, 0] if generator.backbone.streams else None
+        condition = told if generator.backbone.streams else None
         stores = None if cache is None else cache.stores
         x = generator.through(x, places, mask=sees, condition=condition, stores=stores)
         if self.last is None:
             return x
-        scale, shift = self.last(told[:, 0], (x.shape[1],))
+        scale, shift = self.last(told, (x.shape[1],))
         return modulated(x, scale, shift)
 
     def session(self, generator: "Generator", request: Request) -> Session:
@@ -117,7 +118,7 @@ class _ScaleSession(Session):
     def __init__(self, generator: "Generator", request: Request, order: ScaleOrder) -> None:
         super().__init__(generator, request)
         self.order = order
-        self.told = generator.condition(self.condition)
+        self.told = generator.condition.vector(self.condition)
         room = self.canvas.tokens.shape[1]
         self.cache = KVCache(generator.backbone, len(self.condition), room)
 

@@ -164,6 +164,8 @@ def test_parts_with_conditions_of_their_own():
     x, conditions = torch.randn(2, 5, 8), torch.randn(2, 2, 8)
     modulation = trunk.blocks[0].modulation
     found = modulation(conditions, (2, 3))
+    even = modulation(conditions, (2, 2))
+    assert torch.equal(even[0][:, 2:], found[0][:, 2:4]) and even[0].shape == (2, 4, 8)
     for part, place in enumerate((slice(0, 2), slice(2, 5))):
         alone = modulation(conditions[:, part], (place.stop - place.start,))
         for value, expected in zip(found, alone, strict=True):

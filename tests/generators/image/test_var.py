@@ -14,9 +14,10 @@ from intaglio.generators.samplers.sampler import Sampler
 from intaglio.generators.samplers.warp import Warp
 
 
-def tiny():
+def tiny(condition="class"):
     inner = VectorQuantizer(4, 11, update="gradient", kmeans_iterations=0, dead_below=0)
-    return var("small", quantizer=MultiScaleQuantizer(inner, (1, 2, 3)), num_classes=3)
+    quantizer = MultiScaleQuantizer(inner, (1, 2, 3))
+    return var("small", quantizer=quantizer, condition=condition, num_classes=3)
 
 
 @pytest.mark.parametrize(
@@ -60,6 +61,16 @@ def test_it_learns(learns):
 def test_it_keeps_its_word(keeps_its_word):
     sampler = Sampler(guidance=Guidance(2.5, "linear"), warp=Warp(top_k=9, top_p=0.96))
     keeps_its_word(tiny(), sampler)
+
+
+def test_texts_are_told():
+    generator = tiny("text").eval()
+    torch.nn.init.normal_(generator.head.linear.weight)
+    texts = generator.condition.of_texts(["a red apple", "a green apple", "the sea", ""])
+    with torch.no_grad():
+        found = generator.log_prob(torch.zeros(4, 14, 1, dtype=torch.int64), texts)
+    assert all(len(place.unique()) == 4 for place in found.T)
+    assert Sampler().generate(generator, texts, seed=1).shape == (4, 14, 1)
 
 
 def test_it_reads_the_sums_of_the_small_codec():

@@ -41,6 +41,12 @@ def test_it_keeps_its_word(keeps_its_word, entity):
     keeps_its_word(xar("small", **TINY, entity=entity), sampler)
 
 
+def test_texts_are_told(keeps_its_word):
+    generator = xar("small", **TINY, condition="text")
+    texts = generator.condition.of_texts(["a red apple", "a green apple", "the sea", ""])
+    keeps_its_word(generator, Sampler(steps=1), conditions=texts)
+
+
 def test_another_size_is_refused():
     with pytest.raises(ValueError, match="B, L, H, small, not 'XL'"):
         xar("XL")

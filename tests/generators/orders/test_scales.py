@@ -132,10 +132,10 @@ def test_one_scale_is_one_step_with_full_attention():
     lesson = generator.lesson(torch.zeros(2, 4, 1, dtype=torch.int64), condition)
     other = generator.lesson(torch.ones(2, 4, 1, dtype=torch.int64), condition)
     assert torch.equal(lesson.hidden, other.hidden)
-    told = generator.condition(condition)
-    x = generator.places + told + order.start + order.levels
-    x = generator.norm(generator.backbone(x, condition=told[:, 0], sizes=(4,)))
-    scale, shift = order.last(told[:, 0], (4,))
+    told = generator.condition.vector(condition)
+    x = generator.places + told.unsqueeze(1) + order.start + order.levels
+    x = generator.norm(generator.backbone(x, condition=told, sizes=(4,)))
+    scale, shift = order.last(told, (4,))
     torch.testing.assert_close(lesson.hidden.view(2, 4, -1), x * (1 + scale) + shift)
     assert len(list(Sampler().events(generator, condition))) == 1
 
