@@ -5,7 +5,7 @@ import importlib
 import json
 from pathlib import Path
 
-SUBJECTS = ("codec", "image", "quantizer", "memory")
+SUBJECTS = ("codec", "image", "quantizer", "memory", "decode")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,6 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="after codec: audio (as without) or image (as the subject image)",
     )
     parser.add_argument("--json", metavar="FILE", help="also write the records there")
+    parser.add_argument("--tokens", type=int, help="after decode: tokens of an item (256)")
     parser.add_argument("--threads", type=int, default=2, help="threads of PyTorch (2)")
 
 
@@ -37,10 +38,12 @@ def run(args: argparse.Namespace) -> None:
         raise ValueError(f"--threads must be at least 1, got {args.threads}")
     if args.modality and args.subject != "codec":
         raise ValueError(f"only codec has modalities, not {args.subject}")
+    if args.tokens is not None and args.subject != "decode":
+        raise ValueError(f"only decode has tokens, not {args.subject}")
     torch.set_num_threads(args.threads)
     subject = "image" if args.modality == "image" else args.subject
     module = importlib.import_module(f"intaglio.recipes.benchmarks.{subject}")
-    results = module.run()
+    results = module.run() if args.tokens is None else module.run(args.tokens)
     table = Table("what", "ours", "baseline", "ratio", "baseline is", "note")
     for result in results:
         times = [f"{value:.3g} {result.unit}" for value in (result.ours, result.baseline)]
