@@ -53,7 +53,8 @@ class Denoiser(nn.Module):
             time: in [0, 1], [tokens], or [1] for all.
             told: [tokens, width]; ``self.told`` of the hidden vectors.
         """
-        condition = told + self.time(sine_time(time, WAVES, max_period=MAX_PERIOD))
+        waves = sine_time(time, WAVES, max_period=MAX_PERIOD).to(told.dtype)
+        condition = told + self.time(waves)
         x = self.enter(x).unsqueeze(1)
         for block in self.blocks:
             x = block(x, condition)

@@ -15,6 +15,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from intaglio.codecs.layers.positions import at_least_float32
 from intaglio.generators.conditioning.guidance import guided
 from intaglio.generators.heads.ancestral import STEPS, Step, ancestral, strided
 from intaglio.generators.heads.base import Head
@@ -30,7 +31,7 @@ Prediction = Literal["eps", "v"]
 
 
 class DiffusionHead(Head):
-    """Denoising of a vector in steps; always in float32.
+    """Denoising of a vector in steps; in float32 at least.
 
     The network's first outputs are zero: the first squared error is that of its target, 1 on
     average where the data have unit variance.
@@ -91,10 +92,10 @@ class DiffusionHead(Head):
             noise: float32 [tokens, channels].
         """
         with in_float32(hidden):
-            token = token.float()
+            token = at_least_float32(token)
             at = Step(*self.table[step].unsqueeze(-1).unbind(1))
             x = at.signal * token + at.noise * noise
-            told = self.network.told(hidden.float())
+            told = self.network.told(at_least_float32(hidden))
             out, spread = self.network(x, at.time[:, 0], told).chunk(2, dim=-1)
             target = noise if self.prediction == "eps" else at.signal * noise - at.noise * token
             error = (out - target).square().mean(-1)
@@ -105,7 +106,7 @@ class DiffusionHead(Head):
                 -_log_of_bin(token - mean, log_variance),
                 _divergence(true - mean, at.low, log_variance),
             )
-            return error + bound.mean(-1) / math.log(2)
+            return (error + bound.mean(-1) / math.log(2)).float()
 
     def sample(
         self,
@@ -123,9 +124,9 @@ class DiffusionHead(Head):
         """
         with in_float32(hidden):
             rows = torch.stack(ancestral(strided(self.steps)), dim=1).tolist()
-            told = self.network.told(hidden.float())
-            free = None if null is None else self.network.told(null.float())
-            x = draws.normal(Role.NOISE, self.width)
+            told = self.network.told(at_least_float32(hidden))
+            free = None if null is None else self.network.told(at_least_float32(null))
+            x = draws.normal(Role.NOISE, self.width).to(told.dtype)
             for count, row in enumerate(reversed(rows), start=1):
                 at = Step(*torch.tensor(row).unbind())
                 out, spread = self._outputs(x, row[0], told)

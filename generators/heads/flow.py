@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from intaglio.codecs.layers.flow import euler, logit_normal, on_path
+from intaglio.codecs.layers.positions import at_least_float32
 from intaglio.generators.conditioning.guidance import guided
 from intaglio.generators.heads.base import Head
 from intaglio.generators.heads.continuous import in_float32, tempered
@@ -21,7 +22,7 @@ Time = Literal["uniform", "logit-normal"]
 
 
 class FlowHead(Head):
-    """Velocity ``noise - data`` along the straight path from data to noise; always in float32.
+    """Velocity ``noise - data`` along the straight path from data to noise; in float32 at least.
 
     The network's first outputs are zero: the first loss is the square of the velocity, 2 on
     average where the data have unit variance.
@@ -87,10 +88,10 @@ class FlowHead(Head):
             noise: float32 [tokens, channels].
         """
         with in_float32(hidden):
-            token = token.float()
-            told = self.network.told(hidden.float())
+            token = at_least_float32(token)
+            told = self.network.told(at_least_float32(hidden))
             velocity = self.network(on_path(token, noise, time), time, told)
-            return (velocity - (noise - token)).square().mean(-1)
+            return (velocity - (noise - token)).square().mean(-1).float()
 
     def sample(
         self,
@@ -103,8 +104,8 @@ class FlowHead(Head):
     ) -> Tensor:
         """Follow the guided velocity; the temperature scales the noise. See `Head.sample`."""
         with in_float32(hidden):
-            told = self.network.told(hidden.float())
-            free = None if null is None else self.network.told(null.float())
+            told = self.network.told(at_least_float32(hidden))
+            free = None if null is None else self.network.told(at_least_float32(null))
 
             def velocity(x: Tensor, time: Tensor) -> Tensor:
                 under = self._velocity(x, time, told)
@@ -114,7 +115,7 @@ class FlowHead(Head):
                 return renormalised(mixed, under) if self.renormalised else mixed
 
             noise = tempered(draws.normal(Role.NOISE, self.width), warp)
-            return euler(velocity, noise, self.steps, shift=self.shift)
+            return euler(velocity, noise.to(told.dtype), self.steps, shift=self.shift)
 
     def _velocity(self, x: Tensor, time: Tensor, told: Tensor) -> Tensor:
         """At one time for all, [batch, positions, channels]."""

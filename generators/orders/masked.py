@@ -1,10 +1,12 @@
 """Some tokens at a time, in any places: masked tokens are told from all that are not.
 
 MaskGIT (Chang et al., 2022) draws every masked token at once and keeps the most confident; MAR (Li
-et al., 2024) draws some places at random. Tokens that are drawn in one step do not see each other:
-with fewer steps than tokens the items are not drawn from the law of the one-by-one chain.
+et al., 2024) draws some places at random, and its encoder sees known tokens only. Tokens that are
+drawn in one step do not see each other: with fewer steps than tokens the items are not drawn from
+the law of the one-by-one chain.
 """
 
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Literal
 
@@ -14,7 +16,13 @@ from torch import Tensor, nn
 from intaglio.generators.conditioning.guidance import guided
 from intaglio.generators.orders.base import Lesson, Order, Request, Session, Step
 from intaglio.generators.samplers.draws import Draws, Role
-from intaglio.generators.samplers.schedules import MaskSchedule, counts, share_masked
+from intaglio.generators.samplers.schedules import (
+    MaskSchedule,
+    counts,
+    share_masked,
+    share_of_normal,
+)
+from intaglio.generators.visible import VisibleEncoder
 
 if TYPE_CHECKING:
     from intaglio.generators.generator import Generator
@@ -26,11 +34,22 @@ class MaskedOrder(Order):
     Args:
         dim: channels of the backbone.
         schedule: share of masked tokens over the time; in training the time of each item is even.
-        least: smallest share of masked tokens in training; MAR has 0.7.
+        least: smallest share of masked tokens in training. MAR has 0.7; then the last tokens of an
+            item, which are told from more than ever in training, tend to have holes (MMAR; Yang et
+            al., 2024).
+        deviation: if given, shares in training follow a normal law around 1 with this standard
+            deviation, cut off at ``least`` and 1, and not the schedule; MAR has 0.25.
+        together: whether all items of a batch in training have the same share of masked tokens, so
+            that an encoder computes no place in vain; the gradient is noisier for it.
+        encoder: of the known tokens, before the backbone, which is then the decoder (MAR).
         reveal: ``confidence`` keeps the drawn tokens of the highest probability, with noise that
-            fades; ``random`` goes by a random order of the places.
+            fades; ``random`` goes by a random order of the places, and the time of a step is the
+            share of the tokens that are known after it, as MAR's guidance has it.
         noise: scale of the Gumbel noise on the logarithm of the probability, at the first step.
         steps: of a session that is not told a number.
+
+    Raises:
+        ValueError: a share out of range, or a deviation not above 0.
     """
 
     def __init__(
@@ -39,6 +58,9 @@ class MaskedOrder(Order):
         *,
         schedule: MaskSchedule = "arccos",
         least: float = 0.0,
+        deviation: float | None = None,
+        together: bool = False,
+        encoder: VisibleEncoder | None = None,
         reveal: Literal["confidence", "random"] = "confidence",
         noise: float = 4.0,
         steps: int = 8,
@@ -46,19 +68,29 @@ class MaskedOrder(Order):
         super().__init__()
         if not 0 <= least <= 1:
             raise ValueError(f"the least share of masked tokens is in [0, 1], got {least}")
+        if deviation is not None and deviation <= 0:
+            raise ValueError(f"the deviation of the shares is above 0, got {deviation}")
         self.schedule, self.least = schedule, least
+        self.deviation, self.together, self.encoder = deviation, together, encoder
         self.reveal, self.noise, self.steps = reveal, noise, steps
         self.mask = nn.Parameter(0.02 * torch.randn(dim))
 
     def lesson(self, generator: "Generator", tokens: Tensor, condition: Tensor) -> Lesson:
-        """The masked tokens of a batch; each item has a number of its own. See `Order.lesson`."""
+        """The masked tokens of a batch. See `Order.lesson`."""
         batch, positions, _ = tokens.shape
-        times = torch.rand(batch).tolist()
-        shares = [max(self.least, share_masked(self.schedule, time)) for time in times]
-        number = torch.tensor([max(1, round(share * positions)) for share in shares])
+        times = torch.rand(1 if self.together else batch).tolist()
+        number = torch.tensor([self._number(time, positions) for time in times])
         rank = torch.rand(batch, positions).argsort(1).argsort(1)
         masked = (rank < number.unsqueeze(1)).to(tokens.device)
         return self.told(generator, tokens, condition, masked)
+
+    def _number(self, time: float, positions: int) -> int:
+        """Masked tokens of an item in training, for an even number in [0, 1)."""
+        if self.deviation is None:
+            share = max(self.least, share_masked(self.schedule, time))
+            return max(1, round(share * positions))
+        share = share_of_normal(1 - time, least=self.least, deviation=self.deviation)
+        return max(1, math.ceil(share * positions))
 
     def told(
         self, generator: "Generator", tokens: Tensor, condition: Tensor, masked: Tensor
@@ -73,12 +105,16 @@ class MaskedOrder(Order):
     ) -> Tensor:
         """Hidden vectors of all places, [batch, positions, dim]."""
         positions = tokens.shape[1]
-        known = generator.embedding(tokens)
-        x = torch.where(masked.unsqueeze(-1), self.mask.to(known.dtype), known)
+        x = generator.embedding(tokens)
+        if self.encoder is None:
+            x = torch.where(masked.unsqueeze(-1), self.mask.to(x.dtype), x)
         x = generator.placed(x, torch.arange(positions))
         x = generator.dropout(torch.cat([generator.condition(condition), x], dim=1))
+        if self.encoder is not None:
+            x = self.encoder(x, masked, self.mask)
         places = torch.arange(-generator.condition.prefix, positions)
-        return generator.through(x, places)[:, -positions:]
+        hidden = generator.through(x, places)[:, -positions:]
+        return hidden if self.encoder is None else hidden + self.encoder.last
 
     def session(self, generator: "Generator", request: Request) -> Session:
         """See `Order.session`.
@@ -107,6 +143,8 @@ class _MaskedSession(Session):
         plans = [counts(order.schedule, count, total) for count in missing]
         self.left = torch.tensor(plans, device=self.masked.device).view(self.batch, total)
         self.places = torch.arange(self.masked.shape[1], device=self.masked.device)[None]
+        positions = self.masked.shape[1]
+        self.known = [1 - left / positions for left in counts(order.schedule, positions, total)]
         self.rank = Draws(request.seeds, self.places).uniform(Role.ORDER)[..., 0]
 
     def steps(self) -> Iterator[Step]:
@@ -119,7 +157,8 @@ class _MaskedSession(Session):
                 yield Step(number, self.total, self.places, turn=number)
                 continue
             last = self.rank.masked_fill(~self.masked, -torch.inf).argsort(1, descending=True)
-            yield Step(number, self.total, last[:, :fresh], turn=number)
+            known = self.known[number]
+            yield Step(number, self.total, last[:, :fresh], turn=number, known=known)
 
     def hidden(self, step: Step) -> tuple[Tensor, Tensor | None]:
         """From the known tokens, at the places of the step."""

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from statistics import NormalDist
 from typing import Literal
 
 MaskSchedule = Literal["arccos", "cosine", "linear", "square", "root"]
@@ -18,6 +19,19 @@ SHARES: dict[str, Callable[[float], float]] = {
 def share_masked(schedule: MaskSchedule, time: float) -> float:
     """Share of tokens that is masked at a time in [0, 1]: 1 at 0, 0 at 1 (MaskGIT; Chang, 2022)."""
     return SHARES[schedule](time)
+
+
+def share_of_normal(uniform: float, *, least: float, deviation: float) -> float:
+    """Share of masked tokens by a normal law around 1, cut off at both ends (MAR; Li et al., 2024).
+
+    Args:
+        uniform: in (0, 1); how much of the law lies below.
+        least: smallest share; 1 is the largest.
+        deviation: standard deviation of the law before it is cut off.
+    """
+    law = NormalDist(1.0, deviation)
+    below = law.cdf(least)
+    return min(1.0, max(least, law.inv_cdf(below + uniform * (0.5 - below))))
 
 
 def counts(schedule: MaskSchedule, masked: int, steps: int) -> list[int]:

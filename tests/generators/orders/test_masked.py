@@ -5,10 +5,12 @@ from itertools import product
 import pytest
 import torch
 
+from intaglio.codecs.layers.transformer import Transformer
 from intaglio.generators.conditioning.guidance import Guidance
 from intaglio.generators.heads.base import Head
 from intaglio.generators.orders.base import Canvas, Request
 from intaglio.generators.samplers.sampler import Sampler
+from intaglio.generators.visible import VisibleEncoder
 
 EVERY = torch.tensor(list(product(range(3), repeat=3))).unsqueeze(-1)
 
@@ -56,6 +58,62 @@ def test_the_least_share(masked):
     assert 0.7 * 4000 <= len(lesson.positions) < 0.95 * 4000
 
 
+def masks_of(generator, batch, monkeypatch):
+    """Places that a lesson masks, bool [batch, positions], without computing it."""
+    monkeypatch.setattr(generator.order, "told", lambda *parts: parts[-1])
+    tokens = torch.zeros(batch, generator.positions, 1, dtype=torch.int64)
+    return generator.order.lesson(generator, tokens, torch.zeros(batch, dtype=torch.int64))
+
+
+def test_shares_of_a_normal_law(masked, monkeypatch):
+    """Chi-square of 10,000 numbers: at least 14 of 20, rounded up, so 15 to 20."""
+    generator = masked({"least": 0.7, "deviation": 0.25}, shape=(20,))
+    torch.manual_seed(0)
+    places = masks_of(generator, 10_000, monkeypatch)
+    below = torch.special.ndtr((torch.arange(14, 21).double() / 20 - 1) / 0.25)
+    law = (below / (0.5 - below[0])).diff()
+    seen = places.sum(1).bincount(minlength=21)
+    assert seen[:15].sum() == 0 and float(law.sum()) == pytest.approx(1)
+    chi = ((seen[15:] - 10_000 * law) ** 2 / (10_000 * law)).sum()
+    assert chi < 25.7  # of 5 degrees of freedom, one test in 10,000
+    spread = places.double().mean(0)
+    assert float((spread - spread.mean()).abs().max()) < 0.02
+
+
+@pytest.mark.parametrize("deviation", [None, 0.25], ids=["schedule", "normal"])
+def test_a_batch_may_share_its_number(masked, monkeypatch, deviation):
+    generator = masked({"deviation": deviation, "together": True}, shape=(20,))
+    batches = [masks_of(generator, 50, monkeypatch) for _ in range(20)]
+    numbers = [places.sum(1).unique().tolist() for places in batches]
+    assert {len(number) for number in numbers} == {1}
+    assert len({number[0] for number in numbers}) > 3
+    assert len(batches[0].unique(dim=0)) > 1 or numbers[0] == [20]
+
+
+def test_with_an_encoder_every_token_is_told_from_the_known_ones(masked):
+    """As without one; and what the decoder gives is placed again."""
+    encoder = VisibleEncoder(Transformer(16, 1, 2), 6, prefix=2)
+    generator = masked({"encoder": encoder}, shape=(2, 3), prefix=2, learned=True, rotary=False)
+    tokens, condition = torch.randint(0, 3, (1, 6, 1)), torch.tensor([1])
+    mask = torch.tensor([[True, False, True, False, False, True]])
+    before = generator.order.told(generator, tokens, condition, mask).hidden
+    for place in range(6):
+        other = tokens.clone()
+        other[0, place] = (tokens[0, place] + 1) % 3
+        moved = generator.order.told(generator, other, condition, mask).hidden != before
+        assert moved.any(1).tolist() == [not mask[0, place]] * 3
+    with torch.no_grad():
+        last = encoder.last.clone()
+        encoder.last.zero_()
+    after = generator.order.told(generator, tokens, condition, mask).hidden
+    torch.testing.assert_close(before - after, last[[0, 2, 5]], atol=1e-5, rtol=0)
+    # other places of what the decoder reads: not so simple a difference
+    with torch.no_grad():
+        encoder.places[2 + 1] += 1
+    found = generator.order.told(generator, tokens, condition, mask).hidden - after
+    assert float(found.detach().abs().max()) > 1e-3
+
+
 @pytest.mark.parametrize("reveal", ["confidence", "random"])
 def test_as_many_are_drawn_as_the_schedule_says_and_each_once(masked, reveal):
     generator = masked({"reveal": reveal, "schedule": "cosine"}, shape=(2, 4))
@@ -84,6 +142,28 @@ def test_as_many_are_drawn_as_the_schedule_says_and_each_once(masked, reveal):
     # floor of 8 and of 5 times the cosine of 1/4, 2/4, 3/4 of a right angle
     assert left.T.tolist() == [[8, 7, 5, 3, 0], [5, 4, 3, 1, 0], [0, 0, 0, 0, 0]]
     assert torch.equal(session.canvas.tokens[given], tokens[given])
+
+
+def test_the_time_of_a_random_reveal_is_the_share_that_is_known(masked):
+    """MAR's guidance: 8 tokens in 4 steps leave 7, 5, 3, 0; the most confident go by the step."""
+    given = torch.zeros(2, 8, dtype=torch.bool)
+    given[:, :2] = True  # what is given counts for nothing: the same weights for all
+    request = Request(
+        torch.tensor([0, 1]),
+        Canvas(torch.zeros(2, 8, 1, dtype=torch.int64), given),
+        torch.arange(2),
+    )
+    times = {}
+    for reveal in ("random", "confidence"):
+        generator = masked({"reveal": reveal, "schedule": "cosine", "steps": 4}, shape=(2, 4))
+        session = generator.order.session(generator, request)
+        times[reveal] = []
+        for step in session.steps():
+            times[reveal].append(step.time)
+            session.hidden(step)
+            session.commit(step, torch.zeros(2, step.positions.shape[1], 1, dtype=torch.int64), 1.0)
+    assert times["random"] == pytest.approx([1 / 8, 3 / 8, 5 / 8, 1])
+    assert times["confidence"] == pytest.approx([0, 1 / 3, 2 / 3, 1])
 
 
 def test_the_law_of_one_at_a_time_in_a_random_order(masked):
@@ -153,6 +233,8 @@ def test_what_cannot_be_drawn_is_refused(masked):
         Sampler(steps=5).generate(generator, condition)
     with pytest.raises(ValueError, match=r"in \[0, 1\], got 1.5"):
         masked({"least": 1.5})
+    with pytest.raises(ValueError, match="above 0, got 0"):
+        masked({"deviation": 0})
     found = Sampler().generate(generator, condition)  # its own 8 steps are cut down to 4
     assert found.shape == (2, 4, 1)
     head = Head()

@@ -1,8 +1,15 @@
 """Shares and counts of masked tokens by hand."""
 
+from statistics import NormalDist
+
 import pytest
 
-from intaglio.generators.samplers.schedules import SHARES, counts, share_masked
+from intaglio.generators.samplers.schedules import (
+    SHARES,
+    counts,
+    share_masked,
+    share_of_normal,
+)
 
 
 @pytest.mark.parametrize("schedule", sorted(SHARES))
@@ -17,6 +24,18 @@ def test_shares_at_a_half():
     assert found == pytest.approx(
         {"arccos": 2 / 3, "cosine": 0.5**0.5, "linear": 0.5, "square": 0.75, "root": 1 - 0.5**0.5}
     )
+
+
+def test_shares_of_mars_normal():
+    """The law's distribution at a share is the number that the share is drawn with."""
+    law = NormalDist(1, 0.25)
+    below = law.cdf(0.7)
+    for uniform in (0.001, 0.2, 0.5, 0.9, 0.999):
+        share = share_of_normal(uniform, least=0.7, deviation=0.25)
+        assert 0.7 < share < 1
+        assert (law.cdf(share) - below) / (0.5 - below) == pytest.approx(uniform)
+    assert share_of_normal(0.5, least=0.7, deviation=0.25) == pytest.approx(0.8743, abs=1e-4)
+    assert share_of_normal(1.0, least=0.7, deviation=0.25) == pytest.approx(1)
 
 
 @pytest.mark.parametrize("schedule", sorted(SHARES))

@@ -1,0 +1,132 @@
+"""MAR (Li et al., 2024): continuous tokens by masked autoregression.
+
+An encoder sees the known tokens, a decoder all places, and a small diffusion network draws each
+token given what the decoder says there. Published blocks, sizes, initialisation and head; dropout
+is of what blocks add, not of attention weights and within networks too. New models do better with
+``v`` or ``flow``, whose errors do not grow with the noise: the small size has a flow.
+"""
+
+from collections.abc import Sequence
+from math import prod
+from typing import Literal
+
+from torch import nn
+
+from intaglio.codecs.layers.transformer import Transformer
+from intaglio.generators.conditioning.base import Condition
+from intaglio.generators.conditioning.classes import ClassCondition
+from intaglio.generators.conditioning.text import TextCondition
+from intaglio.generators.embedding import Embedding, LinearEmbedding
+from intaglio.generators.generator import Generator
+from intaglio.generators.heads.base import Head
+from intaglio.generators.heads.diffusion import DiffusionHead
+from intaglio.generators.heads.flow import FlowHead
+from intaglio.generators.orders.masked import MaskedOrder
+from intaglio.generators.visible import VisibleEncoder
+
+Size = Literal["B", "L", "H", "small"]
+
+# of encoder and decoder each: depth, width, heads; of both: tokens of a class
+TRUNKS = {
+    "B": (12, 768, 12, 64),
+    "L": (16, 1024, 16, 64),
+    "H": (20, 1280, 16, 64),
+    "small": (4, 256, 4, 8),
+}
+HEADS = {"B": (6, 1024), "L": (8, 1280), "H": (12, 1536), "small": (3, 256)}  # depth, width
+
+
+def mar(
+    size: Size = "B",
+    *,
+    shape: Sequence[int] = (16, 16),
+    channels: int = 16,
+    condition: Literal["class", "text"] = "class",
+    num_classes: int = 1000,
+    dropout: float = 0.1,
+    prediction: Literal["eps", "v", "flow"] | None = None,
+) -> Generator:
+    """Build the generator with fresh weights.
+
+    Args:
+        size: as published, of 208, 479 and 943 million parameters; ``small`` for a CPU.
+        shape: rows and columns of tokens, or their number.
+        channels: of a token.
+        condition: what is told.
+        num_classes: if classes are told.
+        dropout: share of what the blocks add that is dropped in training.
+        prediction: of the head; if None, ``eps`` as published, or ``flow`` of the small size.
+
+    Raises:
+        ValueError: another size or prediction.
+    """
+    if size not in TRUNKS:
+        raise ValueError(f"MAR's size is one of {', '.join(TRUNKS)}, not {size!r}")
+    dim, (depth, width) = TRUNKS[size][1], HEADS[size]
+    prediction = prediction or ("flow" if size == "small" else "eps")
+    head: Head
+    if prediction == "flow":
+        head = FlowHead(dim, channels, width=width, depth=depth, time="logit-normal", steps=25)
+    else:
+        head = DiffusionHead(dim, channels, width=width, depth=depth, prediction=prediction)
+    return masked_autoencoder(
+        size,
+        LinearEmbedding(channels, dim),
+        head,
+        shape=shape,
+        condition=condition,
+        num_classes=num_classes,
+        dropout=dropout,
+        steps=64,
+        name="mar",
+    )
+
+
+def masked_autoencoder(
+    size: Size,
+    embedding: Embedding,
+    head: Head,
+    *,
+    shape: Sequence[int],
+    condition: Literal["class", "text"],
+    num_classes: int,
+    dropout: float,
+    steps: int,
+    name: str,
+) -> Generator:
+    """MAR's encoder, decoder and order, for any embedding and head.
+
+    Args:
+        size: as of `mar`, and so the others.
+        embedding: of the tokens.
+        head: law of a token.
+        shape: of an item.
+        condition: what is told.
+        num_classes: if classes are told.
+        dropout: of the blocks.
+        steps: in which an item is drawn, unless the sampler says otherwise; at most one a token.
+        name: of the generator.
+    """
+    depth, dim, heads, prefix = TRUNKS[size]
+    encoder, decoder = (Transformer(dim, depth, heads, eps=1e-6, dropout=dropout) for _ in range(2))
+    told: Condition = ClassCondition(num_classes, dim, prefix=prefix)
+    if condition == "text":
+        told = TextCondition(dim)
+    order = MaskedOrder(
+        dim,
+        schedule="cosine",
+        least=0.7,
+        deviation=0.25,
+        together=True,
+        encoder=VisibleEncoder(encoder, prod(shape), prefix=told.prefix),
+        reveal="random",
+        steps=steps,
+    )
+    for part in (embedding, order, decoder):
+        for module in part.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.xavier_uniform_(module.weight)
+                nn.init.zeros_(module.bias)
+    return Generator(
+        shape, embedding, told, decoder, head, order, rotary=False, learned=True, name=name
+    )
