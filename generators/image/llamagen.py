@@ -20,7 +20,7 @@ from intaglio.generators.heads.categorical import CategoricalHead
 from intaglio.generators.heads.depth import DepthHead
 from intaglio.generators.orders.raster import RasterOrder
 
-Size = Literal["B", "L", "XL", "XXL", "3B", "small"]
+Size = Literal["B", "L", "XL", "XXL", "3B", "small", "tiny"]
 # depth, width, heads
 SIZES = {
     "B": (12, 768, 12),
@@ -29,7 +29,9 @@ SIZES = {
     "XXL": (48, 1536, 24),
     "3B": (24, 3200, 32),
     "small": (6, 256, 4),
+    "tiny": (4, 160, 5),
 }
+TEXT_ROWS = {"tiny": 1500}  # fewer, so that the table is no larger than the blocks
 MULTIPLE = 256  # of the hidden layer's size
 DIGIT_WIDTH = 128  # of the transformer over the digits of a token
 
@@ -49,7 +51,7 @@ def llamagen(
 
     Args:
         size: as published, from 111 million to 3.1 thousand million parameters with classes;
-            ``small``, of 5 million and its tables, for a CPU.
+            ``small``, of 5 million and its tables, for a CPU, and ``tiny``, of 1.4 million.
         shape: rows and columns of tokens, or their number alone.
         vocab: sizes of the codebooks.
         condition: what is told.
@@ -68,7 +70,9 @@ def llamagen(
     generator = Generator(
         shape,
         IdEmbedding(vocab, dim),
-        TextCondition(dim) if condition == "text" else ClassCondition(num_classes, dim),
+        TextCondition(dim, rows=TEXT_ROWS.get(size, 8192))
+        if condition == "text"
+        else ClassCondition(num_classes, dim),
         Transformer(
             dim,
             depth,

@@ -17,6 +17,7 @@ from intaglio.codecs.decoders.convnet2d import ConvDecoder
 from intaglio.codecs.decoders.vocos import VocosDecoder
 from intaglio.codecs.encoders.convnet2d import ConvEncoder
 from intaglio.codecs.encoders.seanet import SEANetEncoder
+from intaglio.codecs.image.tokenbridge import tokenbridge
 from intaglio.codecs.image.var_tokenizer import var_tokenizer
 from intaglio.codecs.layers.transformer import Transformer
 from intaglio.codecs.quantizers.fsq import FSQ
@@ -365,11 +366,13 @@ def codec_of(image_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Ca
     made: dict[str, Path] = {}
 
     def make(name: str) -> Path:
-        if name != "image/var":
+        if name not in ("image/var", "image/tokenbridge_ar"):
             return image_bundle
         if name not in made:
             torch.manual_seed(1)
-            made[name] = save(var_tokenizer(size="small"), tmp_path_factory.mktemp("codec") / "var")
+            scales = name == "image/var"
+            codec = var_tokenizer(size="small") if scales else tokenbridge(8, size="small")
+            made[name] = save(codec, tmp_path_factory.mktemp("codec") / "small")
         return made[name]
 
     return make

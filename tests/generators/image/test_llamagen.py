@@ -47,6 +47,6 @@ def test_texts_are_told(keeps_its_word):
 
 
 def test_another_size_is_refused():
-    with pytest.raises(ValueError, match="B, L, XL, XXL, 3B, small, not 'XS'"):
+    with pytest.raises(ValueError, match="B, L, XL, XXL, 3B, small, tiny, not 'XS'"):
         llamagen("XS")
-    assert len(SIZES) == 6
+    assert len(SIZES) == 7
