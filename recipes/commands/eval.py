@@ -1,4 +1,4 @@
-"""``intaglio eval``: quality of codecs on recordings or images, beside classic codecs."""
+"""``intaglio eval``: quality of codecs on recordings or images, and of generators on tokens."""
 
 import argparse
 from collections.abc import Sequence
@@ -26,6 +26,11 @@ from intaglio.recipes.evaluation.comparison import (
     Row,
     evaluate,
     evaluate_codec,
+)
+from intaglio.recipes.evaluation.generator_eval import (
+    add_generator_options,
+    refuse_generator_options,
+    run_generators,
 )
 from intaglio.recipes.evaluation.image_eval import BASELINES, run_images
 from intaglio.recipes.evaluation.inception import FILES as INCEPTION_FILES
@@ -55,12 +60,18 @@ examples:
     --data speech-prompts --json suite.json
   intaglio eval --codec BUNDLE --data pictures/ --plot rates.png --figures figures/
   intaglio eval --codec BUNDLE --codec OTHER --data pictures/ --split test --figures figures/
+  intaglio eval GENERATOR --codec CODEC --data TOKENS --guidance 2 --plot figures/ --json eval.json
 
 What the codec is made for decides between recordings and images. Images are cropped to squares of
 the codec's size; --codec may be repeated, and "PSNR shuffled" is what the tokens of another image
 reach. With --suite, --codec and --data may be repeated, and a codec may be followed
 by @ and bit rates (bits per second): for each it uses as many of its levels as stay within. Without
 @ it uses all.
+
+A GENERATOR is measured on the tokens that its training left out (--split test, with the shares and
+the seed of that training): nats per token beside tables of counts, and images drawn with the
+conditions of those items, judged by what real images teach, beside real images. Several generators
+over the same tokens make several rows; --plot is then a folder.
 
 Of images, rFID and LPIPS need weights that you have: --inception and --vgg. Nothing is fetched.
 Metrics whose package is missing and baselines whose program is missing say so in the table.
@@ -71,6 +82,7 @@ Damaged files are skipped, named, and make the exit status 1.
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the command."""
     parser.epilog = EPILOG
+    add_generator_options(parser)
     add_codec_options(parser, several=True)
     parser.add_argument(
         "--suite",
@@ -81,14 +93,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--data",
         required=True,
         action="append",
-        help="folder, manifest or name of a fetched set (intaglio data)",
+        help="folder, manifest or name of a fetched set (intaglio data); or folder of token shards",
     )
-    parser.add_argument("--limit", type=int, help="at most so many files, evenly spread")
+    parser.add_argument(
+        "--limit",
+        type=int,
+        help="at most so many files, evenly spread; of generators training items for the judges",
+    )
     parser.add_argument(
         "--split",
         choices=("test", "validation", "all"),
-        default="all",
-        help="files that training on the same data left out, or all",
+        help="files that training on the same data left out, or all (of codecs the default)",
     )
     parser.add_argument("--validation-share", type=float, default=0.05, help="as in training")
     parser.add_argument("--test-share", type=float, default=0.05, help="as in training")
@@ -141,6 +156,10 @@ def run(args: argparse.Namespace) -> None:
     for name in (args.json, args.plot):
         if name and not Path(name).absolute().parent.is_dir():
             raise FileNotFoundError(f"{name}: there is no folder {Path(name).parent}")
+    if args.generators:
+        return run_generators(args)
+    refuse_generator_options(args)
+    args.split = args.split or "all"
     sources = args.codec or [default_source()]
     codec: AudioCodec | None = None
     if not args.suite:

@@ -1,0 +1,130 @@
+"""``intaglio eval`` of generators: table, records, figures, and how it fails."""
+
+import json
+import math
+
+import pytest
+import torch
+
+from intaglio.codecs import load
+from intaglio.codecs.bundle import save
+from intaglio.data.tokens import TokenShards
+from intaglio.generators.image.llamagen import llamagen
+from intaglio.generators.image.maskgit import maskgit
+from intaglio.generators.origin import Origin
+
+SHARES = ("--validation-share", 0.2, "--test-share", 0.4)
+QUICK = (*SHARES, "--features", "pixels")
+
+
+@pytest.fixture(scope="module")
+def shards(tokens):
+    return tokens("eval")
+
+
+@pytest.fixture(scope="module")
+def generators(image_bundle, tmp_path_factory):
+    """Bundles of a generator that is told classes and of one that is told texts."""
+    codec, folder = load(image_bundle), tmp_path_factory.mktemp("generators")
+    torch.manual_seed(0)
+    size = {"shape": (4, 4), "vocab": codec.vocab}
+    made = {
+        "classes": llamagen("small", num_classes=3, **size),
+        "texts": maskgit("small", condition="text", steps=2, **size),
+    }
+    for name, generator in made.items():
+        generator.origin = Origin(codec.name, codec.fingerprint, ("blue", "green", "red"))
+        save(generator.eval(), folder / name)
+    return folder
+
+
+def test_table_records_and_figures(intaglio, generators, shards, image_bundle, tmp_path):
+    pytest.importorskip("matplotlib", reason="pip install 'intaglio[demo]'")
+    status, out, err = intaglio(
+        "eval", generators / "classes", generators / "texts", "--codec", image_bundle,
+        "--data", shards, *QUICK, "--items", 5, "--json", tmp_path / "e.json",
+        "--plot", tmp_path / "figures", "--guidance", 2,
+    )  # fmt: skip
+    assert status == 0, err
+    data = TokenShards(str(shards), validation_share=0.2, test_share=0.4)
+    data.setup()
+    held = len(data.readers["test"])
+    assert f"{held} items of" in out and "(test), 5 images drawn" in out
+    assert "≤ 6.238" in out and "a bound: mean over random orders" in out
+    assert "class: always the most frequent" in out
+    classes, texts, *controls = json.loads((tmp_path / "e.json").read_text())
+    assert (classes["system"], texts["system"]) == ("llamagen", "maskgit")
+    assert [one["system"] for one in controls] == [
+        "real, held out", "real, training", "unigram", "bigram", "position unigram",
+        "class-position unigram",
+    ]  # fmt: skip
+    for one in (classes, texts):
+        assert one["name"] == str(shards) and one["items"] == 5
+        assert one["metrics"]["nll"] == pytest.approx(math.log(512), abs=1e-4)
+        assert one["bits"] == pytest.approx(144, abs=0.01)
+        assert one["sampling"]["guidance"] == 2 and one["sampling"]["temperature"] == 1
+        assert 0 <= one["metrics"]["class_accuracy"] <= 1
+    assert "told classes" in classes["absent"]["caption_retrieval"]
+    assert "qualified" not in classes and "a bound" in texts["qualified"]["nll"]
+    assert controls[0]["items"] == held and "sampling" not in controls[0]
+    assert controls[2]["alpha"] > 0 and controls[2]["metrics"]["nll"] > 0
+    names = sorted(path.name for path in (tmp_path / "figures").iterdir())
+    assert names == ["llamagen-samples.png", "maskgit-samples.png"]
+
+
+def test_the_same_seed_gives_the_same_records(intaglio, generators, shards, image_bundle, tmp_path):
+    base = ("eval", generators / "texts", "--codec", image_bundle, "--data", shards, *QUICK)
+    base = (*base, "--items", 4)
+    found = []
+    for number, more in enumerate([(), (), ("--sample-seed", 9)]):
+        path = tmp_path / f"{number}.json"
+        assert intaglio(*base, *more, "--json", path).status == 0
+        found.append(json.loads(path.read_text()))
+    assert found[0] == found[1]
+    first, other = found[0][0]["metrics"], found[2][0]["metrics"]
+    assert first["nll"] == other["nll"] and first["KD[pixels@16]"] != other["KD[pixels@16]"]
+
+
+def test_two_of_one_name(intaglio, generators, shards, image_bundle, tmp_path):
+    two = [generators / "classes"] * 2
+    words = ("--codec", image_bundle, "--data", shards, *QUICK, "--json", tmp_path / "e.json")
+    assert intaglio("eval", *two, *words, "--items", 2).status == 0
+    systems = [one["system"] for one in json.loads((tmp_path / "e.json").read_text())]
+    assert systems[:2] == ["llamagen", "llamagen#2"]
+
+
+def test_wrong_words_are_one_line(
+    refusal, generators, shards, image_bundle, bundle, tmp_path, tmp_path_factory
+):
+    words = ("--codec", image_bundle, "--data", shards, *QUICK)
+    base = ("eval", generators / "classes", *words)
+    assert "is for codecs, not for generators" in refusal(*base, "--figures", tmp_path)
+    assert "--items must be at least 2" in refusal(*base, "--items", 1)
+    assert "held out" in refusal(*base, "--split", "all")
+    assert "takes 16 steps, not 3" in refusal(*base, "--steps", 3)
+    assert "weight of guidance" in refusal(*base, "--guidance", -1)
+    assert "--guidance is for generators" in refusal(
+        "eval", "--codec", image_bundle, "--data", shards, "--guidance", 2
+    )
+    line = refusal("eval", image_bundle, *words)
+    assert "holds a ImageCodec, not a generator; a codec is given with --codec" in line
+    assert "not a codec of images" in refusal(
+        "eval", generators / "classes", "--codec", bundle, "--data", shards
+    )
+    none = (*base[:-6], "--features", "pixels", "--test-share", 0)
+    assert "0 items of the test side" in refusal(*none)
+    assert "there is no such folder of token shards" in refusal(
+        "eval", generators / "classes", "--codec", image_bundle, "--data", tmp_path / "x"
+    )
+
+
+def test_a_generator_of_another_codec_is_refused(
+    refusal, generators, shards, image_bundle, tmp_path
+):
+    from intaglio.generators import load as load_generator
+
+    other = load_generator(generators / "classes")
+    other.origin = Origin("another", "1" * 32, other.origin.classes)
+    save(other, tmp_path / "other")
+    line = refusal("eval", tmp_path / "other", "--codec", image_bundle, "--data", shards, *QUICK)
+    assert "draws tokens of another 111111111111, not of tiny picture" in line
