@@ -73,8 +73,11 @@ class CategoricalHead(Head):
         warp: Warp = PLAIN,
     ) -> Tensor:
         """Draw ids by guided logits, each group warped by itself; see `Head.sample`."""
-        free = None if null is None else self.logits(null)
-        return drawn(self.logits(hidden), free, draws, weight=weight, warp=warp)
+        if null is None:
+            return drawn(self.logits(hidden), None, draws, weight=weight, warp=warp)
+        both = self.logits(torch.cat([hidden, null]))  # the weights are read once
+        told, free = zip(*(logits.chunk(2) for logits in both), strict=True)
+        return drawn(told, free, draws, weight=weight, warp=warp)
 
 
 def drawn(
