@@ -84,30 +84,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EPILOG
     add_generator_options(parser)
     add_codec_options(parser, several=True)
+    _add_data_options(parser)
     parser.add_argument(
         "--suite",
         choices=(suite.NAME,),
         help="several codecs and bit rates side by side, with the use of their tokens; see below",
     )
-    parser.add_argument(
-        "--data",
-        required=True,
-        action="append",
-        help="folder, manifest or name of a fetched set (intaglio data); or folder of token shards",
-    )
-    parser.add_argument(
-        "--limit",
-        type=int,
-        help="at most so many files, evenly spread; of generators training items for the judges",
-    )
-    parser.add_argument(
-        "--split",
-        choices=("test", "validation", "all"),
-        help="files that training on the same data left out, or all (of codecs the default)",
-    )
-    parser.add_argument("--validation-share", type=float, default=0.05, help="as in training")
-    parser.add_argument("--test-share", type=float, default=0.05, help="as in training")
-    parser.add_argument("--seed", type=int, default=0, help="of the split and the intervals")
     known = ",".join(metric.name for metric in select())
     parser.add_argument(
         "--metrics", metavar="NAMES", help=f"default: {known}; of a suite {','.join(suite.METRICS)}"
@@ -143,6 +125,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"of images: weights for the metric rfid ({INCEPTION_FILES[0]}, likewise)",
     )
     parser.add_argument("--save-audio", metavar="FOLDER", help="write every decoded recording")
+
+
+def _add_data_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--data",
+        required=True,
+        action="append",
+        help="folder, manifest or name of a fetched set (intaglio data); or folder of token shards",
+    )
+    parser.add_argument(
+        "--limit",
+        type=int,
+        help="at most so many files, evenly spread; of generators training items for the judges",
+    )
+    parser.add_argument(
+        "--split",
+        choices=("test", "validation", "all"),
+        help="files that training on the same data left out, or all (of codecs the default)",
+    )
+    parser.add_argument("--validation-share", type=float, default=0.05, help="as in training")
+    parser.add_argument("--test-share", type=float, default=0.05, help="as in training")
+    parser.add_argument("--seed", type=int, default=0, help="of the split and the intervals")
 
 
 def run(args: argparse.Namespace) -> None:
