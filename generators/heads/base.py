@@ -1,10 +1,20 @@
 """What every head is: the law of the token at a position, given the backbone's output there."""
 
+from typing import NamedTuple
+
 from torch import Tensor
 
 from intaglio.codecs.part import Part
 from intaglio.generators.samplers.draws import Draws
 from intaglio.generators.samplers.warp import PLAIN, Warp
+
+
+class Steering(NamedTuple):
+    """What changes a law before a draw; see `Head.sample`."""
+
+    null: Tensor | None
+    weight: float | Tensor
+    warp: Warp
 
 
 class Head(Part):
@@ -59,4 +69,8 @@ class Head(Part):
             warp: temperature and truncation; a continuous law takes the temperature only, as the
                 scale of its noise.
         """
+        return self._draw(hidden, draws, Steering(null, weight, warp))
+
+    def _draw(self, hidden: Tensor, draws: Draws, how: Steering) -> Tensor:
+        """As `sample`."""
         raise NotImplementedError

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from intaglio.generators.conditioning.guidance import guided
-from intaglio.generators.heads.base import Head
+from intaglio.generators.heads.base import Head, Steering
 from intaglio.generators.samplers.draws import Draws, Role
-from intaglio.generators.samplers.warp import PLAIN, Warp, draw
+from intaglio.generators.samplers.warp import draw
 
 
 class CategoricalHead(Head):
@@ -63,30 +63,20 @@ class CategoricalHead(Head):
         """See `Head.log_prob`."""
         return summed_log_prob(self.logits(hidden), token)
 
-    def sample(
-        self,
-        hidden: Tensor,
-        draws: Draws,
-        *,
-        null: Tensor | None = None,
-        weight: float | Tensor = 1.0,
-        warp: Warp = PLAIN,
-    ) -> Tensor:
+    def _draw(self, hidden: Tensor, draws: Draws, how: Steering) -> Tensor:
         """Draw ids by guided logits, each group warped by itself; see `Head.sample`."""
-        if null is None:
-            return drawn(self.logits(hidden), None, draws, weight=weight, warp=warp)
-        both = self.logits(torch.cat([hidden, null]))  # the weights are read once
+        if how.null is None:
+            return drawn(self.logits(hidden), None, draws, how)
+        both = self.logits(torch.cat([hidden, how.null]))  # the weights are read once
         told, free = zip(*(logits.chunk(2) for logits in both), strict=True)
-        return drawn(told, free, draws, weight=weight, warp=warp)
+        return drawn(told, free, draws, how)
 
 
 def drawn(
     told: Sequence[Tensor],
     free: Sequence[Tensor] | None,
     draws: Draws,
-    *,
-    weight: float | Tensor,
-    warp: Warp,
+    how: Steering,
 ) -> Tensor:
     """An id of each group by guided logits, int64 [batch, positions, groups].
 
@@ -94,13 +84,12 @@ def drawn(
         told: logits or log-probabilities, [batch, positions, vocab], of each group.
         free: those without the condition.
         draws: as of `Head.sample`.
-        weight: likewise.
-        warp: likewise.
+        how: weight of the guidance, and the warp.
     """
     without = [None] * len(told) if free is None else free
     uniform = draws.uniform(Role.TOKEN, len(told)).unbind(-1)
     ids = [
-        draw(warp(guided(one, other, weight)), number)
+        draw(how.warp(guided(one, other, how.weight)), number)
         for one, other, number in zip(told, without, uniform, strict=True)
     ]
     return torch.stack(ids, dim=-1)

@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from intaglio.codecs.layers.transformer import Modulation, Transformer
 from intaglio.codecs.layers.transformer import modulated as modulate
 from intaglio.generators.conditioning.guidance import guided
-from intaglio.generators.heads.base import Head
+from intaglio.generators.heads.base import Head, Steering
 from intaglio.generators.heads.categorical import check_groups, summed_log_prob
 from intaglio.generators.samplers.draws import Draws, Role
-from intaglio.generators.samplers.warp import PLAIN, Warp, draw
+from intaglio.generators.samplers.warp import draw
 
 Guide = Literal["logits", "features"]
 
@@ -119,24 +119,16 @@ class DepthHead(Head):
         logits = [out(state).float() for out, state in zip(self.out, states, strict=True)]
         return summed_log_prob(logits, token)
 
-    def sample(
-        self,
-        hidden: Tensor,
-        draws: Draws,
-        *,
-        null: Tensor | None = None,
-        weight: float | Tensor = 1.0,
-        warp: Warp = PLAIN,
-    ) -> Tensor:
+    def _draw(self, hidden: Tensor, draws: Draws, how: Steering) -> Tensor:
         """Draw ids one by one, each told of those before it; see `Head.sample`."""
         if self.guide == "features":
-            hidden, null = guided(hidden, null, weight), None
+            hidden, how = guided(hidden, how.null, how.weight), how._replace(null=None)
         numbers = draws.uniform(Role.TOKEN, self.width).unbind(-1)
         ids = torch.empty(*hidden.shape[:2], 0, dtype=torch.int64, device=hidden.device)
         for number in numbers:
-            without = None if null is None else self._next(null, ids)
-            logits = guided(self._next(hidden, ids), without, weight)
-            ids = torch.cat([ids, draw(warp(logits), number).unsqueeze(-1)], dim=-1)
+            without = None if how.null is None else self._next(how.null, ids)
+            logits = guided(self._next(hidden, ids), without, how.weight)
+            ids = torch.cat([ids, draw(how.warp(logits), number).unsqueeze(-1)], dim=-1)
         return ids[..., torch.tensor(self.order, device=ids.device).argsort()]
 
     def _next(self, hidden: Tensor, before: Tensor) -> Tensor:

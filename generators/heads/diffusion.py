@@ -18,11 +18,10 @@ from torch import Tensor
 from intaglio.codecs.layers.positions import at_least_float32
 from intaglio.generators.conditioning.guidance import guided
 from intaglio.generators.heads.ancestral import STEPS, Step, ancestral, strided
-from intaglio.generators.heads.base import Head
+from intaglio.generators.heads.base import Head, Steering
 from intaglio.generators.heads.continuous import in_float32, tempered
 from intaglio.generators.heads.denoiser import Denoiser
 from intaglio.generators.samplers.draws import Draws, Role
-from intaglio.generators.samplers.warp import PLAIN, Warp
 
 BIN = 1 / 255  # half the width of the bin whose probability is the likelihood of the first step
 LEAST = 1e-12  # probability of a bin
@@ -108,15 +107,7 @@ class DiffusionHead(Head):
             )
             return (error + bound.mean(-1) / math.log(2)).float()
 
-    def sample(
-        self,
-        hidden: Tensor,
-        draws: Draws,
-        *,
-        null: Tensor | None = None,
-        weight: float | Tensor = 1.0,
-        warp: Warp = PLAIN,
-    ) -> Tensor:
+    def _draw(self, hidden: Tensor, draws: Draws, how: Steering) -> Tensor:
         """Denoise step by step; see `Head.sample`.
 
         Guidance acts on the prediction; the variance is that under the condition. The temperature
@@ -125,17 +116,17 @@ class DiffusionHead(Head):
         with in_float32(hidden):
             rows = torch.stack(ancestral(strided(self.steps)), dim=1).tolist()
             told = self.network.told(at_least_float32(hidden))
-            free = None if null is None else self.network.told(at_least_float32(null))
+            free = None if how.null is None else self.network.told(at_least_float32(how.null))
             x = draws.normal(Role.NOISE, self.width).to(told.dtype)
             for count, row in enumerate(reversed(rows), start=1):
                 at = Step(*torch.tensor(row).unbind())
                 out, spread = self._outputs(x, row[0], told)
                 if free is not None:
-                    out = guided(out, self._outputs(x, row[0], free)[0], weight)
+                    out = guided(out, self._outputs(x, row[0], free)[0], how.weight)
                 x, log_variance = self._back(at, x, out, spread)
                 if count < self.steps:
                     fresh = draws.normal(Role.NOISE, self.width, first=count * self.width)
-                    x = x + (log_variance / 2).exp() * tempered(fresh, warp)
+                    x = x + (log_variance / 2).exp() * tempered(fresh, how.warp)
             return x
 
     def _outputs(self, x: Tensor, time: float, told: Tensor) -> tuple[Tensor, Tensor]:

@@ -4,10 +4,9 @@ from torch import Tensor, nn
 
 from intaglio.codecs.layers.positions import at_least_float32
 from intaglio.generators.conditioning.guidance import guided
-from intaglio.generators.heads.base import Head
+from intaglio.generators.heads.base import Head, Steering
 from intaglio.generators.heads.continuous import in_float32
 from intaglio.generators.samplers.draws import Draws
-from intaglio.generators.samplers.warp import PLAIN, Warp
 
 
 class FieldHead(Head):
@@ -43,15 +42,7 @@ class FieldHead(Head):
         """Squared error, the mean over the channels; see `Head.loss`."""
         return (self.velocity(hidden) - token).square().mean(-1).float()
 
-    def sample(
-        self,
-        hidden: Tensor,
-        draws: Draws,
-        *,
-        null: Tensor | None = None,
-        weight: float | Tensor = 1.0,
-        warp: Warp = PLAIN,
-    ) -> Tensor:
+    def _draw(self, hidden: Tensor, draws: Draws, how: Steering) -> Tensor:
         """The guided velocity; see `Head.sample`."""
-        without = None if null is None else self.velocity(null)
-        return guided(self.velocity(hidden), without, weight)
+        without = None if how.null is None else self.velocity(how.null)
+        return guided(self.velocity(hidden), without, how.weight)

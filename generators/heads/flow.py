@@ -12,11 +12,10 @@ from torch import Tensor
 from intaglio.codecs.layers.flow import euler, logit_normal, on_path
 from intaglio.codecs.layers.positions import at_least_float32
 from intaglio.generators.conditioning.guidance import guided
-from intaglio.generators.heads.base import Head
+from intaglio.generators.heads.base import Head, Steering
 from intaglio.generators.heads.continuous import in_float32, tempered
 from intaglio.generators.heads.denoiser import Denoiser
 from intaglio.generators.samplers.draws import Draws, Role
-from intaglio.generators.samplers.warp import PLAIN, Warp
 
 Time = Literal["uniform", "logit-normal"]
 
@@ -93,28 +92,20 @@ class FlowHead(Head):
             velocity = self.network(on_path(token, noise, time), time, told)
             return (velocity - (noise - token)).square().mean(-1).float()
 
-    def sample(
-        self,
-        hidden: Tensor,
-        draws: Draws,
-        *,
-        null: Tensor | None = None,
-        weight: float | Tensor = 1.0,
-        warp: Warp = PLAIN,
-    ) -> Tensor:
+    def _draw(self, hidden: Tensor, draws: Draws, how: Steering) -> Tensor:
         """Follow the guided velocity; the temperature scales the noise. See `Head.sample`."""
         with in_float32(hidden):
             told = self.network.told(at_least_float32(hidden))
-            free = None if null is None else self.network.told(at_least_float32(null))
+            free = None if how.null is None else self.network.told(at_least_float32(how.null))
 
             def velocity(x: Tensor, time: Tensor) -> Tensor:
                 under = self._velocity(x, time, told)
                 if free is None:
                     return under
-                mixed = guided(under, self._velocity(x, time, free), weight)
+                mixed = guided(under, self._velocity(x, time, free), how.weight)
                 return renormalised(mixed, under) if self.renormalised else mixed
 
-            noise = tempered(draws.normal(Role.NOISE, self.width), warp)
+            noise = tempered(draws.normal(Role.NOISE, self.width), how.warp)
             return euler(velocity, noise.to(told.dtype), self.steps, shift=self.shift)
 
     def _velocity(self, x: Tensor, time: Tensor, told: Tensor) -> Tensor:

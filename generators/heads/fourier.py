@@ -13,11 +13,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from intaglio.generators.heads.base import Head
+from intaglio.generators.heads.base import Head, Steering
 from intaglio.generators.heads.categorical import check_groups, drawn
 from intaglio.generators.heads.continuous import in_float32
 from intaglio.generators.samplers.draws import Draws
-from intaglio.generators.samplers.warp import PLAIN, Warp
 
 REACH = 0.9  # of the bins, of a half period
 FLOOR = 1e-5  # of a bin's probability, before they are divided by their sum
@@ -96,18 +95,10 @@ class FourierHead(Head):
         laws = zip(self.log_probs(hidden), token.unbind(1), strict=True)
         return torch.stack([law.gather(1, ids[:, None])[:, 0] for law, ids in laws]).sum(0)
 
-    def sample(
-        self,
-        hidden: Tensor,
-        draws: Draws,
-        *,
-        null: Tensor | None = None,
-        weight: float | Tensor = 1.0,
-        warp: Warp = PLAIN,
-    ) -> Tensor:
+    def _draw(self, hidden: Tensor, draws: Draws, how: Steering) -> Tensor:
         """Draw ids by guided log-probabilities; see `Head.sample`."""
-        free = None if null is None else self.log_probs(null)
-        return drawn(self.log_probs(hidden), free, draws, weight=weight, warp=warp)
+        free = None if how.null is None else self.log_probs(how.null)
+        return drawn(self.log_probs(hidden), free, draws, how)
 
 
 def correlation(series: Tensor) -> Tensor:

@@ -13,11 +13,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from intaglio.generators.conditioning.guidance import guided
-from intaglio.generators.heads.base import Head
+from intaglio.generators.heads.base import Head, Steering
 from intaglio.generators.heads.continuous import in_float32, tempered
 from intaglio.generators.heads.gamma import gamma_quantile
 from intaglio.generators.samplers.draws import Draws, Role
-from intaglio.generators.samplers.warp import PLAIN, Warp
 
 FLOOR = 1e-6  # of a variance, and of the parameters of one
 
@@ -62,19 +61,11 @@ class GaussianHead(Head):
         square = (token.float() - mean) ** 2 * (-log_variance).exp()
         return -(square + log_variance + math.log(2 * math.pi)).sum(-1) / 2
 
-    def sample(
-        self,
-        hidden: Tensor,
-        draws: Draws,
-        *,
-        null: Tensor | None = None,
-        weight: float | Tensor = 1.0,
-        warp: Warp = PLAIN,
-    ) -> Tensor:
+    def _draw(self, hidden: Tensor, draws: Draws, how: Steering) -> Tensor:
         """Mean plus noise; see `Head.sample`."""
         mean, log_variance = self.law(hidden)
-        mean = guided(mean, None if null is None else self.law(null)[0], weight)
-        noise = tempered(draws.normal(Role.NOISE, self.width), warp)
+        mean = guided(mean, None if how.null is None else self.law(how.null)[0], how.weight)
+        noise = tempered(draws.normal(Role.NOISE, self.width), how.warp)
         return mean + (log_variance / 2).exp() * noise
 
 
@@ -141,24 +132,18 @@ class EvidentialHead(Head):
         """Sum over the channels; see `Head.log_prob`."""
         return _student_t(self.law(hidden), token.float()).sum(-1)
 
-    def sample(
-        self,
-        hidden: Tensor,
-        draws: Draws,
-        *,
-        null: Tensor | None = None,
-        weight: float | Tensor = 1.0,
-        warp: Warp = PLAIN,
-    ) -> Tensor:
+    def _draw(self, hidden: Tensor, draws: Draws, how: Steering) -> Tensor:
         """Draw a variance, with it a mean, with both the token; see `Head.sample`.
 
         The temperature scales the noise of mean and token, not the law of the variance.
         """
         law = self.law(hidden)
-        location = guided(law.location, None if null is None else self.law(null).location, weight)
+        location = guided(
+            law.location, None if how.null is None else self.law(how.null).location, how.weight
+        )
         precision = gamma_quantile(law.alpha, draws.uniform(Role.TOKEN, self.width))
         scale = (law.beta / precision.float()).sqrt()
-        noise = tempered(draws.normal(Role.NOISE, 2 * self.width), warp)
+        noise = tempered(draws.normal(Role.NOISE, 2 * self.width), how.warp)
         mean = location + scale / law.nu.sqrt() * noise[..., : self.width]
         return mean + scale * noise[..., self.width :]
 
