@@ -17,13 +17,12 @@ from intaglio.data.fitting import fitted
 from intaglio.data.formats.image import encode_image, read_image, write_image
 from intaglio.data.formats.shards import ShardWriter
 from intaglio.generators import Generator, load
-from intaglio.generators.conditioning.guidance import Guidance
 from intaglio.generators.conditioning.text import TextCondition, words
-from intaglio.generators.samplers.sampler import Event, Sampler
-from intaglio.generators.samplers.warp import Warp
+from intaglio.generators.samplers.sampler import Event
 from intaglio.recipes.codec_option import add_codec_options, default_source, load_image_codec
 from intaglio.recipes.drawing import Gap, Painter, Wish, class_number
 from intaglio.recipes.evaluation.image_plots import picture_grid
+from intaglio.recipes.sampler_options import add_sampler_options, sampler_of, sampling
 
 EPILOG = """\
 examples:
@@ -63,17 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     told.add_argument("--texts", dest="file", metavar="FILE", help="a text file, a text a line")
     parser.add_argument("--count", type=int, default=1, help="images of each class or text (1)")
     parser.add_argument("--seed", type=int, default=0, help="of the first image (0)")
-    parser.add_argument("--guidance", type=float, default=1.0, help="weight of what is told (1)")
-    parser.add_argument(
-        "--schedule",
-        default="linear",
-        choices=("constant", "linear", "cosine", "half"),
-        help="how the guidance grows to its weight (linear)",
-    )
-    parser.add_argument("--temperature", type=float, default=1.0, help="above 0 (1)")
-    parser.add_argument("--top-k", type=int, default=0, help="likeliest ids to draw from (all)")
-    parser.add_argument("--top-p", type=float, default=1.0, help="their probability (1: all)")
-    parser.add_argument("--steps", type=int, help="of generators that draw many tokens at once")
+    add_sampler_options(parser)
     parser.add_argument("--tokens", type=int, help="draw only the first (flexible codecs)")
     parser.add_argument("--inpaint", metavar="IMAGE", help="draw a part of an image anew")
     parser.add_argument("--mask", metavar="IMAGE", help="of --inpaint; white is drawn anew")
@@ -97,12 +86,7 @@ def run(args: argparse.Namespace) -> None:
         raise ValueError("--inpaint IMAGE and --mask IMAGE belong together")
     if args.grid and args.per_shard:
         raise ValueError("--grid is for files, not for --per-shard")
-    sampler = Sampler(
-        guidance=Guidance(args.guidance, args.schedule),
-        warp=Warp(args.temperature, args.top_k, args.top_p),
-        steps=args.steps,
-        positions=args.tokens,
-    )
+    sampler = sampler_of(sampling(args), positions=args.tokens)
     codec = load_image_codec(args.codec or default_source(), args.device)
     generator = load(args.generator).to(next(codec.parameters()).device)
     gap = None if args.inpaint is None else _gap(codec, args.inpaint, args.mask)
@@ -163,13 +147,13 @@ def _wishes(generator: Generator, args: argparse.Namespace) -> list[Wish]:
 
 def _about(generator: Generator, codec: ImageCodec, args: argparse.Namespace) -> dict[str, Any]:
     """What decides the images beside the wishes."""
-    names = ("guidance", "schedule", "temperature", "top_k", "top_p", "steps", "tokens")
     return {
         "generator": generator.name,
         "generator_fingerprint": fingerprint(generator),
         "codec": codec.name,
         "codec_fingerprint": codec.fingerprint,
-        **{name: getattr(args, name) for name in (*names, "inpaint", "mask", "per_shard")},
+        **sampling(args),
+        **{name: getattr(args, name) for name in ("tokens", "inpaint", "mask", "per_shard")},
     }
 
 

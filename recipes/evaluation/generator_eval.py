@@ -15,9 +15,7 @@ from intaglio.codecs.bundle import replacing
 from intaglio.data.manifest import Side
 from intaglio.data.tokens import TokenShards
 from intaglio.generators import Generator, load
-from intaglio.generators.conditioning.guidance import Guidance
-from intaglio.generators.samplers.sampler import Sampler
-from intaglio.generators.samplers.warp import Warp
+from intaglio.recipes import sampler_options
 from intaglio.recipes.codec_option import default_source, load_image_codec
 from intaglio.recipes.evaluation.generator_bench import Bench, Drawn
 from intaglio.recipes.evaluation.generator_comparison import (
@@ -29,17 +27,13 @@ from intaglio.recipes.evaluation.generator_features import NETWORKS, feature_net
 from intaglio.recipes.evaluation.generator_tokens import check_fits
 from intaglio.recipes.evaluation.scores import Metric
 from intaglio.recipes.evaluation.tables import NOTHING, cell, heading, print_table, write_records
+from intaglio.recipes.sampler_options import add_sampler_options, sampler_of
 
 SHOWN = 16  # pictures of a figure
 DEFAULTS: dict[str, Any] = {
     "items": None,
     "sample_seed": 0,
-    "guidance": 1.0,
-    "schedule": "linear",
-    "temperature": 1.0,
-    "top_k": 0,
-    "top_p": 1.0,
-    "steps": None,
+    **sampler_options.DEFAULTS,
     "features": NETWORKS[0],
 }
 OTHERS = ("suite", "metrics", "rate", "baselines", "figures", "size", "vgg", "save_audio")
@@ -56,16 +50,7 @@ def add_generator_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("generators")
     group.add_argument("--items", type=int, help="images to draw (as many as are held out)")
     group.add_argument("--sample-seed", type=int, help="of the first image (0)")
-    group.add_argument("--guidance", type=float, help="weight of what is told (1)")
-    group.add_argument(
-        "--schedule",
-        choices=("constant", "linear", "cosine", "half"),
-        help="how the guidance grows to its weight (linear)",
-    )
-    group.add_argument("--temperature", type=float, help="above 0 (1)")
-    group.add_argument("--top-k", type=int, help="likeliest ids to draw from (all)")
-    group.add_argument("--top-p", type=float, help="their probability (1: all)")
-    group.add_argument("--steps", type=int, help="of generators that draw many tokens at once")
+    add_sampler_options(group)
     group.add_argument(
         "--features",
         choices=NETWORKS,
@@ -101,11 +86,7 @@ def run_generators(args: argparse.Namespace) -> None:
     if len(args.data) > 1 or len(args.codec or ()) > 1:
         raise ValueError("generators are measured with one --codec and one --data")
     split: Side = "validation" if args.split == "validation" else "test"
-    sampler = Sampler(
-        guidance=Guidance(told["guidance"], told["schedule"]),
-        warp=Warp(told["temperature"], told["top_k"], told["top_p"]),
-        steps=told["steps"],
-    )
+    sampler = sampler_of(told)
     codec = load_image_codec((args.codec or [default_source()])[0], args.device)
     device = next(codec.parameters()).device
     network = feature_network(told["features"], inception_file=args.inception, device=device)
