@@ -56,8 +56,8 @@ class PermutedOrder(Order):
     def begin(self, done: float) -> None:
         """Set the share of items with random orders; see `Order.begin`."""
         span = self.gone - self.until
-        left = 1 - (done - self.until) / span if span else float(done < self.gone)
-        self.permuted = min(1.0, max(0.0, left)) if self.gone < 1 else 1.0
+        left = (self.gone - done) / span if span else float(done < self.gone or self.gone == 1)
+        self.permuted = min(1.0, max(0.0, left))
 
     def lesson(self, generator: "Generator", tokens: Tensor, condition: Tensor) -> Lesson:
         """All tokens, each item in an order of its own; see `Order.lesson`."""

@@ -140,6 +140,9 @@ def test_training_goes_from_random_orders_to_rows(permuted):
     always = permuted().order
     always.begin(1.0)
     assert always.permuted == 1
+    late = permuted(until=0.5).order
+    late.begin(0.75)
+    assert late.permuted == 0.5
     sudden = permuted(until=0.5, gone=0.5).order
     sudden.begin(0.49)
     assert sudden.permuted == 1
