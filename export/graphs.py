@@ -7,6 +7,7 @@ that the codec was trained on: a grid decoder cannot tell rows from columns by t
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 
 import torch
 import torch._decomp.decompositions as decompositions
@@ -124,7 +125,8 @@ class Graphs:
             ids = self.encoder(self.example)
         return (self.example,), self.inputs(ids, Generator().manual_seed(0))
 
-    def capture(self) -> tuple[ExportedProgram, ExportedProgram]:
+    @cached_property
+    def programs(self) -> tuple[ExportedProgram, ExportedProgram]:
         """Both graphs as exported programs; open axes may take any size from 1 on."""
         source, target = self.examples()
         time = self.signal == "wave"

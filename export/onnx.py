@@ -31,7 +31,7 @@ def write(graphs: Graphs, folder: Path) -> list[Path]:
     _need("onnxscript")
     paths = [folder / "encoder.onnx", folder / "decoder.onnx"]
     names = (((graphs.signal,), "ids"), (graphs.names, graphs.signal))
-    for program, (sources, target), path in zip(graphs.capture(), names, paths, strict=True):
+    for program, (sources, target), path in zip(graphs.programs, names, paths, strict=True):
         _write(program, sources, target, path)
     return paths
 

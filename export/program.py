@@ -11,7 +11,7 @@ from intaglio.export.verify import Runner
 def write(graphs: Graphs, folder: Path) -> list[Path]:
     """Write ``encoder.pt2`` and ``decoder.pt2``."""
     paths = [folder / "encoder.pt2", folder / "decoder.pt2"]
-    for program, path in zip(graphs.capture(), paths, strict=True):
+    for program, path in zip(graphs.programs, paths, strict=True):
         torch.export.save(program, path)
     return paths
 

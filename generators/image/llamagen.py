@@ -45,6 +45,7 @@ def llamagen(
     num_classes: int = 1000,
     dropout: float = 0.1,
     digits: bool = False,
+    rotary: Literal["grid", "line"] = "grid",
     name: str = "llamagen",
 ) -> Generator:
     """Build the generator with fresh weights.
@@ -59,6 +60,8 @@ def llamagen(
         dropout: share of embedded tokens and of what the blocks add that is dropped in training.
         digits: the sizes are not of codebooks but of the digits of the one id of a token (levels of
             a finite scalar quantizer), which are drawn one after the other.
+        rotary: what turns queries and keys: row and column, as published, or the number of the
+            token, as in a Llama, which ``intaglio export --format llama`` needs.
         name: of the generator.
 
     Raises:
@@ -87,6 +90,7 @@ def llamagen(
         if digits
         else CategoricalHead(dim, vocab),
         RasterOrder(),
+        rotary="line" if rotary == "line" else True,
         drop_tokens=dropout,
         digits=vocab if digits else (),
         name=name,

@@ -20,6 +20,7 @@ from intaglio.generators.conditioning.guidance import Guidance
 from intaglio.generators.conditioning.text import TextCondition
 from intaglio.generators.decoding import check_codec, images_of
 from intaglio.generators.samplers.sampler import Sampler
+from intaglio.recipes.drawing import class_number
 
 
 def main() -> None:
@@ -35,17 +36,23 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", default="images.png", help="picture to write (images.png)")
     args = parser.parse_args()
+    try:
+        draw(args)
+    except (OSError, ValueError) as error:
+        raise SystemExit(f"images.py: {error}") from None
 
+
+def draw(args: argparse.Namespace) -> None:
+    """Write the picture."""
     generator, codec = load(args.generator), load_codec(args.codec)
-    assert isinstance(codec, ImageCodec), "an image generator needs a codec of images"
+    if not isinstance(codec, ImageCodec):
+        raise ValueError(f"{args.codec} is no codec of images")
     check_codec(generator, codec)  # tokens of one codec mean nothing to another
 
     if isinstance(generator.condition, TextCondition):
         condition = generator.condition.of_texts(args.wishes)
     else:
-        names = generator.origin.classes if generator.origin else ()
-        numbers = [names.index(x) if x in names else int(x) for x in args.wishes]
-        condition = torch.tensor(numbers)
+        condition = torch.tensor([class_number(generator, name) for name in args.wishes])
     condition = condition.repeat_interleave(args.columns, 0)
 
     sampler = Sampler(guidance=Guidance(args.guidance, "linear"))

@@ -1,6 +1,4 @@
 import json
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -23,22 +21,19 @@ def random_codec(build):
     return codec
 
 
-@pytest.fixture(
-    scope="module", params=[pytest.param(speech_small, marks=pytest.mark.slow), wavtokenizer]
-)
-def codec(request):
-    return random_codec(request.param)
-
-
 @pytest.mark.parametrize(
-    "kind",
+    ("build", "kind"),
     [
-        "torchscript",
-        pytest.param("onnx", marks=pytest.mark.slow),
-        pytest.param("program", marks=pytest.mark.slow),
+        (None, "torchscript"),
+        *(
+            pytest.param(build, kind, marks=pytest.mark.slow)
+            for build in (speech_small, wavtokenizer)
+            for kind in KINDS
+        ),
     ],
 )
-def test_tokens_are_equal_at_ten_lengths(codec, kind, tmp_path):
+def test_tokens_are_equal_at_ten_lengths(build, kind, tiny_codec, tmp_path):
+    codec = random_codec(build) if build else tiny_codec
     [record] = export(codec, tmp_path, [kind])
     lengths = {shape[-1] for shape in record["verified"]["shapes"]}
     assert len(lengths) == 10 and min(lengths) == 1
@@ -48,7 +43,7 @@ def test_tokens_are_equal_at_ten_lengths(codec, kind, tmp_path):
     encode, decode = KINDS[kind].run(tmp_path)
     result = verify(codec, encode, decode, seed=1)
     assert result.ties == 0
-    assert result.tokens > 600
+    assert result.tokens > 400
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
         [*record["files"], "export.json"]
     )
@@ -59,30 +54,6 @@ def test_the_card_tells_how_to_call(tiny_codec, tmp_path):
     card = json.loads((tmp_path / "export.json").read_text())
     assert card["fingerprint"] == tiny_codec.fingerprint
     assert (card["sample_rate"], card["hop_length"], card["vocab"]) == (1000, 20, [64])
-
-
-def test_onnx_files_run_without_this_package(tiny_codec, tmp_path):
-    export(tiny_codec, tmp_path, ["onnx"])
-    wave = torch.randn(1, 1, 333)
-    code = f"""
-import json, sys
-import numpy, onnxruntime
-folder = {str(tmp_path)!r}
-wave = numpy.array(json.load(sys.stdin), dtype=numpy.float32)
-encoder = onnxruntime.InferenceSession(folder + "/encoder.onnx")
-decoder = onnxruntime.InferenceSession(folder + "/decoder.onnx")
-[ids] = encoder.run(None, {{"wave": wave}})
-[decoded] = decoder.run(None, {{"ids": ids}})
-assert not any(name.startswith(("intaglio", "torch")) for name in sys.modules)
-print(json.dumps([ids.tolist(), decoded.shape]))
-"""
-    words = [sys.executable, "-c", code]
-    text = json.dumps(wave.tolist())
-    done = subprocess.run(words, input=text, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    ids, shape = json.loads(done.stdout)
-    assert ids == tiny_codec.encode(wave).ids.tolist()
-    assert shape == [1, 1, 340]
 
 
 def test_a_wrong_encoder_is_refused_and_nothing_stays(tiny_codec, tmp_path, monkeypatch):

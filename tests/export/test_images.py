@@ -171,7 +171,7 @@ def test_onnx_calls_its_inputs_by_name(monkeypatch):
     """The signal is `image`, and what stands beside the ids keeps its name."""
     written = []
     monkeypatch.setattr(onnx, "_write", lambda program, *names: written.append(names[:2]))
-    monkeypatch.setattr(Graphs, "capture", lambda self: (None, None))
+    monkeypatch.setattr(Graphs, "programs", (None, None))
     onnx.write(Graphs(wetok_like().eval()), Path("folder"))
     assert written == [(("image",), "ids"), (("ids", "noise"), "image")]
 

@@ -14,6 +14,7 @@ from intaglio.generators.conditioning.classes import NO_CLASS, ClassCondition
 from intaglio.generators.embedding import IdEmbedding
 from intaglio.generators.generator import Generator
 from intaglio.generators.heads.categorical import CategoricalHead
+from intaglio.generators.image.llamagen import llamagen
 from intaglio.generators.load import load
 from intaglio.generators.orders.base import Canvas
 from intaglio.generators.orders.masked import MaskedOrder
@@ -163,6 +164,13 @@ def test_files_that_compute_something_else_are_not_left(tmp_path, monkeypatch):
     save_file(state, tmp_path / "model.safetensors")
     with pytest.raises(ValueError, match="logits differ by"):
         verify(generator, tmp_path, 6)
+
+
+def test_llamagen_leaves_so_if_it_is_built_so(tmp_path):
+    options = {"shape": (2, 2), "vocab": (7,), "num_classes": 3}
+    exported(llamagen("tiny", **options, rotary="line").eval(), tmp_path)
+    with pytest.raises(ValueError, match='rotations by the place.*rotary="line"'):
+        llama.export(llamagen("tiny", **options).eval(), tmp_path / "grid")
 
 
 def test_later_tokens_have_no_influence(tmp_path):

@@ -6,11 +6,19 @@ import pytest
 import torch
 
 from intaglio.generators.conditioning.guidance import Guidance
-from intaglio.generators.image.mar import TRUNKS, mar
+from intaglio.generators.image.mar import HEADS, TRUNKS, mar
 from intaglio.generators.orders.base import Canvas
 from intaglio.generators.samplers.sampler import Sampler
 
 TINY = {"shape": (3, 3), "channels": 2, "num_classes": 3, "dropout": 0.0}
+
+
+@pytest.fixture
+def slim(monkeypatch):
+    """Build the small one with fewer and narrower blocks."""
+    monkeypatch.setitem(TRUNKS, "small", (2, 64, 2, 8))
+    monkeypatch.setitem(HEADS, "small", (2, 64))
+    return lambda **options: mar("small", **TINY | options)
 
 
 @pytest.mark.parametrize(("size", "millions"), [("B", 208), ("L", 479), ("H", 943)])
@@ -40,24 +48,24 @@ def test_the_small_one_suits_a_cpu():
 
 
 @pytest.mark.parametrize(("prediction", "first", "share"), [("flow", 2, 0.93), ("eps", 1, 0.8)])
-def test_it_learns(learns, prediction, first, share):
+def test_it_learns(learns, slim, prediction, first, share):
     """The first error is 2, of a velocity, or 1, of the noise, beside the variational term.
 
     A velocity told from the noisy token alone has an error of 1.7, and a noise one of 0.5.
     """
-    generator = mar("small", **TINY, prediction=prediction)
+    generator = slim(prediction=prediction)
     assert learns(generator, share=share, steps=40, rate=1e-3) == pytest.approx(first, abs=0.4)
 
 
 @pytest.mark.parametrize("steps", [1, 4])
-def test_it_keeps_its_word(keeps_its_word, steps):
+def test_it_keeps_its_word(keeps_its_word, slim, steps):
     sampler = Sampler(guidance=Guidance(2.0, "linear"), steps=steps)
-    keeps_its_word(mar("small", **TINY), sampler)
+    keeps_its_word(slim(), sampler)
 
 
-def test_items_of_which_more_is_given_are_drawn_as_they_are_alone():
+def test_items_of_which_more_is_given_are_drawn_as_they_are_alone(slim):
     """The encoder masks what the items of a batch lack; alone there is nothing to mask."""
-    generator = mar("small", **TINY)
+    generator = slim()
     torch.manual_seed(0)
     for parameter in generator.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
@@ -74,8 +82,8 @@ def test_items_of_which_more_is_given_are_drawn_as_they_are_alone():
         torch.testing.assert_close(alone, together[rows].to(alone.dtype), atol=1e-9, rtol=0)
 
 
-def test_texts_are_told(keeps_its_word):
-    generator = mar("small", **TINY, condition="text")
+def test_texts_are_told(keeps_its_word, slim):
+    generator = slim(condition="text")
     texts = generator.condition.of_texts(["a red apple", "a green apple", "the sea", ""])
     keeps_its_word(generator, Sampler(steps=2), conditions=texts)
 

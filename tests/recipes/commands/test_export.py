@@ -1,6 +1,9 @@
 import json
+import subprocess
+import sys
 
 import pytest
+import torch
 
 from intaglio.codecs.bundle import save
 from intaglio.recipes import cli
@@ -9,6 +12,19 @@ from intaglio.recipes import cli
 def call(monkeypatch, *words):
     monkeypatch.setattr("sys.argv", ["intaglio", "export", *map(str, words)])
     return cli.main()
+
+
+# of the files alone: argv is the folder, the standard input a wave
+WITHOUT_THIS_PACKAGE = """
+import json, sys
+import numpy, onnxruntime
+encoder, decoder = (onnxruntime.InferenceSession(f"{sys.argv[1]}/{name}.onnx")
+                    for name in ("encoder", "decoder"))
+[ids] = encoder.run(None, {"wave": numpy.array(json.load(sys.stdin), dtype=numpy.float32)})
+[decoded] = decoder.run(None, {"ids": ids})
+assert not any(name.startswith(("intaglio", "torch")) for name in sys.modules)
+print(json.dumps([ids.tolist(), decoded.shape]))
+"""
 
 
 def test_all_formats_of_a_bundle(tiny_codec, tmp_path, monkeypatch, capsys):
@@ -24,6 +40,12 @@ def test_all_formats_of_a_bundle(tiny_codec, tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().out.count("tokens equal at 10 lengths") == 3
     card = json.loads((out / "export.json").read_text())
     assert [record["format"] for record in card["exports"]] == formats.split(",")
+    wave = torch.randn(1, 1, 333)
+    words = [sys.executable, "-c", WITHOUT_THIS_PACKAGE, str(out)]
+    text = json.dumps(wave.tolist())
+    done = subprocess.run(words, input=text, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == [tiny_codec.encode(wave).ids.tolist(), [1, 1, 340]]
 
 
 @pytest.mark.parametrize(

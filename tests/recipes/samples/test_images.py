@@ -1,10 +1,10 @@
 """The sample script of images: what it draws is what the command draws; its help teaches."""
 
 import runpy
-import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 
 from intaglio.codecs import load
@@ -14,11 +14,19 @@ from intaglio.recipes import samples
 SCRIPT = Path(samples.__file__).parent / "images.py"
 
 
-def test_the_script_draws(painted, image_bundle, intaglio, in_tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        sys, "argv", [str(SCRIPT), str(painted), str(image_bundle), "dog", "0", "--columns", "2"]
-    )
-    runpy.run_path(str(SCRIPT), run_name="__main__")
+@pytest.fixture
+def run(monkeypatch):
+    """Run the script with some words."""
+
+    def call(*words):
+        monkeypatch.setattr(sys, "argv", [str(SCRIPT), *map(str, words)])
+        runpy.run_path(str(SCRIPT), run_name="__main__")
+
+    return call
+
+
+def test_the_script_draws(run, painted, image_bundle, intaglio, in_tmp_path):
+    run(painted, image_bundle, "dog", "0", "--columns", "2")
     found = read_image("images.png")
     assert found.shape == (3, 32, 32)
     words = ["sample", painted, "--codec", image_bundle, "-o", "out", "--class", "dog"]
@@ -29,11 +37,23 @@ def test_the_script_draws(painted, image_bundle, intaglio, in_tmp_path, monkeypa
     assert load(image_bundle).image_size == 16
 
 
-def test_its_help_teaches():
-    words = [sys.executable, str(SCRIPT), "--help"]
-    text = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+def test_what_is_wrong_is_one_line(run, painted, image_bundle, bundle):
+    for words, reason in (
+        ([painted, bundle, "dog"], "is no codec of images"),
+        (["nowhere", image_bundle, "dog"], "nowhere"),
+        ([painted, image_bundle, "unicorn"], "there is no class 'unicorn'"),
+    ):
+        with pytest.raises(SystemExit, match=reason) as caught:
+            run(*words)
+        assert str(caught.value).startswith("images.py: ") and "\n" not in str(caught.value)
+
+
+def test_its_help_teaches(run, capsys):
+    with pytest.raises(SystemExit):
+        run("--help")
+    text = capsys.readouterr().out
     assert "GENERATOR CODEC" in text and "a red apple" in text and "--guidance" in text
 
 
 def test_it_is_short():
-    assert len(SCRIPT.read_text().splitlines()) <= 60
+    assert len(SCRIPT.read_text().splitlines()) <= 70
