@@ -140,3 +140,10 @@ def class_number(generator: Generator, name: str) -> int:
         f"there is no class {name!r}: give {known}, or a number below "
         f"{generator.condition.num_classes}"
     )
+
+
+def told(generator: Generator, wish: Wish) -> str:
+    """What a wish tells the generator, in words; empty if nothing."""
+    names = () if generator.origin is None else generator.origin.classes
+    name = names[wish.label] if 0 <= wish.label < len(names) else str(wish.label)
+    return wish.text or ("" if wish.label == NO_CLASS else name)

@@ -3,7 +3,7 @@
 An encoder sees the known tokens, a decoder all places, and a small diffusion network draws each
 token given what the decoder says there. Published blocks, sizes, initialisation and head; dropout
 is of what blocks add, not of attention weights and within networks too. New models do better with
-``v`` or ``flow``, whose errors do not grow with the noise: the small size has a flow.
+``v`` or ``flow``, whose errors do not grow with the noise: the small sizes have a flow.
 """
 
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ from intaglio.generators.heads.flow import FlowHead
 from intaglio.generators.orders.masked import MaskedOrder
 from intaglio.generators.visible import VisibleEncoder
 
-Size = Literal["B", "L", "H", "small"]
+Size = Literal["B", "L", "H", "small", "tiny"]
 
 # of encoder and decoder each: depth, width, heads; of both: tokens of a class
 TRUNKS = {
@@ -32,8 +32,16 @@ TRUNKS = {
     "L": (16, 1024, 16, 64),
     "H": (20, 1280, 16, 64),
     "small": (4, 256, 4, 8),
+    "tiny": (2, 160, 5, 8),
 }
-HEADS = {"B": (6, 1024), "L": (8, 1280), "H": (12, 1536), "small": (3, 256)}  # depth, width
+# depth, width
+HEADS = {
+    "B": (6, 1024),
+    "L": (8, 1280),
+    "H": (12, 1536),
+    "small": (3, 256),
+    "tiny": (3, 160),
+}
 
 
 def mar(
@@ -49,13 +57,13 @@ def mar(
     """Build the generator with fresh weights.
 
     Args:
-        size: as published, of 208, 479 and 943 million parameters; ``small`` for a CPU.
+        size: as published, of 208, 479 and 943 million parameters; ``small``, ``tiny`` for a CPU.
         shape: rows and columns of tokens, or their number.
         channels: of a token.
         condition: what is told.
         num_classes: if classes are told.
         dropout: share of what the blocks add that is dropped in training.
-        prediction: of the head; if None, ``eps`` as published, or ``flow`` of the small size.
+        prediction: of the head; if None, ``eps`` as published, or ``flow`` of the small sizes.
 
     Raises:
         ValueError: another size or prediction.
@@ -63,7 +71,7 @@ def mar(
     if size not in TRUNKS:
         raise ValueError(f"MAR's size is one of {', '.join(TRUNKS)}, not {size!r}")
     dim, (depth, width) = TRUNKS[size][1], HEADS[size]
-    prediction = prediction or ("flow" if size == "small" else "eps")
+    prediction = prediction or ("flow" if size in ("small", "tiny") else "eps")
     head: Head
     if prediction == "flow":
         head = FlowHead(dim, channels, width=width, depth=depth, time="logit-normal", steps=25)

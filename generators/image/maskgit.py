@@ -16,9 +16,9 @@ from intaglio.generators.generator import Generator
 from intaglio.generators.heads.categorical import CategoricalHead
 from intaglio.generators.orders.masked import MaskedOrder
 
-Size = Literal["L", "small"]
+Size = Literal["L", "small", "tiny"]
 # depth, width, heads
-SIZES = {"L": (24, 768, 16), "small": (6, 256, 4)}
+SIZES = {"L": (24, 768, 16), "small": (6, 256, 4), "tiny": (4, 160, 5)}
 
 
 def maskgit(
@@ -34,7 +34,7 @@ def maskgit(
     """Build the generator with fresh weights.
 
     Args:
-        size: ``L`` as published, of 177 million parameters; ``small`` for a CPU.
+        size: ``L`` as published, of 177 million parameters; ``small`` and ``tiny`` for a CPU.
         shape: number of tokens, or rows and columns of them.
         vocab: sizes of the codebooks.
         condition: what is told.

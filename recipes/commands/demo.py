@@ -15,7 +15,7 @@ from intaglio.data import sets
 from intaglio.data.clips import find
 from intaglio.data.formats.wave import read_wave, write_wave
 from intaglio.data.sets.tools import codec2_programs, get_codec2
-from intaglio.recipes.commands import decode, encode
+from intaglio.recipes.commands import decode, encode, sample
 from intaglio.recipes.errors import explain
 from intaglio.recipes.evaluation.baselines import baseline
 from intaglio.recipes.evaluation.codec_report import Training, codec_report
@@ -23,7 +23,7 @@ from intaglio.recipes.evaluation.comparison import Comparison, Item, evaluate_co
 from intaglio.recipes.evaluation.metrics import select
 from intaglio.recipes.evaluation.recognition import Recogniser
 from intaglio.recipes.evaluation.recordings import choose, read_items
-from intaglio.recipes.evaluation.report import ExportedFile, write_report
+from intaglio.recipes.evaluation.report import ExportedFile, Figure, write_report
 from intaglio.recipes.evaluation.scores import Metric
 from intaglio.recipes.evaluation.tables import notes, terminal_table, write_records
 from intaglio.recipes.evaluation.tables import records as json_records
@@ -31,6 +31,7 @@ from intaglio.recipes.evaluation.tables import records as json_records
 BASELINES = ("codec2-1200", "codec2-2400", "codec2-3200", "opus-6k")
 METRICS = ("stoi", "estoi", "pesq", "wer", "mel", "si_sdr")
 SHARES = (0.05, 0.05)  # of validation and test, as in the recipe
+CAPTIONS = ("red heart", "cat face", "pizza", "sun", "blue car")
 MIN_SECONDS = 1.5  # of an utterance that is scored
 
 
@@ -38,7 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.epilog = (
         "Fetches a set of recorded speech, trains speech_small on it, encodes, decodes and scores\n"
-        "utterances that the training did not see, exports to ONNX, and writes OUT/report.html.\n\n"
+        "utterances that the training did not see, exports to ONNX, draws pictures of captions\n"
+        "with a generator that comes with the package, and writes OUT/report.html.\n\n"
         "example:\n  intaglio demo --out demo --minutes 3"
     )
     parser.add_argument("--out", default="demo", metavar="FOLDER", help="where all goes (demo)")
@@ -79,7 +81,7 @@ def run(args: argparse.Namespace) -> None:
     )
     write_records(out / "eval.json", json_records(comparison.rows, name))
     report = codec_report(name, training, items, comparison, metrics, recogniser)
-    path = write_report(out, report._replace(files=exported))
+    path = write_report(out, report._replace(files=exported, pictures=[_pictures(out)]))
     _print_table(comparison, metrics)
     print(f"\nlisten and look: {path}")
 
@@ -88,7 +90,7 @@ def _clear(out: Path) -> None:
     """Make the folder, without what an earlier demo left; refuse one that is somebody else's."""
     if out.exists() and any(out.iterdir()) and not (out / "run").is_dir():
         raise FileExistsError(f"{out} holds something else than a demo; choose another --out")
-    for name in ("run", "heldout", "tokens", "decoded", "exported"):
+    for name in ("run", "heldout", "tokens", "decoded", "exported", "pictures"):
         shutil.rmtree(out / name, ignore_errors=True)
     (out / "run").mkdir(parents=True)
 
@@ -195,6 +197,22 @@ def _export(codec: AudioCodec, out: Path, items: list[Item]) -> list[ExportedFil
     )
     sizes = records[0]["files"].items()
     return [ExportedFile(f"exported/{name}", size, check, equal) for name, size in sizes]
+
+
+def _pictures(out: Path) -> Figure:
+    """Draw pictures of captions with the generator that comes with the package."""
+    _say("drawing pictures")
+    parser = argparse.ArgumentParser()
+    sample.add_arguments(parser)
+    texts = [word for caption in CAPTIONS for word in ("--text", caption)]
+    words = ["emoji", "-o", str(out / "pictures"), "--count", "6", "--grid", "--overwrite"]
+    sample.run(parser.parse_args([*words, *texts]))
+    return Figure(
+        (out / "pictures" / "grid.png").read_bytes(),
+        f"Six pictures each of {', '.join(CAPTIONS)}",
+        "Drawn from the words before each row, by the generator of emoji that comes with the "
+        "package: 64 tokens an image, one after the other.",
+    )
 
 
 def _print_table(comparison: Comparison, metrics: list[Metric]) -> None:

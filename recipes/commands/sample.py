@@ -20,12 +20,14 @@ from intaglio.generators import Generator, load
 from intaglio.generators.conditioning.text import TextCondition, words
 from intaglio.generators.samplers.sampler import Event
 from intaglio.recipes.codec_option import add_codec_options, default_source, load_image_codec
-from intaglio.recipes.drawing import Gap, Painter, Wish, class_number
+from intaglio.recipes.drawing import Gap, Painter, Wish, class_number, told
 from intaglio.recipes.evaluation.image_plots import picture_grid
+from intaglio.recipes.pretrained import pretrained
 from intaglio.recipes.sampler_options import add_sampler_options, sampler_of, sampling
 
 EPILOG = """\
 examples:
+  intaglio sample emoji --text "red heart" --text "cat face" --count 8 --grid -o emoji
   intaglio sample runs/llamagen/last.ckpt --codec CODEC --text "a red apple" -o apples --count 8
   intaglio sample GENERATOR --codec CODEC --class cat --class 7 -o out --guidance 2 --grid
   intaglio sample GENERATOR --codec CODEC --texts captions.txt -o out --count 10 --per-shard 1000
@@ -51,7 +53,11 @@ class Target(NamedTuple):
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the command."""
     parser.epilog = EPILOG
-    parser.add_argument("generator", metavar="GENERATOR", help="bundle or training checkpoint")
+    parser.add_argument(
+        "generator",
+        metavar="GENERATOR",
+        help="bundle, training checkpoint, or emoji, which comes with the package and its codec",
+    )
     parser.add_argument("-o", "--out", required=True, help="folder for the images")
     add_codec_options(parser)
     told = parser.add_mutually_exclusive_group()
@@ -87,8 +93,11 @@ def run(args: argparse.Namespace) -> None:
     if args.grid and args.per_shard:
         raise ValueError("--grid is for files, not for --per-shard")
     sampler = sampler_of(sampling(args), positions=args.tokens)
-    codec = load_image_codec(args.codec or default_source(), args.device)
-    generator = load(args.generator).to(next(codec.parameters()).device)
+    known = pretrained(args.generator)
+    own = str(known.codec) if known else None
+    codec = load_image_codec(args.codec or own or default_source(), args.device)
+    generator = load(known.generator if known else args.generator)
+    generator = generator.to(next(codec.parameters()).device)
     gap = None if args.inpaint is None else _gap(codec, args.inpaint, args.mask)
     painter = Painter(generator, codec, sampler, gap=gap)
     wishes = _wishes(generator, args)
@@ -106,7 +115,7 @@ def run(args: argparse.Namespace) -> None:
     with replacing(out / RECORDS) as part:
         part.write_text(json.dumps(records, indent=1) + "\n", encoding="utf-8")
     if args.grid:
-        _write_grid(out, targets, args.count)
+        _write_grid(out, targets, generator, args.count)
     kept = len(targets) - len(left)
     print(f"{len(wishes)} images in {out}" + (f", {kept} files were there already" if kept else ""))
 
@@ -217,10 +226,12 @@ def _write_shard(path: Path, content: Sequence[tuple[Wish, Tensor]], about: dict
         writer.close()
 
 
-def _write_grid(out: Path, targets: Sequence[Target], count: int) -> None:
+def _write_grid(out: Path, targets: Sequence[Target], generator: Generator, count: int) -> None:
+    """Write ``grid.png``: a row for each class or text, or rows of eight of what has one image."""
     images = [read_image(target.path) for target in targets]
     columns = count if count > 1 else min(8, len(images))
     blank = [torch.full_like(images[0], 255)] * (-len(images) % columns)
     rows = [[*images, *blank][start : start + columns] for start in range(0, len(images), columns)]
+    names = [told(generator, target.wishes[0]) for target in targets[::count]]
     with replacing(out / "grid.png") as part:
-        part.write_bytes(picture_grid(rows))
+        part.write_bytes(picture_grid(rows, names if count > 1 else ()))

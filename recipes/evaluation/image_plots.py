@@ -1,9 +1,12 @@
 """Figures of an evaluation of image codecs, each as the bytes of a PNG."""
 
+import textwrap
 from collections.abc import Sequence
 from itertools import cycle
 
+import numpy
 import torch
+from PIL import Image, ImageDraw
 from torch import Tensor
 
 from intaglio.data.formats.image import encode_image
@@ -19,6 +22,7 @@ LABELS = {
 }
 MARKERS = "*PXDs^vh"  # of codecs under test, which share a colour
 GAP = 2  # pixels between pictures
+LABEL_WIDTH, LABEL_LETTERS = 130, 18  # in pixels, and of a line
 MIN_SIDE = 64  # smaller pictures are enlarged, pixel by pixel
 
 
@@ -67,8 +71,8 @@ def rate_curves(rows: Sequence[ImageRow]) -> bytes:
         return png(figure)
 
 
-def picture_grid(rows: Sequence[Sequence[Tensor]]) -> bytes:
-    """Pictures of one size, uint8 [3, height, width] each, in rows, without a frame.
+def picture_grid(rows: Sequence[Sequence[Tensor]], labels: Sequence[str] = ()) -> bytes:
+    """Pictures of one size, uint8 [3, height, width] each, in rows, with a label before each row.
 
     Raises:
         ValueError: there are none, or rows of different lengths.
@@ -77,12 +81,22 @@ def picture_grid(rows: Sequence[Sequence[Tensor]]) -> bytes:
         raise ValueError(f"rows of pictures of equal length are needed, got {list(map(len, rows))}")
     factor = -(-MIN_SIDE // min(rows[0][0].shape[1:]))
     lines = []
-    for row in rows:
+    for number, row in enumerate(rows):
         large = [one.repeat_interleave(factor, 1).repeat_interleave(factor, 2) for one in row]
-        lines.append(
-            torch.cat([torch.nn.functional.pad(one, (GAP,) * 4, value=255) for one in large], 2)
-        )
+        line = [torch.nn.functional.pad(one, (GAP,) * 4, value=255) for one in large]
+        if any(labels):
+            line.insert(0, _label(labels[number], line[0].shape[1]))
+        lines.append(torch.cat(line, 2))
     return encode_image(torch.cat(lines, 1), "PNG")
+
+
+def _label(text: str, height: int) -> Tensor:
+    """Text in lines, set right, as a picture, uint8 [3, height, LABEL_WIDTH]."""
+    image = Image.new("L", (LABEL_WIDTH, height), 255)
+    lines = "\n".join(textwrap.wrap(text, LABEL_LETTERS))
+    at = (LABEL_WIDTH - 6, height // 2)
+    ImageDraw.Draw(image).multiline_text(at, lines, 0, anchor="rm", align="right", font_size=12)
+    return torch.from_numpy(numpy.array(image)).expand(3, -1, -1)
 
 
 def _mean(row: ImageRow, name: str) -> float | None:

@@ -103,6 +103,7 @@ class Report(NamedTuple):
         results: figures of the comparison, such as the rate-distortion plot.
         tokens: figures of the tokens.
         training: figures of the training.
+        pictures: that generators drew.
         files: what was exported.
         commands: what to do next.
         footnote: versions, date, licences.
@@ -118,6 +119,7 @@ class Report(NamedTuple):
     results: Sequence[Figure] = ()
     tokens: Sequence[Figure] = ()
     training: Sequence[Figure] = ()
+    pictures: Sequence[Figure] = ()
     files: Sequence[ExportedFile] = ()
     commands: Sequence[Command] = ()
     footnote: str = ""
@@ -139,6 +141,7 @@ def render(report: Report) -> str:
         ("results", "Results", _results(report)),
         ("tokens", "Tokens", "".join(_figure(one) for one in report.tokens)),
         ("training", "Training", "".join(_figure(one) for one in report.training)),
+        ("pictures", "Pictures", "".join(_figure(one) for one in report.pictures)),
         ("files", "Files", _files(report.files)),
         ("next", "Go on", _commands(report.commands)),
     ]

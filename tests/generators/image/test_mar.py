@@ -89,8 +89,8 @@ def test_texts_are_told(keeps_its_word, slim):
 
 
 def test_another_size_is_refused():
-    with pytest.raises(ValueError, match="B, L, H, small, not 'XL'"):
+    with pytest.raises(ValueError, match="B, L, H, small, tiny, not 'XL'"):
         mar("XL")
     with pytest.raises(ValueError, match="eps or v, got 'x'"):
         mar("small", prediction="x")
-    assert len(TRUNKS) == 4
+    assert len(TRUNKS) == len(HEADS) == 5

@@ -51,5 +51,5 @@ def test_it_fills_a_gap():
 
 
 def test_another_size_is_refused():
-    with pytest.raises(ValueError, match="L, small, not 'S'"):
+    with pytest.raises(ValueError, match="L, small, tiny, not 'S'"):
         maskgit("S")

@@ -78,7 +78,7 @@ def test_classes_become_files_and_records(sample, codec, generators, tmp_path):
     assert records[0]["guidance"] == 2 and records[0]["codec_fingerprint"] == codec.fingerprint
     assert len({files[name] for name in names}) == 4
     grid = Image.open(io.BytesIO(files["grid.png"]))
-    assert grid.size == (2 * 68, 2 * 68)
+    assert grid.size == (130 + 2 * 68, 2 * 68)
     alone = sample("classes", tmp_path / "alone", "--class", "dog", "--seed", 6, "--guidance", 2)
     assert alone["000000.png"] == files["000001.png"]
 

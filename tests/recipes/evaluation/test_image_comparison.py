@@ -61,3 +61,10 @@ def test_grids_hold_every_picture(shape):
     assert grid[:, :2].min() == 255
     with pytest.raises(ValueError, match="equal length"):
         picture_grid([[shape], []])
+
+
+def test_labels_stand_before_their_rows(shape):
+    labelled = decode_image(picture_grid([[shape], [shape]], ["a red apple", ""]))
+    assert labelled.shape == (3, 200, 130 + 100)
+    assert torch.equal(labelled[:, :, 130:], decode_image(picture_grid([[shape], [shape]])))
+    assert labelled[:, :100, :130].min() < 50 and labelled[:, 100:, :130].min() == 255
