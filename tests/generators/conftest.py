@@ -76,6 +76,8 @@ def keeps_its_word():
         wanted = together.roll(1, 0)
         found = sampler.generate(generator, conditions, seed=7, given=Canvas(wanted, mask))
         assert torch.equal(found[mask], wanted[mask]) and not torch.equal(found, wanted)
+        whole = Canvas(wanted, torch.ones_like(mask))
+        assert torch.equal(sampler.generate(generator, conditions, given=whole), wanted)
         copy = build(describe(generator)).double().eval()
         copy.load_state_dict(generator.state_dict())
         assert torch.equal(sampler.generate(copy, conditions, seed=5), together)
@@ -115,15 +117,15 @@ def learns():
 def flowing():
     """Build a generator of vectors of some width."""
 
-    def make(width=4, **options):
+    def make(width=4, head=None, order=None, **options):
         torch.manual_seed(0)
         return Generator(
             (2, 2),
             LinearEmbedding(width, 16),
             ClassCondition(3, 16),
             Transformer(16, 1, 2),
-            FlowHead(16, width, width=16, depth=1),
-            MaskedOrder(16, reveal="random"),
+            head or FlowHead(16, width, width=16, depth=1),
+            order or MaskedOrder(16, reveal="random"),
             **options,
         )
 

@@ -5,6 +5,7 @@ from itertools import product
 import pytest
 import torch
 
+from intaglio.codecs.layers.positions import rotation
 from intaglio.codecs.layers.transformer import Transformer
 from intaglio.codecs.part import build, describe
 from intaglio.generators.conditioning.classes import NO_CLASS, ClassCondition
@@ -98,3 +99,9 @@ def test_several_groups_are_added_in_the_embedding():
     ids = torch.tensor([[[2, 4], [0, 1]]])
     first, second = (table.weight for table in embedding.tables)
     assert torch.allclose(embedding(ids), torch.stack([first[2] + second[4], first[0] + second[1]]))
+
+
+def test_tokens_are_turned_by_row_and_column_and_a_condition_is_not(raster):
+    turns = raster(shape=(2, 3), prefix=2)._rotation(torch.arange(-2, 6))
+    assert torch.equal(turns[:2], torch.tensor([1.0, 0.0]).expand(2, 4, 2))
+    torch.testing.assert_close(turns[2 + 5], rotation(torch.tensor([[1, 2]]), 8)[0])

@@ -5,7 +5,10 @@ import torch
 
 from intaglio.codecs.bundle import fingerprint, read, save
 from intaglio.generators import load
+from intaglio.generators.heads.gaussian import GaussianHead
+from intaglio.generators.orders.raster import RasterOrder
 from intaglio.generators.origin import Origin, packed, unpacked
+from intaglio.generators.samplers.sampler import Sampler
 
 ORIGIN = Origin("tiny", "f" * 32, ("apple", "Bär"))
 
@@ -42,3 +45,24 @@ def test_a_codec_is_no_generator(raster, tiny_codec, tmp_path):
         load(tmp_path / "codec")
     with pytest.raises(FileNotFoundError, match="there is no generator at"):
         load(tmp_path / "nothing")
+
+
+def test_a_bundle_draws_vectors_in_the_units_of_the_codec(flowing, tmp_path):
+    """Means and deviations are part of the weights; fresh weights draw standard normal vectors."""
+    generator, label = flowing().eval(), torch.tensor([0, 1])
+    plain = Sampler().generate(generator, label)
+    generator.standardise(3 + 2 * torch.randn(50, 4, 4))
+    found = load(save(generator, tmp_path / "bundle"))
+    assert float(generator.mean.mean()) > 2 and float(generator.std.mean()) > 1.5
+    drawn = Sampler().generate(found, label)
+    torch.testing.assert_close(drawn, plain * generator.std + generator.mean)
+
+
+def test_densities_are_per_unit_of_the_tokens(flowing):
+    generator, label = flowing(head=GaussianHead(16, 4), order=RasterOrder()), torch.tensor([0, 1])
+    generator.eval()
+    tokens = torch.randn(2, 4, 4)
+    plain = generator.log_prob(tokens, label)
+    generator.standardise(3 + 2 * torch.randn(50, 4, 4))
+    found = generator.log_prob(tokens * generator.std + generator.mean, label)
+    torch.testing.assert_close(found, plain - generator.std.log().sum())

@@ -114,6 +114,20 @@ def test_parts_give_the_gradient_of_the_mean_of_all_tokens(kind, request):
             torch.testing.assert_close(moved, wanted, atol=1e-6, rtol=1e-4)
 
 
+def test_the_tokens_of_other_processes_count(raster, monkeypatch):
+    """With as many in another process, this one's share of the gradient is a half."""
+    generator = raster(drop_condition=0.0).train()
+    generator.loss(Data().training_tokens()[:4], torch.arange(4) % 3).mean().backward()
+    wanted = {n: -0.05 * p.grad for n, p in generator.named_parameters()}
+    generator = raster(drop_condition=0.0).train()
+    before = {name: p.detach().clone() for name, p in generator.named_parameters()}
+    monkeypatch.setattr("intaglio.generators.task.summed", lambda count: 2 * count)
+    fit(task_of(generator, clip_norm=None, final_rate=1.0), steps=1)
+    for name, parameter in generator.named_parameters():
+        moved = parameter.detach() - before[name]
+        torch.testing.assert_close(moved, wanted[name], atol=1e-6, rtol=1e-4)
+
+
 def test_scales_and_constants_do_not_decay(raster):
     task = GeneratorTask(
         raster(), optimizer=lambda p: torch.optim.AdamW(p, lr=1.0, weight_decay=0.5)

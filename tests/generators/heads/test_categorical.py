@@ -31,6 +31,14 @@ def test_the_loss_is_the_negative_log_probability(head):
     assert torch.allclose(every.exp().sum(0), torch.ones(7))
 
 
+def test_logits_are_float32_under_autocast(head):
+    hidden = torch.randn(7, 6)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = head.logits(hidden)[0]
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, head.logits(hidden)[0], atol=0.05, rtol=0.02)
+
+
 def test_smoothing_and_the_z_loss_are_in_the_loss_only(head):
     hidden, ids = torch.randn(7, 6), torch.randint(0, 5, (7, 1))
     log_probs = head.logits(hidden)[0].log_softmax(-1)

@@ -206,3 +206,13 @@ def test_a_recipe_builds_it_again():
 def test_what_makes_no_head_is_refused(changes, message):
     with pytest.raises(ValueError, match=message):
         stirred(**changes)
+
+
+def test_the_first_and_the_last_bin_are_no_neighbours():
+    """The density is periodic; the bins end before it comes round."""
+    head = FourierHead(5, (64,))
+    peak = torch.polar(torch.ones(9), -math.pi * 0.9 * 63 / 64 * torch.arange(9))
+    with torch.no_grad():
+        head.linear.bias.copy_(torch.view_as_real(peak).flatten())
+        law = head.log_probs(torch.zeros(5))[0]
+    assert law.argmax() == 63 and law[0] < law[63] - 4

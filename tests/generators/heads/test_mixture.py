@@ -118,6 +118,12 @@ def test_a_short_training_finds_the_law(kind):
     worst, control = max(distances(found)), min(distances(found, other=1))
     assert worst < 0.1 and worst < control / 4
     assert control > 0.5
+    x, losses = drawn(classes := torch.arange(2000) % CLASSES), []
+    for shift in (0, 1):  # what is told of another class helps less
+        torch.manual_seed(1)
+        hidden = torch.eye(CLASSES)[(classes + shift) % CLASSES]
+        losses.append(float(head.loss(hidden, x).detach().mean()))
+    assert losses[1] > 1.2 * losses[0]
 
 
 @pytest.mark.slow

@@ -19,6 +19,12 @@ def test_the_size_is_as_published():
     assert sum(p.numel() for p in generator.parameters()) / 1e6 == pytest.approx(177, abs=0.5)
 
 
+def test_the_order_is_the_published_one():
+    order = maskgit("small", **TINY).order
+    assert (order.least, order.deviation, order.together) == (0.0, None, False)
+    assert (order.schedule, order.reveal, order.steps) == ("arccos", "confidence", 8)
+
+
 def test_it_learns(learns):
     assert learns(maskgit("small", **TINY), rate=1e-3) == pytest.approx(math.log(11))
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from intaglio.codecs.image.var_tokenizer import var_quantizer, var_tokenizer
+from intaglio.codecs.layers.attention import Direction
 from intaglio.codecs.quantizers.multiscale import MultiScaleQuantizer
 from intaglio.codecs.quantizers.vq import VectorQuantizer
 from intaglio.generators.conditioning.guidance import Guidance
@@ -87,3 +88,10 @@ def test_another_size_is_refused():
     with pytest.raises(ValueError, match="d16, d20, d24, d30, small, not 'd8'"):
         var("d8")
     assert len(SIZES) == 5
+
+
+def test_attention_is_of_directions():
+    """Queries and keys of length 1, times a sharpness that begins at 4."""
+    attention = tiny().backbone.blocks[0].attention
+    assert isinstance(attention.q_norm, Direction) and attention.k_norm.log_scale is None
+    torch.testing.assert_close(attention.q_norm.log_scale.exp(), torch.full((4,), 4.0))

@@ -43,10 +43,16 @@ def test_top_k_comes_before_top_p():
     assert row.nonzero().flatten().tolist() == [1]
 
 
-def test_logits_are_left_alone():
+def test_of_equals_top_p_keeps_the_first():
+    found = Warp(top_p=0.5)(torch.zeros(1, 4)).exp()
+    torch.testing.assert_close(found, torch.tensor([[0.5, 0.5, 0.0, 0.0]]))
+
+
+@pytest.mark.parametrize("temperature", [0.7, 1.0])
+def test_logits_are_left_alone(temperature):
     logits = PROBS.log().expand(2, 5).clone()
     before = logits.clone()
-    Warp(temperature=0.7, top_k=2, top_p=0.5)(logits)
+    Warp(temperature=temperature, top_k=2, top_p=0.5)(logits)
     assert torch.equal(logits, before)
 
 

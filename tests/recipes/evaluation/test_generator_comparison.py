@@ -22,6 +22,7 @@ from intaglio.generators.orders.masked import MaskedOrder
 from intaglio.generators.orders.raster import RasterOrder
 from intaglio.generators.origin import Origin
 from intaglio.generators.samplers.sampler import Sampler
+from intaglio.recipes.evaluation import generator_bench
 from intaglio.recipes.evaluation.generator_bench import Bench
 from intaglio.recipes.evaluation.generator_comparison import control_rows, generator_row
 from intaglio.recipes.evaluation.generator_features import feature_network
@@ -245,3 +246,13 @@ def test_views_and_limits_of_a_side(data):
     assert batch["caption"] == [whole.captions[2], whole.captions[0]]
     assert batch["label"].tolist() == [int(whole.labels[2]), int(whole.labels[0])]
     assert [NAMES[n] for n in batch["label"]] == [text.split()[0] for text in batch["caption"]]
+
+
+def test_nats_are_told_for_each_part(bench, monkeypatch):
+    """The mean over all would hide a first scale that learned nothing."""
+    monkeypatch.setattr(generator_bench, "section_ends", lambda codec, positions: [1, 5, 16])
+    nats = torch.ones(8, 16, dtype=torch.float64)
+    nats[:, 0], nats[:, 5:] = 4, 2
+    sections = bench.likelihood(nats).facts["sections"]
+    assert [part["nll"] for part in sections] == [4, 1, 2]
+    assert [(part["from"], part["to"]) for part in sections] == [(0, 1), (1, 5), (5, 16)]

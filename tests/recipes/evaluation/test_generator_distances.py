@@ -95,3 +95,12 @@ def test_distinct_items_and_exact_copies():
     assert distinct_share(torch.zeros(5, 3, 2)) == 0.2
     assert exact_copies(drawn, views) == [1.0, 1.0, 1.0, 0.0]
     assert exact_copies(drawn[:1], views[1:]) == [0.0]
+
+
+def test_what_is_alike_one_by_one_and_not_together_is_told():
+    """Equal laws of every number, another law of all four: what a judge of classes can miss."""
+    joint, apart = normal(2000, 1).expand(-1, 4), normal(2000, 4, seed=1)
+    again = normal(2000, 1, seed=2).expand(-1, 4)
+    assert PrincipalAxes(joint, 1).distance(joint, apart) == pytest.approx(1, abs=0.2)
+    control = abs(independent_kernel_distance(joint, again))
+    assert independent_kernel_distance(joint, apart) > 1 > 3 * control
