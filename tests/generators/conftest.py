@@ -10,7 +10,7 @@ from intaglio.generators.embedding import IdEmbedding, LinearEmbedding
 from intaglio.generators.generator import Generator
 from intaglio.generators.heads.categorical import CategoricalHead
 from intaglio.generators.heads.flow import FlowHead
-from intaglio.generators.orders.base import Canvas
+from intaglio.generators.orders.base import Canvas, Request
 from intaglio.generators.orders.masked import MaskedOrder
 from intaglio.generators.orders.raster import RasterOrder
 from intaglio.generators.samplers.sampler import Sampler
@@ -81,6 +81,35 @@ def keeps_its_word():
         copy = build(describe(generator)).double().eval()
         copy.load_state_dict(generator.state_dict())
         assert torch.equal(sampler.generate(copy, conditions, seed=5), together)
+
+    return check
+
+
+@pytest.fixture
+def remembers():
+    """Check that the steps of a drawing, with what they keep, tell what one pass over all tells."""
+
+    def check(generator):
+        generator = stirred(generator)
+        sizes = torch.tensor(generator.vocab)
+        ids = torch.randint(0, 1 << 30, (2, generator.positions, generator.width)) % sizes
+        conditions, none = torch.tensor([0, 2]), torch.tensor([-1, -1])
+        tokens = generator.inner(ids)
+        canvas = Canvas(torch.zeros_like(tokens), torch.zeros(ids.shape[:2], dtype=torch.bool))
+        request = Request(conditions, canvas, torch.arange(2), guided=True)
+        session = generator.order.session(generator, request)
+        with torch.no_grad():
+            whole = [generator.lesson(ids, told).hidden for told in (conditions, none)]
+            steps = 0
+            for step in session.steps():
+                here, found = step.positions[0], session.hidden(step)
+                for hidden, wanted in zip(found, whole, strict=True):
+                    wanted = wanted.unflatten(0, (2, -1))[:, here]
+                    assert (hidden - wanted).abs().max() < 1e-9
+                    assert wanted.std() > 0.1
+                session.commit(step, tokens[:, here], 1.0)
+                steps += 1
+        assert steps > 2
 
     return check
 

@@ -54,3 +54,7 @@ def test_fewer_tokens_are_the_first_of_all():
     for positions in (0, 6):
         with pytest.raises(ValueError, match="draws 1 to 5 tokens"):
             Sampler(positions=positions).generate(generator, classes)
+
+
+def test_its_steps_tell_what_the_whole_tells(remembers):
+    remembers(flextok_ar("small", **TINY))

@@ -50,3 +50,7 @@ def test_another_size_is_refused():
     with pytest.raises(ValueError, match="B, L, XL, XXL, 3B, small, tiny, not 'XS'"):
         llamagen("XS")
     assert len(SIZES) == 7
+
+
+def test_its_steps_tell_what_the_whole_tells(remembers):
+    remembers(llamagen("small", **TINY))

@@ -95,3 +95,7 @@ def test_attention_is_of_directions():
     attention = tiny().backbone.blocks[0].attention
     assert isinstance(attention.q_norm, Direction) and attention.k_norm.log_scale is None
     torch.testing.assert_close(attention.q_norm.log_scale.exp(), torch.full((4,), 4.0))
+
+
+def test_its_steps_tell_what_the_whole_tells(remembers):
+    remembers(tiny())
