@@ -51,17 +51,14 @@ def llamagen(
     """Build the generator with fresh weights.
 
     Args:
-        size: as published, from 111 million to 3.1 thousand million parameters with classes;
-            ``small``, of 5 million and its tables, for a CPU, and ``tiny``, of 1.4 million.
+        size: as published, from 111 million to 3.1 thousand million parameters; ``small``, ``tiny``.
         shape: rows and columns of tokens, or their number alone.
         vocab: sizes of the codebooks.
         condition: what is told.
         num_classes: if classes are told.
         dropout: share of embedded tokens and of what the blocks add that is dropped in training.
-        digits: the sizes are not of codebooks but of the digits of the one id of a token (levels of
-            a finite scalar quantizer), which are drawn one after the other.
-        rotary: what turns queries and keys: row and column, as published, or the number of the
-            token, as in a Llama, which ``intaglio export --format llama`` needs.
+        digits: the sizes are of the digits of a token's one id, which are drawn one by one.
+        rotary: what turns queries and keys: row and column, as published, or as in a Llama.
         name: of the generator.
 
     Raises:
