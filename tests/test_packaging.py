@@ -42,6 +42,8 @@ def shipped() -> Iterator[Path]:
                 yield path
             elif path.suffix == ".yaml" and inside_recipes:
                 yield path
+            elif path.is_relative_to(ROOT / "recipes" / "pretrained") and path.is_file():
+                yield path
 
 
 def requirements() -> list[Requirement]:
