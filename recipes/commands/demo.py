@@ -31,7 +31,13 @@ from intaglio.recipes.evaluation.tables import records as json_records
 BASELINES = ("codec2-1200", "codec2-2400", "codec2-3200", "opus-6k")
 METRICS = ("stoi", "estoi", "pesq", "wer", "mel", "si_sdr")
 SHARES = (0.05, 0.05)  # of validation and test, as in the recipe
-CAPTIONS = ("red heart", "cat face", "pizza", "sun", "blue car")
+CAPTIONS = (
+    "grinning face with smiling eyes",
+    "woman police officer, dark skin tone",
+    "man mechanic, medium skin tone",
+    "thumbs up sign, light skin tone",
+    "poland flag",
+)
 MIN_SECONDS = 1.5  # of an utterance that is scored
 
 
@@ -206,10 +212,11 @@ def _pictures(out: Path) -> Figure:
     sample.add_arguments(parser)
     texts = [word for caption in CAPTIONS for word in ("--text", caption)]
     words = ["emoji", "-o", str(out / "pictures"), "--count", "6", "--grid", "--overwrite"]
+    words += ["--guidance", "3", "--temperature", "0.9"]
     sample.run(parser.parse_args([*words, *texts]))
     return Figure(
         (out / "pictures" / "grid.png").read_bytes(),
-        f"Six pictures each of {', '.join(CAPTIONS)}",
+        f"Six pictures each of: {'; '.join(CAPTIONS)}",
         "Drawn from the words before each row, by the generator of emoji that comes with the "
         "package: 64 tokens an image, one after the other.",
     )

@@ -27,7 +27,7 @@ from intaglio.recipes.sampler_options import add_sampler_options, sampler_of, sa
 
 EPILOG = """\
 examples:
-  intaglio sample emoji --text "red heart" --text "cat face" --count 8 --grid -o emoji
+  intaglio sample emoji --text "raised hand, dark skin tone" --count 8 --guidance 3 --grid -o hands
   intaglio sample runs/llamagen/last.ckpt --codec CODEC --text "a red apple" -o apples --count 8
   intaglio sample GENERATOR --codec CODEC --class cat --class 7 -o out --guidance 2 --grid
   intaglio sample GENERATOR --codec CODEC --texts captions.txt -o out --count 10 --per-shard 1000

@@ -83,7 +83,7 @@ def codec_report(
             Command(
                 "Train on your recordings", "intaglio fit -c audio/speech_small --data.root FOLDER"
             ),
-            Command("Draw pictures", 'intaglio sample emoji --text "red heart" -o hearts'),
+            Command("Draw pictures", 'intaglio sample emoji --text "angry face" -o faces'),
         ],
         footnote=f"torch {torch.__version__}, {time.strftime('%Y-%m-%d')}. "
         + " ".join(notes(comparison.rows, metrics)),

@@ -22,15 +22,15 @@ def test_a_folder_of_the_user_goes_before(in_tmp_path):
 
 
 def test_it_draws_what_it_is_told(intaglio, in_tmp_path):
-    """Hearts and books of a colour have more of it than of the other."""
-    texts = ["red heart", "blue heart", "green book", "orange book"]
+    """Hands of a skin tone, a yellow face, a blue uniform; four of each."""
+    texts = ["raised hand, dark skin tone", "raised hand, light skin tone"]
+    texts += ["grinning face with smiling eyes", "woman police officer, dark skin tone"]
     words = [word for text in texts for word in ("--text", text)]
-    status, _, err = intaglio("sample", "emoji", "-o", "out", *words, "--count", 4, "--grid")
+    words += ["--count", "4", "--guidance", "3", "--temperature", "0.9"]
+    status, _, err = intaglio("sample", "emoji", "-o", "out", *words)
     assert status == 0, err
     pictures = torch.stack([read_image(f"out/{number:06}.png") for number in range(16)]).float()
     assert pictures.shape == (16, 3, 64, 64)
-    colours = (255 - pictures).mean((2, 3)).view(4, 4, 3).mean(1)  # of what is not white
-    red, blue, green, orange = colours
-    print(colours)
-    assert red[0] < red[2] and blue[2] < blue[0]
-    assert green[1] < green[0] and orange[0] < orange[2]
+    dark, light, face, uniform = (255 - pictures).mean((2, 3)).view(4, 4, 3).mean(1)
+    assert dark.mean() > 1.5 * light.mean()  # of what is not white
+    assert face[2] > 3 * face[0] and uniform[0] > 1.1 * uniform[2]
