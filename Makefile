@@ -9,7 +9,7 @@ CLEAN := build/environment
 .PHONY: help demo test lint wheel
 
 help:
-	@echo 'make demo   train a small speech codec on real speech, write demo/report.html'
+	@echo 'make demo   train a small speech codec, draw pictures, write demo/report.html'
 	@echo 'make test   lint, then every test that needs neither a GPU nor long training'
 	@echo 'make lint   ruff, ruff format and mypy'
 	@echo 'make wheel  build the wheel, install it in an environment of its own and try it there'
