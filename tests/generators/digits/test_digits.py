@@ -31,6 +31,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:The '.*dataloader' does not have many workers"),
     pytest.mark.filterwarnings("ignore:.*removed from hparams because it cannot be pickled"),
     pytest.mark.filterwarnings("ignore:You defined a `validation_step`"),
+    pytest.mark.filterwarnings(r"ignore:Found \d+ module\(s\) in eval mode"),
 ]
 DIM = 64
 HELD = 360

@@ -14,6 +14,7 @@ from intaglio.recipes.commands import demo
 
 @pytest.mark.slow
 def test_the_whole_way_on_a_folder(in_tmp_path, monkeypatch):
+    (in_tmp_path / "speech").mkdir()
     for number in range(40):
         wave = speechlike(32_000, 16_000, torch.Generator().manual_seed(number))
         write_wave(in_tmp_path / "speech" / f"{number}.wav", wave.view(1, -1), 16_000)
@@ -24,6 +25,8 @@ def test_the_whole_way_on_a_folder(in_tmp_path, monkeypatch):
     out = in_tmp_path / "demo"
     page = (out / "report.html").read_text()
     assert page.count("<audio") >= 2
+    assert 'id="pictures"' in page and "woman police officer, dark skin tone" in page
+    assert (out / "pictures" / "grid.png").is_file()
     codec = load(out / "codec")
     names = {path.stem for path in (out / "heldout").iterdir()}
     assert names == {path.stem for path in (out / "decoded").iterdir()}
