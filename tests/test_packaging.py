@@ -87,13 +87,15 @@ def test_data_files_match_the_package_data_patterns() -> None:
         path
         for pattern in patterns["intaglio.recipes"]
         for path in (ROOT / "recipes").glob(pattern)
+        if path.is_file()
     }
-    assert matched == {path for path in shipped() if path.suffix == ".yaml"}
+    wanted = set(shipped())
+    assert matched == {p for p in wanted if p.suffix != ".py" and p.name != "py.typed"}
     strays = [
         path
         for folder in FOLDERS
         for path in folder.rglob("*")
-        if path.suffix in {".yml", ".json", ".txt", ".safetensors"}
+        if path.suffix in {".yml", ".json", ".txt", ".safetensors"} and path not in wanted
     ]
     assert not strays, "these files would be missing from the wheel"
 
