@@ -1,9 +1,9 @@
-"""Generators that come with the package, each with its codec: folders of ``pretrained``."""
+"""Generators that come with the package, each with its codec: folders of ``weights``."""
 
 from pathlib import Path
 from typing import NamedTuple
 
-FOLDER = Path(__file__).parent / "pretrained"
+FOLDER = Path(__file__).parent / "weights"
 
 
 class Pretrained(NamedTuple):

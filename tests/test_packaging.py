@@ -42,7 +42,7 @@ def shipped() -> Iterator[Path]:
                 yield path
             elif path.suffix == ".yaml" and inside_recipes:
                 yield path
-            elif path.is_relative_to(ROOT / "recipes" / "pretrained") and path.is_file():
+            elif path.is_relative_to(ROOT / "recipes" / "weights") and path.is_file():
                 yield path
 
 
