@@ -6,18 +6,21 @@ STAMP := .venv/installed
 CLEAN := build/environment
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint wheel
+.PHONY: help demo test pytest lint wheel
 
 help:
 	@echo 'make demo   train a small speech codec, draw pictures, write demo/report.html'
-	@echo 'make test   lint, then every test that needs neither a GPU nor long training'
+	@echo 'make test   lint and every test that needs neither a GPU nor long training'
 	@echo 'make lint   ruff, ruff format and mypy'
 	@echo 'make wheel  build the wheel, install it in an environment of its own and try it there'
 
 demo: $(STAMP)
 	$(BIN)/intaglio demo --out demo
 
-test: lint
+test: $(STAMP)
+	$(MAKE) -j 2 lint pytest
+
+pytest: $(STAMP)
 	$(BIN)/pytest -m 'not slow' -rs --numprocesses auto --dist worksteal
 
 lint: $(STAMP)

@@ -38,7 +38,11 @@ def snac_like() -> AudioCodec:
 
 @pytest.mark.parametrize(
     ("make", "kinds"),
-    [(encodec_like, ["onnx", "torchscript", "program"]), (snac_like, ["torchscript"])],
+    [
+        (encodec_like, ["torchscript"]),
+        (snac_like, ["torchscript"]),
+        pytest.param(encodec_like, ["onnx", "program"], marks=pytest.mark.slow),
+    ],
 )
 def test_tokens_are_equal_at_ten_lengths(make, kinds, tmp_path):
     torch.manual_seed(0)

@@ -74,6 +74,7 @@ def test_codes_and_samples_equal_transformers(sample_rate: int, hops: int) -> No
     assert decoded.std() > 1e-3
 
 
+@pytest.mark.slow
 def test_fewer_levels_are_their_fewer_quantizers() -> None:
     theirs = their_model(16_000)
     ours = convert(theirs.state_dict(), 16_000)

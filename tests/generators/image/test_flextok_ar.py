@@ -14,7 +14,7 @@ TINY = {"positions": 5, "levels": (4, 3, 5), "num_classes": 3, "dropout": 0.0}
 
 def test_an_id_is_its_levels():
     """The digits are those of the codec's quantizer, and an id comes back."""
-    generator = flextok_ar("small", **TINY)
+    generator = flextok_ar("tiny", **TINY)
     assert generator.vocab == (60,) and generator.width == 1
     ids = torch.arange(60).view(1, 60, 1)
     digits = generator.inner(ids)
@@ -25,7 +25,7 @@ def test_an_id_is_its_levels():
 
 
 def test_probabilities_of_all_ids_add_up_to_one():
-    generator = flextok_ar("small", **TINY | {"positions": 1}).eval()
+    generator = flextok_ar("tiny", **TINY | {"positions": 1}).eval()
     for parameter in generator.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     law = generator.log_prob(torch.arange(60).view(60, 1, 1), torch.ones(60, dtype=torch.int64))
@@ -35,15 +35,15 @@ def test_probabilities_of_all_ids_add_up_to_one():
 
 
 def test_it_learns(learns):
-    assert learns(flextok_ar("small", **TINY)) == pytest.approx(math.log(60))
+    assert learns(flextok_ar("tiny", **TINY)) == pytest.approx(math.log(60))
 
 
 def test_it_keeps_its_word(keeps_its_word):
-    keeps_its_word(flextok_ar("small", **TINY))
+    keeps_its_word(flextok_ar("tiny", **TINY))
 
 
 def test_fewer_tokens_are_the_first_of_all():
-    generator = flextok_ar("small", **TINY).eval()
+    generator = flextok_ar("tiny", **TINY).eval()
     for parameter in generator.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     classes = torch.tensor([0, 1])
@@ -57,4 +57,4 @@ def test_fewer_tokens_are_the_first_of_all():
 
 
 def test_its_steps_tell_what_the_whole_tells(remembers):
-    remembers(flextok_ar("small", **TINY))
+    remembers(flextok_ar("tiny", **TINY))

@@ -24,24 +24,24 @@ def test_sizes_are_as_published(size, millions):
 
 
 def test_the_first_loss_is_that_of_even_odds():
-    generator = llamagen("small", **TINY).eval()
+    generator = llamagen("tiny", **TINY).eval()
     tokens = torch.randint(0, 11, (4, 6, 1))
     loss = generator.loss(tokens, torch.tensor([0, 1, 2, -1]))
     torch.testing.assert_close(loss, torch.full((24,), math.log(11)))
 
 
 def test_it_learns(learns):
-    assert learns(llamagen("small", **TINY)) == pytest.approx(math.log(11))
+    assert learns(llamagen("tiny", **TINY)) == pytest.approx(math.log(11))
 
 
 @pytest.mark.parametrize("vocab", [(11,), (5, 7)], ids=["one", "groups"])
 def test_it_keeps_its_word(keeps_its_word, vocab):
-    generator = llamagen("small", **TINY | {"vocab": vocab})
+    generator = llamagen("tiny", **TINY | {"vocab": vocab})
     keeps_its_word(generator, Sampler(guidance=Guidance(2.0, "linear")))
 
 
 def test_texts_are_told(keeps_its_word):
-    generator = llamagen("small", **TINY, condition="text")
+    generator = llamagen("tiny", **TINY, condition="text")
     texts = generator.condition.of_texts(["a red apple", "a green apple", "the sea", ""])
     keeps_its_word(generator, conditions=texts)
 
@@ -53,4 +53,4 @@ def test_another_size_is_refused():
 
 
 def test_its_steps_tell_what_the_whole_tells(remembers):
-    remembers(llamagen("small", **TINY))
+    remembers(llamagen("tiny", **TINY))

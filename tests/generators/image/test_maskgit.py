@@ -20,24 +20,24 @@ def test_the_size_is_as_published():
 
 
 def test_the_order_is_the_published_one():
-    order = maskgit("small", **TINY).order
+    order = maskgit("tiny", **TINY).order
     assert (order.least, order.deviation, order.together) == (0.0, None, False)
     assert (order.schedule, order.reveal, order.steps) == ("arccos", "confidence", 8)
 
 
 def test_it_learns(learns):
-    assert learns(maskgit("small", **TINY), rate=1e-3) == pytest.approx(math.log(11))
+    assert learns(maskgit("tiny", **TINY), rate=1e-3) == pytest.approx(math.log(11))
 
 
 @pytest.mark.parametrize("steps", [1, 4, 9])
 def test_it_keeps_its_word(keeps_its_word, steps):
     sampler = Sampler(guidance=Guidance(2.0, "linear"), steps=steps)
-    keeps_its_word(maskgit("small", **TINY), sampler)
+    keeps_its_word(maskgit("tiny", **TINY), sampler)
 
 
 def test_it_fills_a_gap():
     """What stands around a gap is told: with other neighbours the gap is filled otherwise."""
-    generator = maskgit("small", **TINY).eval()
+    generator = maskgit("tiny", **TINY).eval()
     for parameter in generator.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     mask = torch.ones(2, 9, dtype=torch.bool)
