@@ -21,7 +21,7 @@ test: $(STAMP)
 	$(MAKE) -j 2 lint pytest
 
 pytest: $(STAMP)
-	$(BIN)/pytest -m 'not slow' -rs --numprocesses auto --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m 'not slow' -rs --numprocesses auto --dist worksteal
 
 lint: $(STAMP)
 	$(BIN)/ruff check
