@@ -142,7 +142,7 @@ def class_number(generator: Generator, name: str) -> int:
     )
 
 
-def told(generator: Generator, wish: Wish) -> str:
+def title_of(generator: Generator, wish: Wish) -> str:
     """What a wish tells the generator, in words; empty if nothing."""
     names = () if generator.origin is None else generator.origin.classes
     name = names[wish.label] if 0 <= wish.label < len(names) else str(wish.label)

@@ -1,8 +1,8 @@
 """A generator as the law of the token file's entropy coder: tokens that it expects cost few bits.
 
-Coder and decoder must come to the same law to the bit. Both draw it from the same steps of the same
-session here, in double precision, which holds on one machine with one version of PyTorch; for files
-that travel there is `intaglio.data.formats.entropy.StaticPrior`.
+Coder and decoder must come to the same law to the bit. Both find it by the same steps of the same
+session here, which holds on one machine, with one version of PyTorch and one number of threads; for
+files that travel there is `intaglio.data.formats.entropy.StaticPrior`.
 """
 
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ class GeneratorPrior(Prior):
     """What a generator that draws row by row expects of each token of one item.
 
     Args:
-        generator: in evaluation mode, of a `RasterOrder` and a `CategoricalHead`.
+        generator: on the CPU, in evaluation mode, of a `RasterOrder` and a `CategoricalHead`.
         condition: of the item, of batch size 1, as the generator's condition takes it. The decoder
             must know it, too.
 
@@ -34,18 +34,15 @@ class GeneratorPrior(Prior):
     stretch = 1
 
     def __init__(self, generator: Generator, condition: Tensor) -> None:
-        kinds = (
-            isinstance(generator.order, RasterOrder),
-            isinstance(generator.head, CategoricalHead),
-        )
-        if not all(kinds):
+        order, head = generator.order, generator.head
+        if not (isinstance(order, RasterOrder) and isinstance(head, CategoricalHead)):
             raise ValueError(
                 f"{generator.name} is no prior of a token file: that takes one that draws row by "
                 "row with a categorical head"
             )
         if generator.training:
             raise ValueError("a generator is a prior in evaluation mode: call its eval() first")
-        self.generator, self.condition = generator, condition
+        self.generator, self.condition, self._head = generator, condition, head
         self._session: Session | None = None
         self._step: Step
         self._steps: Iterator[Step]
@@ -79,8 +76,7 @@ class GeneratorPrior(Prior):
             self._session.commit(self._step, torch.from_numpy(past[-1:]).unsqueeze(0), 1.0)
         self._step = next(self._steps)
         hidden, _ = self._session.hidden(self._step)
-        assert isinstance(generator.head, CategoricalHead)
-        self._laws = [_law(logits[0, 0]) for logits in generator.head.logits(hidden)]
+        self._laws = [_law(logits[0, 0]) for logits in self._head.logits(hidden)]
 
 
 def _law(logits: Tensor) -> NDArray[np.int64]:

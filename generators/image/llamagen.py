@@ -51,7 +51,7 @@ def llamagen(
     """Build the generator with fresh weights.
 
     Args:
-        size: as published, from 111 million to 3.1 thousand million parameters; small; tiny.
+        size: as published, from 111 million to 3.1 thousand million parameters, or small or tiny.
         shape: rows and columns of tokens, or their number alone.
         vocab: sizes of the codebooks.
         condition: what is told.

@@ -20,7 +20,7 @@ from intaglio.generators import Generator, load
 from intaglio.generators.conditioning.text import TextCondition, words
 from intaglio.generators.samplers.sampler import Event
 from intaglio.recipes.codec_option import add_codec_options, default_source, load_image_codec
-from intaglio.recipes.drawing import Gap, Painter, Wish, class_number, told
+from intaglio.recipes.drawing import Gap, Painter, Wish, class_number, title_of
 from intaglio.recipes.evaluation.image_plots import picture_grid
 from intaglio.recipes.pretrained import pretrained
 from intaglio.recipes.sampler_options import add_sampler_options, sampler_of, sampling
@@ -232,6 +232,6 @@ def _write_grid(out: Path, targets: Sequence[Target], generator: Generator, coun
     columns = count if count > 1 else min(8, len(images))
     blank = [torch.full_like(images[0], 255)] * (-len(images) % columns)
     rows = [[*images, *blank][start : start + columns] for start in range(0, len(images), columns)]
-    names = [told(generator, target.wishes[0]) for target in targets[::count]]
+    names = [title_of(generator, target.wishes[0]) for target in targets[::count]]
     with replacing(out / "grid.png") as part:
         part.write_bytes(picture_grid(rows, names if count > 1 else ()))

@@ -36,14 +36,6 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", default="images.png", help="picture to write (images.png)")
     args = parser.parse_args()
-    try:
-        draw(args)
-    except (OSError, ValueError) as error:
-        raise SystemExit(f"images.py: {error}") from None
-
-
-def draw(args: argparse.Namespace) -> None:
-    """Write the picture."""
     generator, codec = load(args.generator), load_codec(args.codec)
     if not isinstance(codec, ImageCodec):
         raise ValueError(f"{args.codec} is no codec of images")
@@ -54,7 +46,6 @@ def draw(args: argparse.Namespace) -> None:
     else:
         condition = torch.tensor([class_number(generator, name) for name in args.wishes])
     condition = condition.repeat_interleave(args.columns, 0)
-
     sampler = Sampler(guidance=Guidance(args.guidance, "linear"))
     tokens = sampler.generate(generator, condition, seed=args.seed)
     images = to_pixels(images_of(generator, codec, tokens))
@@ -63,4 +54,7 @@ def draw(args: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (OSError, ValueError) as error:
+        raise SystemExit(f"images.py: {error}") from None

@@ -11,19 +11,13 @@ from sklearn.datasets import load_digits
 from sklearn.svm import SVC
 from torch.utils.data import DataLoader
 
+from intaglio.data.tokens import TokenSource
 from intaglio.generators.samplers.sampler import Sampler
 from intaglio.generators.task import GeneratorTask
 from intaglio.recipes.callbacks.ema import ParameterEMA
 
 CODES = 64
 HELD_OUT = 360
-
-
-class Source(NamedTuple):
-    codec: str
-    fingerprint: str
-    vocab: tuple[int, ...]
-    shape: tuple[int, ...]
 
 
 class Scores(NamedTuple):
@@ -126,7 +120,9 @@ def trained(digits):
 
     def train(generator, tokens, *, steps=2000, rate=2e-3):
         vocab = generator.vocab or (1,) * generator.width
-        data = Data(tokens, digits.labels[0], Source("k-means", "0" * 32, vocab, generator.shape))
+        data = Data(
+            tokens, digits.labels[0], TokenSource("k-means", "0" * 32, vocab, generator.shape)
+        )
         task = GeneratorTask(
             generator,
             optimizer=lambda p: torch.optim.AdamW(p, lr=rate, betas=(0.9, 0.95), weight_decay=0.05),
