@@ -397,7 +397,9 @@ def tokens(
                 lines.append(json.dumps(said))
             (pictures / "manifest.jsonl").write_text("\n".join(lines))
             words = ["tokenize", pictures, "-o", made[codec], "--codec", codec]
-            subprocess.run([sys.executable, "-m", "intaglio.recipes", *map(str, words)], check=True)
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(sys, "argv", ["intaglio", *map(str, words)])
+                assert main() == 0
         return made[codec]
 
     return make

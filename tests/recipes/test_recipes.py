@@ -46,13 +46,14 @@ def _with(build, sizes):
 
 @pytest.fixture
 def narrow(monkeypatch):
-    """The parts of the published audio systems and their judges with few channels."""
+    """The parts of the published audio systems and their judges with few channels or steps."""
     sizes = {
         "DACEncoder": {"width": 8},
         "DACDecoder": {"width": 128},
         "SEANetEncoder": {"width": 4},
         "SEANetDecoder": {"width": 4},
         "VocosDecoder": {"width": 32, "intermediate": 64, "num_layers": 2},
+        "VectorQuantizer": {"kmeans_iterations": 1},
     }
     for module in (dac, encodec, wavtokenizer):
         for name, fewer in sizes.items():

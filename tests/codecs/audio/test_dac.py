@@ -15,7 +15,8 @@ from intaglio.codecs.encoders.dac import DACEncoder
     ],
 )
 def test_sizes_and_rates_are_the_published_ones(rate, parameters, hop, depth, bits):
-    codec = dac(rate)
+    with torch.device("meta"):
+        codec = dac(rate)
     assert sum(parameter.numel() for parameter in codec.parameters()) == parameters
     assert (codec.sample_rate, codec.hop_length, codec.depth) == (rate, hop, depth)
     assert codec.bits_per_second == bits

@@ -1,8 +1,11 @@
 """EnCodec beside transformers' at random weights: the same codes, the same samples."""
 
+import functools
+
 import pytest
 import torch
 
+from intaglio.codecs import AudioCodec
 from intaglio.export.converters.encodec import convert
 
 transformers = pytest.importorskip("transformers")
@@ -20,8 +23,9 @@ STEREO = {
 }
 
 
-def their_model(sample_rate: int, bandwidths: list[float]) -> torch.nn.Module:
-    changes = STEREO if sample_rate == 48_000 else {"target_bandwidths": bandwidths}
+@functools.cache
+def their_model(sample_rate: int) -> torch.nn.Module:
+    changes = STEREO if sample_rate == 48_000 else {"target_bandwidths": [1.5, 6.0, 24.0]}
     model = transformers.EncodecModel(transformers.EncodecConfig(**changes)).eval()
     generator = torch.Generator().manual_seed(0)
     for name, buffer in model.named_buffers():
@@ -30,6 +34,11 @@ def their_model(sample_rate: int, bandwidths: list[float]) -> torch.nn.Module:
             level = int(name.split(".")[2])
             buffer.copy_(torch.randn(buffer.shape, generator=generator) * 0.5 * 0.9**level)
     return model
+
+
+@functools.cache
+def our_codec(sample_rate: int) -> AudioCodec:
+    return convert(their_model(sample_rate).state_dict(), sample_rate)
 
 
 def released_names(state: dict[str, torch.Tensor], sample_rate: int) -> dict[str, torch.Tensor]:
@@ -56,8 +65,7 @@ def released_names(state: dict[str, torch.Tensor], sample_rate: int) -> dict[str
 @pytest.mark.parametrize("bandwidth", [1.5, 6.0, 24.0])
 @pytest.mark.parametrize("samples", [1, 319, 24_000, 30_001])
 def test_mono_equals_transformers(bandwidth: float, samples: int) -> None:
-    theirs = their_model(24_000, [1.5, 6.0, 24.0])
-    ours = convert(theirs.state_dict(), 24_000)
+    theirs, ours = their_model(24_000), our_codec(24_000)
     wave = 0.3 * torch.randn(2, 1, samples)
     with torch.no_grad():
         codes = theirs.encode(wave, bandwidth=bandwidth)
@@ -69,8 +77,7 @@ def test_mono_equals_transformers(bandwidth: float, samples: int) -> None:
 
 @pytest.mark.parametrize("samples", [30_000, 47_520, 2 * 47_520 + 20_001])
 def test_stereo_equals_transformers(samples: int) -> None:
-    theirs = their_model(48_000, [])
-    ours = convert(theirs.state_dict(), 48_000)
+    theirs, ours = their_model(48_000), our_codec(48_000)
     wave = 0.3 * torch.randn(1, 2, samples) * torch.linspace(0.2, 1, samples)
     with torch.no_grad():
         codes = theirs.encode(wave, bandwidth=24.0)
@@ -87,13 +94,12 @@ def test_stereo_equals_transformers(samples: int) -> None:
 
 @pytest.mark.parametrize("sample_rate", [24_000, 48_000])
 def test_the_authors_names_mean_the_same(sample_rate: int) -> None:
-    state = their_model(sample_rate, [24.0]).state_dict()
-    one, two = convert(state, sample_rate), convert(released_names(state, sample_rate), sample_rate)
-    assert one.fingerprint == two.fingerprint
+    state = released_names(their_model(sample_rate).state_dict(), sample_rate)
+    assert convert(state, sample_rate).fingerprint == our_codec(sample_rate).fingerprint
 
 
 def test_foreign_weights_are_refused() -> None:
-    state = their_model(24_000, [24.0]).state_dict()
+    state = their_model(24_000).state_dict()
     del state["decoder.layers.15.conv.bias"]
     with pytest.raises(ValueError, match=r"1 tensors are missing \(decoder.head.conv.bias\)"):
         convert(state, 24_000)

@@ -29,8 +29,8 @@ def generators(image_bundle, tmp_path_factory):
     torch.manual_seed(0)
     size = {"shape": (4, 4), "vocab": codec.vocab}
     made = {
-        "classes": llamagen("small", num_classes=3, **size),
-        "texts": maskgit("small", condition="text", steps=2, **size),
+        "classes": llamagen("tiny", num_classes=3, **size),
+        "texts": maskgit("tiny", condition="text", steps=2, **size),
     }
     for name, generator in made.items():
         generator.origin = Origin(codec.name, codec.fingerprint, ("blue", "green", "red"))

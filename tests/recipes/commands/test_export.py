@@ -5,7 +5,11 @@ import sys
 import pytest
 import torch
 
+from intaglio.codecs import AudioCodec
 from intaglio.codecs.bundle import save
+from intaglio.codecs.decoders.vocos import VocosDecoder
+from intaglio.codecs.encoders.seanet import SEANetEncoder
+from intaglio.codecs.quantizers.fsq import FSQ
 from intaglio.recipes import cli
 
 
@@ -27,8 +31,14 @@ print(json.dumps([ids.tolist(), decoded.shape]))
 """
 
 
-def test_all_formats_of_a_bundle(tiny_codec, tmp_path, monkeypatch, capsys):
-    bundle = save(tiny_codec, tmp_path / "bundle")
+def test_all_formats_of_a_bundle(tmp_path, monkeypatch, capsys):
+    codec = AudioCodec(
+        SEANetEncoder(8, (20,), width=4, lstm_layers=1),
+        FSQ(8, (9, 7)),
+        VocosDecoder(8, 64, intermediate=48, num_layers=1, hop_length=20, n_fft=80),
+        sample_rate=1000,
+    ).eval()
+    bundle = save(codec, tmp_path / "bundle")
     out = tmp_path / "exported"
     formats = "onnx,torchscript,program"
     assert call(monkeypatch, bundle, "-o", out, "--format", formats) == 0
@@ -45,7 +55,7 @@ def test_all_formats_of_a_bundle(tiny_codec, tmp_path, monkeypatch, capsys):
     text = json.dumps(wave.tolist())
     done = subprocess.run(words, input=text, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == [tiny_codec.encode(wave).ids.tolist(), [1, 1, 340]]
+    assert json.loads(done.stdout) == [codec.encode(wave).ids.tolist(), [1, 1, 340]]
 
 
 @pytest.mark.parametrize(
