@@ -17,14 +17,14 @@ from intaglio.codecs.quantizers.vq import VectorQuantizer
 
 os.environ.setdefault("WANDB_MODE", "offline")
 os.environ.setdefault("MPLBACKEND", "Agg")
-torch.set_num_threads(1)  # two would wait for each other on small tensors
 
 SEED = 7
 
 
 @pytest.fixture(autouse=True)
 def _seeded() -> None:
-    """Every test starts from the same random state, whatever ran before it."""
+    """Every test starts from the same random state, on one thread, whatever ran before it."""
+    torch.set_num_threads(1)  # two would wait for each other on small tensors
     random.seed(SEED)
     numpy.random.seed(SEED)
     torch.manual_seed(SEED)
