@@ -30,7 +30,7 @@ DIM, DEPTH, HEADS, HIDDEN = 768, 12, 12, 2048  # LlamaGen-B's
 VOCAB, CLASSES, TOKENS = 16_384, 1000, 256
 BATCHES = (1, 8)
 WEIGHT = 2.0  # of the guidance
-ROUNDS = 5
+ROUNDS = 3
 
 
 def run(tokens: int = TOKENS) -> list[Result]:
