@@ -20,8 +20,9 @@ demo: $(STAMP)
 test: $(STAMP)
 	$(MAKE) -j 2 lint pytest
 
+# Many tests start processes: they find what is compiled, and have one thread each.
 pytest: $(STAMP)
-	OMP_NUM_THREADS=1 $(BIN)/pytest -m 'not slow' -rs --numprocesses auto --dist worksteal
+	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/pytest -m 'not slow' -rs --numprocesses auto --dist worksteal
 
 lint: $(STAMP)
 	$(BIN)/ruff check

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from intaglio.codecs import ImageCodec
 from intaglio.data.fitting import to_pixels, to_unit
+from intaglio.generators.conditioning.base import PromptCondition
 from intaglio.generators.conditioning.classes import NO_CLASS, ClassCondition
-from intaglio.generators.conditioning.text import TextCondition
 from intaglio.generators.decoding import check_codec, images_of, tokens_of
 from intaglio.generators.generator import Generator
 from intaglio.generators.orders.base import Canvas
@@ -102,7 +102,7 @@ class Painter:
 
     def _condition(self, wishes: Sequence[Wish]) -> Tensor:
         condition = self.generator.condition
-        if isinstance(condition, TextCondition):
+        if isinstance(condition, PromptCondition):
             return condition.of_texts([wish.text for wish in wishes])
         return condition.of_batch({"label": torch.tensor([wish.label for wish in wishes])})
 

@@ -1,6 +1,6 @@
 """What every condition becomes: tokens before a sequence."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -43,4 +43,24 @@ class Condition(Part):
 
     def dropped(self, condition: Tensor, drop: Tensor) -> Tensor:
         """The condition, with none where ``drop``, bool [batch], is True."""
+        raise NotImplementedError
+
+
+class PromptCondition(Condition):
+    """Base of conditions that are texts."""
+
+    def check_texts(self, texts: Sequence[str]) -> None:
+        """Compare texts with what there is room for.
+
+        Raises:
+            ValueError: one is too long.
+        """
+        raise NotImplementedError
+
+    def of_texts(self, texts: Sequence[str]) -> Tensor:
+        """The condition of each text; one without words is no condition.
+
+        Raises:
+            ValueError: one is too long.
+        """
         raise NotImplementedError

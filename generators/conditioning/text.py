@@ -14,14 +14,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from intaglio.generators.conditioning.base import Condition
+from intaglio.generators.conditioning.base import PromptCondition
 
 WORD = re.compile(r"\w+")
 PARTS = 24  # of a word, at most: itself and its first runs
 RUNS = (3, 4)  # letters
 
 
-class TextCondition(Condition):
+class TextCondition(PromptCondition):
     """A table of parts of words, with a row for no word.
 
     Args:
@@ -41,21 +41,20 @@ class TextCondition(Condition):
         """The captions; of longer ones the first words."""
         return self.of_texts([" ".join(words(text)[: self.prefix]) for text in batch["caption"]])
 
+    def check_texts(self, texts: Sequence[str]) -> None:
+        """See `PromptCondition.check_texts`."""
+        for text in texts:
+            if (count := len(words(text))) > self.prefix:
+                raise ValueError(
+                    f"a text of {count} words, the generator takes {self.prefix}: {text[:60]!r}"
+                )
+
     def of_texts(self, texts: Sequence[str]) -> Tensor:
-        """Rows of the parts of the words, int64 [batch, prefix, parts]; 0 for none.
-
-        A text without words is no condition.
-
-        Raises:
-            ValueError: a text has more words than the generator takes.
-        """
+        """Rows of the parts of the words, int64 [batch, prefix, parts]; 0 for none."""
+        self.check_texts(texts)
         found = torch.zeros(len(texts), self.prefix, PARTS, dtype=torch.int64)
         for item, text in enumerate(texts):
             said = words(text)
-            if len(said) > self.prefix:
-                raise ValueError(
-                    f"a text of {len(said)} words, the generator takes {self.prefix}: {text[:60]!r}"
-                )
             for place, word in enumerate(said, start=self.prefix - len(said)):
                 rows = [zlib.crc32(part.encode()) % self.rows + 1 for part in parts(word)]
                 found[item, place, : len(rows)] = torch.tensor(rows)

@@ -1,8 +1,9 @@
 """LlamaGen (Sun et al., 2024): a Llama over the tokens of an image, row by row.
 
 The published blocks, sizes and initialisation. Two things differ: the release multiplies queries
-and keys of the condition by zero, here they are not turned; and texts are words that are learned
-with the generator (`TextCondition`), where the release reads states of a frozen T5.
+and keys of the condition by zero, here they are not turned; and texts are, without a frozen encoder
+such as the release's T5 (`EncodedText`), words that are learned with the generator
+(`TextCondition`).
 """
 
 import math
@@ -12,7 +13,9 @@ from typing import Literal
 from torch import nn
 
 from intaglio.codecs.layers.transformer import Transformer
+from intaglio.generators.conditioning.base import Condition
 from intaglio.generators.conditioning.classes import ClassCondition
+from intaglio.generators.conditioning.encoded import EncodedText
 from intaglio.generators.conditioning.text import TextCondition
 from intaglio.generators.embedding import IdEmbedding
 from intaglio.generators.generator import Generator
@@ -43,6 +46,8 @@ def llamagen(
     vocab: Sequence[int] = (16_384,),
     condition: Literal["class", "text"] = "class",
     num_classes: int = 1000,
+    encoder: str | None = None,
+    encoder_channels: int = 2048,
     dropout: float = 0.1,
     digits: bool = False,
     rotary: Literal["grid", "line"] = "grid",
@@ -56,33 +61,31 @@ def llamagen(
         vocab: sizes of the codebooks.
         condition: what is told.
         num_classes: if classes are told.
+        encoder: if texts are told, the frozen encoder that reads them, which ``transformers``
+            loads: a folder, or a name such as ``google/flan-t5-xl``, the release's; without one
+            words are learned with the generator.
+        encoder_channels: of its states.
         dropout: share of embedded tokens and of what the blocks add that is dropped in training.
         digits: the sizes are of the digits of a token's one id, which are drawn one by one.
         rotary: what turns queries and keys: row and column, as published, or as in a Llama.
         name: of the generator.
 
     Raises:
-        ValueError: another size.
+        ValueError: another size, or an encoder of texts where classes are told.
     """
     if size not in SIZES:
         raise ValueError(f"LlamaGen's size is one of {', '.join(SIZES)}, not {size!r}")
     depth, dim, heads = SIZES[size]
-    generator = Generator(
+    told: Condition = ClassCondition(num_classes, dim)
+    if condition == "text":
+        told = _texts(size, encoder, encoder_channels)
+    elif encoder is not None:
+        raise ValueError(f"{encoder} encodes texts, which need condition text, not {condition}")
+    return Generator(
         shape,
         IdEmbedding(vocab, dim),
-        TextCondition(dim, rows=TEXT_ROWS.get(size, 8192))
-        if condition == "text"
-        else ClassCondition(num_classes, dim),
-        Transformer(
-            dim,
-            depth,
-            heads,
-            hidden=MULTIPLE * math.ceil(8 * dim / 3 / MULTIPLE),
-            gated=True,
-            bias=False,
-            norm="rms",
-            dropout=dropout,
-        ),
+        told,
+        _llama(dim, depth, heads, dropout),
         DepthHead(dim, vocab, width=DIGIT_WIDTH, depth=2, heads=4)
         if digits
         else CategoricalHead(dim, vocab),
@@ -92,7 +95,22 @@ def llamagen(
         digits=vocab if digits else (),
         name=name,
     )
-    for module in generator.backbone.modules():
+
+
+def _texts(size: Size, encoder: str | None, channels: int) -> Condition:
+    dim = SIZES[size][1]
+    if encoder is None:
+        return TextCondition(dim, rows=TEXT_ROWS.get(size, 8192))
+    return EncodedText(dim, encoder, channels=channels)
+
+
+def _llama(dim: int, depth: int, heads: int, dropout: float) -> Transformer:
+    """The published blocks and initialisation."""
+    hidden = MULTIPLE * math.ceil(8 * dim / 3 / MULTIPLE)
+    backbone = Transformer(
+        dim, depth, heads, hidden=hidden, gated=True, bias=False, norm="rms", dropout=dropout
+    )
+    for module in backbone.modules():
         if isinstance(module, nn.Linear):
             nn.init.normal_(module.weight, std=0.02)
-    return generator
+    return backbone

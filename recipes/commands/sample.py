@@ -17,7 +17,8 @@ from intaglio.data.fitting import fitted
 from intaglio.data.formats.image import encode_image, read_image, write_image
 from intaglio.data.formats.shards import ShardWriter
 from intaglio.generators import Generator, load
-from intaglio.generators.conditioning.text import TextCondition, words
+from intaglio.generators.conditioning.base import PromptCondition
+from intaglio.generators.conditioning.text import words
 from intaglio.generators.samplers.sampler import Event
 from intaglio.recipes.codec_option import add_codec_options, default_source, load_image_codec
 from intaglio.recipes.drawing import Gap, Painter, Wish, class_number, title_of
@@ -139,12 +140,12 @@ def _wishes(generator: Generator, args: argparse.Namespace) -> list[Wish]:
         if not texts:
             raise ValueError(f"{args.file} has no text")
     if texts is not None:
-        if not isinstance(generator.condition, TextCondition):
+        if not isinstance(generator.condition, PromptCondition):
             raise ValueError(f"{generator.name} is told classes, not texts: use --class")
         empty = [text for text in texts if not words(text)]
         if empty:
             raise ValueError(f"a text has words, {empty[0]!r} has none; leave --text out for none")
-        generator.condition.of_texts(texts)  # too long ones are refused now
+        generator.condition.check_texts(texts)  # too long ones are refused now
         told = [{"text": text} for text in texts]
     elif args.classes is not None:
         told = [{"label": class_number(generator, name)} for name in args.classes]

@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from intaglio.generators.conditioning.text import TextCondition
+from intaglio.generators.conditioning.base import PromptCondition
 from intaglio.generators.generator import Generator
 from intaglio.generators.samplers.sampler import Sampler
 from intaglio.recipes.evaluation.generator_baselines import TABLES, table_nats, unigram_samples
@@ -51,7 +51,7 @@ def generator_row(
     """
     law = _law(bench, generator)
     drawn = bench.draw(generator, sampler, seed=seed)
-    is_text = isinstance(generator.condition, TextCondition)
+    is_text = isinstance(generator.condition, PromptCondition)
     reason = "" if is_text else f"{generator.name} is told classes, not captions"
     scores = bench.against_held(drawn.features) | bench.judged(drawn, bench.places, captions=reason)
     return law._replace(

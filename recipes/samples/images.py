@@ -16,8 +16,8 @@ from intaglio.codecs import load as load_codec
 from intaglio.data.fitting import to_pixels
 from intaglio.data.formats.image import write_image
 from intaglio.generators import load
+from intaglio.generators.conditioning.base import PromptCondition
 from intaglio.generators.conditioning.guidance import Guidance
-from intaglio.generators.conditioning.text import TextCondition
 from intaglio.generators.decoding import check_codec, images_of
 from intaglio.generators.samplers.sampler import Sampler
 from intaglio.recipes.drawing import class_number
@@ -41,7 +41,7 @@ def main() -> None:
         raise ValueError(f"{args.codec} is no codec of images")
     check_codec(generator, codec)  # tokens of one codec mean nothing to another
 
-    if isinstance(generator.condition, TextCondition):
+    if isinstance(generator.condition, PromptCondition):
         condition = generator.condition.of_texts(args.wishes)
     else:
         condition = torch.tensor([class_number(generator, name) for name in args.wishes])

@@ -51,6 +51,7 @@ model:
 data:
   init_args: {samples_per_epoch: 23}
 trainer:
+  max_steps: 14
   callbacks+:
     - {class_path: probing.Probe, init_args: {stop_at: STOP}}
 """

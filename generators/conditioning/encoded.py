@@ -1,0 +1,134 @@
+"""States of a frozen text encoder as tokens before the sequence, as in LlamaGen (Sun et al., 2024).
+
+Texts are padded on their left: the last state stands before the first token. The release hides the
+padding from attention; here a place without a state holds that of no text, which is drawn at random
+once and never learned, as in the release.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from intaglio.generators.conditioning.base import PromptCondition
+
+
+class EncodedText(PromptCondition):
+    """The last states of a text encoder, brought to the size of a token by two layers.
+
+    The encoder is no part of the generator: its weights stay where transformers keeps them, and a
+    bundle holds its name alone.
+
+    Args:
+        dim: size of a token.
+        encoder: what ``transformers`` loads with its tokenizer: a folder, or a name on the hub.
+        channels: of the encoder's states; 2,048 are those of Flan-T5 XL.
+        prefix: states of a text, at most.
+    """
+
+    nothing: Tensor
+
+    def __init__(self, dim: int, encoder: str, *, channels: int = 2048, prefix: int = 120) -> None:
+        super().__init__()
+        self.encoder, self.prefix, self.channels = encoder, prefix, channels
+        self.network = nn.Sequential(
+            nn.Linear(channels, dim, bias=False),
+            nn.GELU(approximate="tanh"),
+            nn.Linear(dim, dim, bias=False),
+        )
+        self.register_buffer("nothing", torch.randn(prefix, channels) / channels**0.5)
+
+    def check_texts(self, texts: Sequence[str]) -> None:
+        """See `PromptCondition.check_texts`.
+
+        Raises:
+            ModuleNotFoundError: transformers is missing.
+            ValueError: a text is too long, or there is no such encoder.
+        """
+        for text, ids in zip(texts, self._ids(texts, cut=False), strict=True):
+            if len(ids) > self.prefix:
+                raise ValueError(
+                    f"a text of {len(ids)} pieces, the generator takes {self.prefix}: {text[:60]!r}"
+                )
+
+    def of_batch(self, batch: Mapping[str, Any]) -> Tensor:
+        """States of the captions; of longer ones the first pieces."""
+        return self._states(self._ids(batch["caption"], cut=True))
+
+    def of_texts(self, texts: Sequence[str]) -> Tensor:
+        """States of the pieces of each text, float32 [batch, prefix, channels]; zeros for none.
+
+        Raises:
+            ModuleNotFoundError: transformers is missing.
+            ValueError: a text is too long, there is no such encoder, or its states have other
+                channels.
+        """
+        self.check_texts(texts)
+        return self._states(self._ids(texts, cut=False))
+
+    def forward(self, condition: Tensor) -> Tensor:
+        """Tokens of `of_texts`.
+
+        Raises:
+            ValueError: it is of another size.
+        """
+        if condition.shape[1:] != self.nothing.shape:
+            raise ValueError(f"texts are {list(self.nothing.shape)}, not {condition.shape[1:]}")
+        there = condition.any(-1, keepdim=True)
+        return self.network(torch.where(there, condition.to(self.nothing), self.nothing))
+
+    def dropped(self, condition: Tensor, drop: Tensor) -> Tensor:
+        """See `Condition.dropped`."""
+        return condition.masked_fill(drop.view(-1, 1, 1), 0)
+
+    def _ids(self, texts: Sequence[str], *, cut: bool) -> list[list[int]]:
+        """Ids of the pieces of each text, with the end; none of a text without words."""
+        tokenizer, _ = _loaded(self.encoder)
+        limit: dict[str, Any] = {"truncation": True, "max_length": self.prefix} if cut else {}
+        return [tokenizer(text, **limit)["input_ids"] if text.strip() else [] for text in texts]
+
+    @torch.no_grad()
+    def _states(self, ids: list[list[int]]) -> Tensor:
+        _, model = _loaded(self.encoder)
+        model.to(self.nothing.device)
+        found = torch.zeros(len(ids), *self.nothing.shape, device=self.nothing.device)
+        said = [item for item, pieces in enumerate(ids) if pieces]
+        if not said:
+            return found
+        longest = max(map(len, ids))
+        padded = torch.tensor([ids[item] + [0] * (longest - len(ids[item])) for item in said])
+        mask = torch.tensor([[place < len(ids[item]) for place in range(longest)] for item in said])
+        device = found.device
+        states = model(padded.to(device), attention_mask=mask.to(device)).last_hidden_state
+        if states.shape[-1] != self.channels:
+            raise ValueError(
+                f"{self.encoder} has states of {states.shape[-1]} channels, the generator takes "
+                f"{self.channels}"
+            )
+        for item, state in zip(said, states.float(), strict=True):
+            count = len(ids[item])
+            found[item, self.prefix - count :] = state[:count]
+        return found
+
+
+@lru_cache(maxsize=1)
+def _loaded(encoder: str) -> tuple[Any, Any]:
+    """Tokenizer and frozen encoder."""
+    try:
+        import transformers
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            "texts by a frozen encoder need transformers: pip install 'intaglio[text]'"
+        ) from error
+    try:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(encoder)
+        model = transformers.AutoModelForTextEncoding.from_pretrained(encoder)
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ValueError(
+            f"transformers finds no text encoder {encoder!r} ({reason}); give a folder that holds "
+            "one with its tokenizer, or a name on the hub"
+        ) from error
+    return tokenizer, model.eval().requires_grad_(False)

@@ -1,0 +1,111 @@
+"""Texts as states of a frozen encoder: those of transformers, at the right places."""
+
+import json
+import math
+
+import pytest
+import torch
+
+from intaglio.codecs.bundle import read, save
+from intaglio.generators.conditioning.encoded import EncodedText
+from intaglio.generators.image.llamagen import llamagen
+
+transformers = pytest.importorskip("transformers")
+WORDS = ["<pad>", "</s>", "<unk>", "a", "red", "green", "apple", "sea"]
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory):
+    """Folder of a T5 of 16 channels with random weights, and of its tokenizer of eight words."""
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordLevel
+    from tokenizers.pre_tokenizers import Whitespace
+    from tokenizers.processors import TemplateProcessing
+
+    folder = tmp_path_factory.mktemp("encoder")
+    tokenizer = Tokenizer(WordLevel({word: n for n, word in enumerate(WORDS)}, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = Whitespace()
+    tokenizer.post_processor = TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
+    transformers.PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="<pad>", eos_token="</s>", unk_token="<unk>"
+    ).save_pretrained(folder)
+    torch.manual_seed(2)
+    config = transformers.T5Config(
+        vocab_size=len(WORDS), d_model=16, d_kv=8, d_ff=32, num_layers=2, num_heads=2
+    )
+    transformers.T5EncoderModel(config).save_pretrained(folder)
+    return str(folder)
+
+
+def test_states_are_transformers_and_stand_on_the_right(encoder):
+    condition = EncodedText(8, encoder, channels=16, prefix=6)
+    found = condition.of_texts(["a red apple", "", "sea"])
+    model = transformers.T5EncoderModel.from_pretrained(encoder).eval()
+    with torch.no_grad():
+        states = model(torch.tensor([[3, 4, 6, 1]])).last_hidden_state
+    torch.testing.assert_close(found[0, 2:], states[0])
+    assert not found[0, :2].any() and not found[1].any() and not found[2, :4].any()
+    torch.testing.assert_close(found[2:], condition.of_texts(["sea"]))  # whatever stands beside it
+    tokens = condition(found)
+    assert tokens.shape == (3, 6, 8)
+    nothing = condition.network(condition.nothing)
+    torch.testing.assert_close(tokens[1], nothing)
+    torch.testing.assert_close(tokens[0, :2], nothing[:2])
+    torch.testing.assert_close(tokens[0, 2:], condition.network(states[0]))
+
+
+def test_a_dropped_text_is_none(encoder):
+    condition = EncodedText(8, encoder, channels=16, prefix=6)
+    texts = condition.of_texts(["red", "green"])
+    dropped = condition.dropped(texts, torch.tensor([True, False]))
+    assert torch.equal(dropped, condition.of_texts(["", "green"]))
+    assert not torch.equal(texts[0], texts[1])
+
+
+def test_captions_that_are_too_long_are_cut_and_texts_refused(encoder):
+    condition = EncodedText(8, encoder, channels=16, prefix=3)
+    found = condition.of_batch({"caption": ["a red red apple", "a red"]})
+    assert torch.equal(found[0], found[1])  # two words and the end
+    with pytest.raises(ValueError, match="a text of 5 pieces, the generator takes 3: 'a red red"):
+        condition.of_texts(["sea", "a red red apple"])
+
+
+def test_a_bundle_holds_the_name_of_the_encoder_and_no_weights_of_it(encoder, tmp_path):
+    condition = EncodedText(8, encoder, channels=16, prefix=6)
+    again = read(save(condition, tmp_path / "bundle"))
+    texts = again.of_texts(["a green sea"])
+    assert torch.equal(again(texts), condition(texts))
+    assert set(condition.state_dict()) == {"nothing", "network.0.weight", "network.2.weight"}
+    assert not list(condition.network.parameters())[0].grad_fn
+    recipe = json.loads((tmp_path / "bundle" / "config.json").read_text())["recipe"]
+    assert recipe["init_args"]["encoder"] == encoder
+
+
+def test_llamagen_learns_by_an_encoder(encoder):
+    sizes = {"shape": (2, 3), "vocab": (11,), "dropout": 0.0, "condition": "text"}
+    generator = llamagen("tiny", **sizes, encoder=encoder, encoder_channels=16)
+    assert generator.condition.prefix == 120
+    texts = generator.condition.of_texts(["a red apple", "a green apple", "sea"])
+    tokens = torch.randint(11, (3, 6, 1))
+    optimizer = torch.optim.Adam(generator.parameters(), lr=1e-2)
+    for _ in range(20):
+        loss = generator.loss(tokens, texts).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    generator.eval()
+    told = generator.loss(tokens, texts).mean()
+    swapped = generator.loss(tokens, texts[[1, 2, 0]]).mean()
+    assert told < 0.5 * math.log(11) < swapped
+
+
+def test_mistakes_are_one_line(encoder, tmp_path):
+    with pytest.raises(ValueError, match="finds no text encoder") as caught:
+        EncodedText(8, str(tmp_path), channels=16).of_texts(["red"])
+    assert "\n" not in str(caught.value)
+    with pytest.raises(ValueError, match="has states of 16 channels, the generator takes 12"):
+        EncodedText(8, encoder, channels=12).of_texts(["red"])
+    with pytest.raises(ValueError, match=r"texts are \[6, 16\]"):
+        EncodedText(8, encoder, channels=16, prefix=6)(torch.zeros(1, 5, 16))
+    with pytest.raises(ValueError, match="encodes texts, which need condition text"):
+        llamagen("tiny", encoder=encoder)
