@@ -1,7 +1,6 @@
 """Texts as states of a frozen encoder: those of transformers, at the right places."""
 
 import json
-import math
 
 import pytest
 import torch
@@ -81,22 +80,17 @@ def test_a_bundle_holds_the_name_of_the_encoder_and_no_weights_of_it(encoder, tm
     assert recipe["init_args"]["encoder"] == encoder
 
 
-def test_llamagen_learns_by_an_encoder(encoder):
-    sizes = {"shape": (2, 3), "vocab": (11,), "dropout": 0.0, "condition": "text"}
-    generator = llamagen("tiny", **sizes, encoder=encoder, encoder_channels=16)
+def test_llamagen_hears_an_encoder(encoder):
+    sizes = {"shape": (2, 3), "vocab": (11,), "condition": "text"}
+    generator = llamagen("tiny", **sizes, encoder=encoder, encoder_channels=16).eval()
     assert generator.condition.prefix == 120
-    texts = generator.condition.of_texts(["a red apple", "a green apple", "sea"])
-    tokens = torch.randint(11, (3, 6, 1))
-    optimizer = torch.optim.Adam(generator.parameters(), lr=1e-2)
-    for _ in range(20):
-        loss = generator.loss(tokens, texts).mean()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    generator.eval()
-    told = generator.loss(tokens, texts).mean()
-    swapped = generator.loss(tokens, texts[[1, 2, 0]]).mean()
-    assert told < 0.5 * math.log(11) < swapped
+    torch.nn.init.normal_(generator.head.get_parameter("linear.weight"), std=0.5)
+    texts = generator.condition.of_texts(["a red apple", "sea", ""])
+    loss = generator.loss(torch.zeros(3, 6, 1, dtype=torch.int64), texts)
+    per_text = loss.detach().view(3, 6).mean(1)
+    assert per_text.diff().abs().min() > 1e-4
+    loss.mean().backward()
+    assert all(weight.grad.any() for weight in generator.condition.network.parameters())
 
 
 def test_mistakes_are_one_line(encoder, tmp_path):
