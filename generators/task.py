@@ -185,4 +185,5 @@ class GeneratorTask(Training):
 
     def _given(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Tokens and conditions of a batch."""
-        return self.vectors(batch["tokens"]), self.generator.condition.of_batch(batch)
+        tokens = self.vectors(batch["tokens"])
+        return tokens, self.generator.condition.of_batch(batch).to(tokens.device)

@@ -92,22 +92,22 @@ class EncodedText(PromptCondition):
     @torch.no_grad()
     def _states(self, ids: list[list[int]]) -> Tensor:
         _, model = _loaded(self.encoder)
-        model.to(self.nothing.device)
-        found = torch.zeros(len(ids), *self.nothing.shape, device=self.nothing.device)
+        device = self.nothing.device
+        model.to(device)
+        found = torch.zeros(len(ids), *self.nothing.shape)
         said = [item for item, pieces in enumerate(ids) if pieces]
         if not said:
             return found
         longest = max(map(len, ids))
         padded = torch.tensor([ids[item] + [0] * (longest - len(ids[item])) for item in said])
         mask = torch.tensor([[place < len(ids[item]) for place in range(longest)] for item in said])
-        device = found.device
         states = model(padded.to(device), attention_mask=mask.to(device)).last_hidden_state
         if states.shape[-1] != self.channels:
             raise ValueError(
                 f"{self.encoder} has states of {states.shape[-1]} channels, the generator takes "
                 f"{self.channels}"
             )
-        for item, state in zip(said, states.float(), strict=True):
+        for item, state in zip(said, states.float().cpu(), strict=True):
             count = len(ids[item])
             found[item, self.prefix - count :] = state[:count]
         return found
