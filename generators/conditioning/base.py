@@ -58,7 +58,7 @@ class PromptCondition(Condition):
         raise NotImplementedError
 
     def of_texts(self, texts: Sequence[str]) -> Tensor:
-        """The condition of each text; one without words is no condition.
+        """The condition of each text; an empty one is no condition.
 
         Raises:
             ValueError: one is too long.

@@ -47,11 +47,7 @@ class EncodedText(PromptCondition):
             ModuleNotFoundError: transformers is missing.
             ValueError: a text is too long, or there is no such encoder.
         """
-        for text, ids in zip(texts, self._ids(texts, cut=False), strict=True):
-            if len(ids) > self.prefix:
-                raise ValueError(
-                    f"a text of {len(ids)} pieces, the generator takes {self.prefix}: {text[:60]!r}"
-                )
+        self._ids(texts, cut=False)
 
     def of_batch(self, batch: Mapping[str, Any]) -> Tensor:
         """States of the captions; of longer ones the first pieces."""
@@ -65,7 +61,6 @@ class EncodedText(PromptCondition):
             ValueError: a text is too long, there is no such encoder, or its states have other
                 channels.
         """
-        self.check_texts(texts)
         return self._states(self._ids(texts, cut=False))
 
     def forward(self, condition: Tensor) -> Tensor:
@@ -84,10 +79,16 @@ class EncodedText(PromptCondition):
         return condition.masked_fill(drop.view(-1, 1, 1), 0)
 
     def _ids(self, texts: Sequence[str], *, cut: bool) -> list[list[int]]:
-        """Ids of the pieces of each text, with the end; none of a text without words."""
+        """Ids of the pieces of each text and its end; long ones are cut or refused."""
         tokenizer, _ = _loaded(self.encoder)
         limit: dict[str, Any] = {"truncation": True, "max_length": self.prefix} if cut else {}
-        return [tokenizer(text, **limit)["input_ids"] if text.strip() else [] for text in texts]
+        found = [tokenizer(text, **limit)["input_ids"] if text.strip() else [] for text in texts]
+        for text, ids in zip(texts, found, strict=True):
+            if len(ids) > self.prefix:
+                raise ValueError(
+                    f"a text of {len(ids)} pieces, the generator takes {self.prefix}: {text[:60]!r}"
+                )
+        return found
 
     @torch.no_grad()
     def _states(self, ids: list[list[int]]) -> Tensor:

@@ -21,6 +21,7 @@ from intaglio.generators.conditioning.guidance import Guidance
 from intaglio.generators.decoding import check_codec, images_of
 from intaglio.generators.samplers.sampler import Sampler
 from intaglio.recipes.drawing import class_number
+from intaglio.recipes.errors import USER_ERRORS, explain
 
 
 def main() -> None:
@@ -40,7 +41,6 @@ def main() -> None:
     if not isinstance(codec, ImageCodec):
         raise ValueError(f"{args.codec} is no codec of images")
     check_codec(generator, codec)  # tokens of one codec mean nothing to another
-
     if isinstance(generator.condition, PromptCondition):
         condition = generator.condition.of_texts(args.wishes)
     else:
@@ -56,5 +56,5 @@ def main() -> None:
 if __name__ == "__main__":
     try:
         main()
-    except (OSError, ValueError) as error:
-        raise SystemExit(f"images.py: {error}") from None
+    except USER_ERRORS as error:
+        raise SystemExit(f"images.py: {explain(error)}") from None

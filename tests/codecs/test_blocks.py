@@ -84,7 +84,7 @@ def joined(parts):
 
 
 @settings(max_examples=15, deadline=None, derandomize=True)
-@given(samples=st.integers(1, 900), size=st.integers(2, 500), positions=st.integers(1, 40))
+@given(samples=st.integers(1, 1500), size=st.integers(1, 700), positions=st.integers(1, 40))
 def test_blocks_equal_the_whole(codec, samples, size, positions):
     wave = wave_of(codec, samples)
     whole = codec.encode(wave)
