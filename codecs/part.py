@@ -5,34 +5,51 @@ It is what a bundle stores, what YAML recipes spell out and what a fingerprint h
 names code, so only code of this package is ever built from one: see `build`.
 """
 
+import functools
 import importlib
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 from torch import nn
 
-PACKAGE = "intaglio."
+# Sub-packages that parts come from. Neither can be spread over several folders, so that no module
+# but theirs is imported, wherever a recipe comes from and whatever lies in the working directory.
+HOMES = ("intaglio.codecs.", "intaglio.generators.")
 
 
-class _Remembering(type):
-    """Metaclass that stores the bound constructor arguments of an instance as ``init_args``."""
-
-    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
-        part = super().__call__(*args, **kwargs)
-        bound = inspect.signature(cls.__init__).bind(part, *args, **kwargs)  # type: ignore[misc]
-        bound.apply_defaults()
-        part.init_args = dict(list(bound.arguments.items())[1:])
-        return part
-
-
-class Part(nn.Module, metaclass=_Remembering):
+class Part(nn.Module):
     """A module of this package that can be described as a recipe and built again from it."""
 
     init_args: dict[str, Any]
 
     def __init__(self) -> None:
         super().__init__()
+        self.init_args = {}
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if not hasattr(cls.__init__, "remembers"):
+            cls.__init__ = _remembering(cls.__init__)  # type: ignore[method-assign]
+
+
+def _remembering(init: Callable[..., None]) -> Callable[..., None]:
+    """Constructor ``init`` with the same signature that also stores its arguments.
+
+    A metaclass would store them in one place, but type checkers and `inspect.signature` then show
+    its arguments, ``(*args, **kwargs)``, in place of those of the part.
+    """
+
+    @functools.wraps(init)
+    def remember(part: Part, *args: Any, **kwargs: Any) -> None:
+        init(part, *args, **kwargs)
+        if type(part).__init__ is remember:  # otherwise the constructor of a sub-class called it
+            bound = inspect.signature(init).bind(part, *args, **kwargs)
+            bound.apply_defaults()
+            part.init_args = dict(list(bound.arguments.items())[1:])
+
+    remember.remembers = True  # type: ignore[attr-defined]
+    return remember
 
 
 def describe(value: Any, *, defaults: bool = True) -> Any:
@@ -110,8 +127,8 @@ def _build(value: Any) -> Any:
 
 def _maker(path: Any) -> Any:
     """Class or builder function at ``path``, or ValueError."""
-    if not isinstance(path, str) or not path.startswith(PACKAGE):
-        raise ValueError(f"refused to build {path!r}: it is not part of intaglio")
+    if not isinstance(path, str) or not path.startswith(HOMES):
+        raise ValueError(f"refused to build {path!r}: it is no part of intaglio")
     module_name, _, name = path.rpartition(".")
     try:
         maker = getattr(importlib.import_module(module_name), name)
@@ -119,7 +136,7 @@ def _maker(path: Any) -> Any:
         raise ValueError(f"there is no {path} in this version of intaglio") from error
     made = maker if inspect.isclass(maker) else _return_class(maker)
     home = getattr(maker, "__module__", "")
-    if not (inspect.isclass(made) and issubclass(made, Part) and home.startswith(PACKAGE)):
+    if not (inspect.isclass(made) and issubclass(made, Part) and home.startswith(HOMES)):
         raise ValueError(f"refused to build {path}: it is not a part of intaglio")
     return maker
 

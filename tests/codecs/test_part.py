@@ -58,6 +58,7 @@ def test_a_codec_is_rebuilt_with_the_same_description_and_shapes():
         "intaglio.codecs.part.importlib.import_module",
         "intaglio.codecs.load.load_nothing",
         "intaglio.nowhere.Part",
+        "intaglio.recipes.__main__.main",
         42,
     ],
 )
@@ -66,6 +67,14 @@ def test_foreign_paths_are_refused_at_any_depth(path):
     recipe["init_args"]["quantizer"]["init_args"]["dim"] = [{"class_path": path, "init_args": {}}]
     with pytest.raises(ValueError, match="refused|there is no"):
         build(recipe)
+
+
+def test_a_folder_that_poses_as_the_package_is_not_imported(in_tmp_path, monkeypatch):
+    (in_tmp_path / "intaglio").mkdir()
+    (in_tmp_path / "intaglio" / "posing.py").write_text("raise SystemExit('imported')")
+    monkeypatch.syspath_prepend(in_tmp_path)
+    with pytest.raises(ValueError, match="refused"):
+        build({"class_path": "intaglio.posing.Part", "init_args": {}})
 
 
 def test_nothing_is_built_before_all_paths_are_checked(monkeypatch):
