@@ -1,7 +1,8 @@
 """Discrete codecs: parts by kind, published systems by name, and the contract they keep."""
 
-from intaglio.codecs.codec import AudioCodec, Codec, Reconstruction
-from intaglio.codecs.imagecodec import ImageCodec
+from intaglio.codecs.audio_codec import AudioCodec
+from intaglio.codecs.codec import Codec, Reconstruction
+from intaglio.codecs.image_codec import ImageCodec
 from intaglio.codecs.load import load
 from intaglio.codecs.quantizers.base import Quantized
 from intaglio.codecs.tokens import Tokens

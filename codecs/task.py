@@ -13,14 +13,15 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from intaglio.codecs.codec import AudioCodec, Codec, Reconstruction
+from intaglio.codecs.audio_codec import AudioCodec
+from intaglio.codecs.codec import Codec, Reconstruction
 from intaglio.codecs.decoders.base import ImageDecoder
 from intaglio.codecs.losses.adversary import Adversary
 from intaglio.codecs.losses.balancer import Balancer
 from intaglio.codecs.losses.base import LatentLoss, ReconstructionLoss
-from intaglio.codecs.stages import Stage, check, enter, stage_at
 from intaglio.codecs.tokens import Tokens
-from intaglio.codecs.training import Batch, Terms, Training
+from intaglio.codecs.training.base import Batch, Terms, Training
+from intaglio.codecs.training.stages import Stage, check, enter, stage_at
 
 # losses that quantizers and generative decoders bring themselves
 CODEC_LOSSES = {"commitment", "codebook", "entropy", "kl", "flow", "proxy"}

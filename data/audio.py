@@ -9,9 +9,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from intaglio.data.clips import Clip, Damage, Reader, scan
-from intaglio.data.folder import Folder
 from intaglio.data.formats.wave import SUFFIXES
 from intaglio.data.manifest import Record
+from intaglio.data.modules import Folder
 from intaglio.data.transforms import RandomGain, generator_of, pad_stack, random_start, tile
 
 VALIDATION_PEAK = -3.0  # dB, as Vocos and WavTokenizer

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from intaglio.data.fitting import Fit, flipped, shifted, to_unit
-from intaglio.data.folder import Folder
 from intaglio.data.formats.image import SUFFIXES, WHITE, Colour
+from intaglio.data.image_transforms import Fit, flipped, shifted, to_unit
 from intaglio.data.listing import Damage
 from intaglio.data.manifest import Record
+from intaglio.data.modules import Folder
 from intaglio.data.pictures import Fitting, Picture, PictureReader, classes_of, scan_images
 from intaglio.data.transforms import generator_of
 

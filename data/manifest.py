@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from intaglio.data.formats.replacing import replacing
+from intaglio.data.formats.atomic import replacing
 
 Side = Literal["train", "validation", "test"]
 

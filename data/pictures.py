@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from intaglio.data import listing
-from intaglio.data.fitting import Fit, fitted
 from intaglio.data.formats.image import SUFFIXES, WHITE, Colour, ImageInfo, probe_image, read_image
+from intaglio.data.image_transforms import Fit, fitted
 from intaglio.data.listing import Damage, each, read_or_next
 from intaglio.data.manifest import Record
 
@@ -26,7 +26,7 @@ class Picture(NamedTuple):
 
 
 class Fitting(NamedTuple):
-    """How images become squares: see `intaglio.data.fitting.fitted`."""
+    """How images become squares: see `intaglio.data.image_transforms.fitted`."""
 
     size: int
     fit: Fit = "crop"

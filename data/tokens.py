@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from intaglio.data.folder import Sided
 from intaglio.data.formats.shards import SUFFIX, read_shard
 from intaglio.data.formats.tokens import TokenFileError, TokenHeader, read_tokens
 from intaglio.data.image import UNKNOWN
 from intaglio.data.manifest import Record, Side, source_key, split_of
+from intaglio.data.modules import Sided
 from intaglio.data.pictures import classes_of
 from intaglio.data.transforms import generator_of
 

@@ -19,10 +19,10 @@ from torch import Tensor, nn
 
 from intaglio.codecs.bundle import fingerprint
 from intaglio.codecs.layers.positions import LADDER
-from intaglio.codecs.layers.transformer import Block, GatedNetwork
+from intaglio.codecs.layers.transformer import Block, SwiGLU
 from intaglio.export.llama_reader import Verification, verify
 from intaglio.generators.conditioning.classes import ClassCondition
-from intaglio.generators.embedding import IdEmbedding
+from intaglio.generators.embeddings.base import IdEmbedding
 from intaglio.generators.generator import Generator
 from intaglio.generators.heads.categorical import CategoricalHead
 from intaglio.generators.orders.raster import RasterOrder
@@ -140,7 +140,7 @@ def _blocks(generator: Generator) -> list[tuple[bool, str, str]]:
     modules = list(generator.backbone.modules())
     blocks = [module for module in modules if isinstance(module, Block)]
     norms = [generator.norm, *(norm for block in blocks for norm in (block.norm1, block.norm2))]
-    gates = [block.network for block in blocks if isinstance(block.network, GatedNetwork)]
+    gates = [block.network for block in blocks if isinstance(block.network, SwiGLU)]
     scaled = all(isinstance(norm, nn.RMSNorm) and norm.elementwise_affine for norm in norms)
     linear = [module for module in modules if isinstance(module, nn.Linear)]
     silu = all(isinstance(gate.activation, nn.SiLU) for gate in gates)
@@ -185,7 +185,7 @@ def weights(generator: Generator) -> dict[str, Tensor]:
 
 def _of_block(block: Block) -> dict[str, Tensor]:
     attention, network = block.attention, block.network
-    assert isinstance(network, GatedNetwork)
+    assert isinstance(network, SwiGLU)
     size = attention.size
     sizes = [attention.heads * size, *[attention.kv_heads * size] * 2]
     q, k, v = attention.qkv.weight.split(sizes)
@@ -211,7 +211,7 @@ def config(generator: Generator, layout: Layout) -> dict[str, Any]:
     """Content of ``config.json``."""
     backbone = generator.backbone
     block = backbone.blocks[0]
-    assert isinstance(block, Block) and isinstance(block.network, GatedNetwork)
+    assert isinstance(block, Block) and isinstance(block.network, SwiGLU)
     assert isinstance(generator.norm, nn.RMSNorm)
     return {
         "architectures": ["LlamaForCausalLM"],
@@ -251,7 +251,7 @@ def _drawing(generator: Generator, layout: Layout) -> dict[str, Any]:
 
 def _card(generator: Generator, layout: Layout, result: Verification) -> dict[str, Any]:
     """What a caller of the model needs to know."""
-    origin = generator.origin
+    origin = generator.provenance
     return {
         "generator": generator.name,
         "fingerprint": fingerprint(generator),

@@ -54,7 +54,7 @@ def verify(generator: Generator, folder: Path, first: int, *, seed: int = 0) -> 
     labels = torch.randint(NO_CLASS, first - 1, (ITEMS,), generator=random)
     labels[0], labels[-1] = NO_CLASS, first - 2
     with torch.no_grad():
-        ours = generator.head.logits(generator.lesson(tokens, labels).hidden)[0]
+        ours = generator.head.logits(generator.predictions(tokens, labels).hidden)[0]
         ids = torch.cat([labels.unsqueeze(1) % first, tokens[:, :-1, 0] + first], dim=1)
         theirs = run(folder, ids)[..., first:].flatten(0, 1).float()
     error = (ours - theirs).abs().max().item()

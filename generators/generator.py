@@ -10,15 +10,15 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from intaglio.codecs.layers.attention import Store
+from intaglio.codecs.layers.attention import LayerCache
 from intaglio.codecs.layers.positions import rotation
 from intaglio.codecs.layers.transformer import Transformer
 from intaglio.codecs.part import Part
 from intaglio.generators.conditioning.base import Condition
-from intaglio.generators.embedding import Embedding
+from intaglio.generators.embeddings.base import Embedding
 from intaglio.generators.heads.base import Head
-from intaglio.generators.orders.base import Lesson, Order
-from intaglio.generators.origin import Origin, packed, unpacked
+from intaglio.generators.orders.base import Order, Predictions
+from intaglio.generators.provenance import Provenance, packed, unpacked
 
 
 class Generator(Part):
@@ -45,7 +45,7 @@ class Generator(Part):
     Attributes:
         mean, std: of the channels of continuous tokens, float32 [width]; inside the generator
             tokens are standardised by them. None for ids.
-        origin: what it was trained on; None before a training.
+        provenance: what it was trained on; None before a training.
 
     Raises:
         ValueError: the parts do not fit together.
@@ -92,7 +92,7 @@ class Generator(Part):
         width = embedding.width
         self.register_buffer("mean", None if embedding.vocab else torch.zeros(width))
         self.register_buffer("std", None if embedding.vocab else torch.ones(width))
-        self.origin: Origin | None = None
+        self.provenance: Provenance | None = None
         self._turns: Tensor | None = None
 
     @property
@@ -110,7 +110,7 @@ class Generator(Part):
         """Groups of ids of a token, or its channels."""
         return 1 if self.digits else self.embedding.width
 
-    def lesson(self, tokens: Tensor, condition: Tensor) -> Lesson:
+    def predictions(self, tokens: Tensor, condition: Tensor) -> Predictions:
         """What to learn of a batch; in training some items are not told their condition.
 
         Args:
@@ -128,10 +128,10 @@ class Generator(Part):
         if self.training and self.drop_condition:
             drop = torch.rand(len(tokens), device=tokens.device) < self.drop_condition
             condition = self.condition.dropped(condition, drop)
-        return self.order.lesson(self, self.inner(tokens), condition)
+        return self.order.predictions(self, self.normalise(tokens), condition)
 
     @torch.no_grad()
-    def standardise(self, tokens: Tensor) -> None:
+    def fit_normalisation(self, tokens: Tensor) -> None:
         """Take mean and deviation of each channel from tokens [items, positions, width].
 
         Raises:
@@ -146,7 +146,7 @@ class Generator(Part):
         self.mean.copy_(flat.mean(0))
         self.std.copy_(std)
 
-    def inner(self, tokens: Tensor) -> Tensor:
+    def normalise(self, tokens: Tensor) -> Tensor:
         """Tokens as the parts take them: ids split into digits, vectors standardised."""
         if self.mean is not None and self.std is not None:
             return (tokens - self.mean) / self.std
@@ -154,43 +154,45 @@ class Generator(Part):
             return tokens
         return tokens // self.basis % torch.tensor(self.digits, device=tokens.device)
 
-    def outer(self, tokens: Tensor) -> Tensor:
-        """The inverse of `inner`."""
+    def denormalise(self, tokens: Tensor) -> Tensor:
+        """The inverse of `normalise`."""
         if self.mean is not None and self.std is not None:
             return tokens * self.std + self.mean
         return (tokens * self.basis).sum(-1, keepdim=True) if self.digits else tokens
 
     def get_extra_state(self) -> Tensor:
-        """The origin, which belongs to the weights."""
-        return packed(self.origin)
+        """The provenance, which belongs to the weights."""
+        return packed(self.provenance)
 
     def set_extra_state(self, state: Tensor) -> None:
-        """Take the origin back."""
-        self.origin = unpacked(state)
+        """Take the provenance back."""
+        self.provenance = unpacked(state)
 
     def loss(self, tokens: Tensor, condition: Tensor) -> Tensor:
-        """Loss of each token, float32 [tokens]; arguments as of `lesson`."""
-        lesson = self.lesson(tokens, condition)
-        return self.head.loss(lesson.hidden, lesson.target)
+        """Loss of each token, float32 [tokens]; arguments as of `predictions`."""
+        predictions = self.predictions(tokens, condition)
+        return self.head.loss(predictions.hidden, predictions.target)
 
     def log_prob(self, tokens: Tensor, condition: Tensor) -> Tensor:
-        """Log-probability of each token in nats, float32 [batch, positions]; as of `lesson`."""
-        lesson = self.lesson(tokens, condition)
-        found = self.head.log_prob(lesson.hidden, lesson.target)
+        """Log-probability of each token in nats, float32 [batch, positions]."""
+        predictions = self.predictions(tokens, condition)
+        found = self.head.log_prob(predictions.hidden, predictions.target)
         if self.std is not None:  # a density, per unit of the tokens as they were given
             found = found - self.std.log().sum()
-        found, positions = (x.unflatten(0, (len(tokens), -1)) for x in (found, lesson.positions))
+        found, positions = (
+            x.unflatten(0, (len(tokens), -1)) for x in (found, predictions.positions)
+        )
         return found.gather(1, positions.argsort(1))
 
-    def vectors(self, tokens: Tensor, positions: Tensor) -> Tensor:
+    def embed(self, tokens: Tensor, positions: Tensor) -> Tensor:
         """Embedded tokens, [batch, count, dim], that stand at some positions, int64 [count]."""
-        return self.placed(self.embedding(tokens), positions)
+        return self.add_positions(self.embedding(tokens), positions)
 
-    def placed(self, x: Tensor, positions: Tensor) -> Tensor:
+    def add_positions(self, x: Tensor, positions: Tensor) -> Tensor:
         """Vectors [batch, count, dim] and, if learned, those of their positions, int64 [count]."""
         return x if self.places is None else x + self.places[positions.to(x.device)]
 
-    def through(
+    def hidden_states(
         self,
         x: Tensor,
         positions: Tensor,
@@ -199,7 +201,7 @@ class Generator(Part):
         causal: bool = False,
         condition: Tensor | None = None,
         sizes: Sequence[int] = (),
-        stores: Sequence[Store] | None = None,
+        layer_caches: Sequence[LayerCache] | None = None,
     ) -> Tensor:
         """Hidden vectors of the head, [batch, count, dim].
 
@@ -210,7 +212,7 @@ class Generator(Part):
             causal: see `Transformer`.
             condition: of a backbone with a stream, see `Transformer`.
             sizes: see `Transformer`; one part if empty.
-            stores: see `Transformer`.
+            layer_caches: see `Transformer`.
         """
         turn = self._rotation(positions.to(x.device)) if self.rotary else None
         x = self.backbone(
@@ -220,7 +222,7 @@ class Generator(Part):
             sizes=sizes or (x.shape[1],),
             causal=causal,
             rotation=turn,
-            stores=stores,
+            layer_caches=layer_caches,
         )
         return self.norm(x)
 

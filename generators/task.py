@@ -10,10 +10,10 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
 from intaglio.codecs import Codec, load
-from intaglio.codecs.layers.processes import summed
-from intaglio.codecs.training import Batch, Training
+from intaglio.codecs.layers.distributed import summed
+from intaglio.codecs.training.base import Batch, Training
 from intaglio.generators.generator import Generator
-from intaglio.generators.origin import Origin
+from intaglio.generators.provenance import Provenance
 
 
 class TokenSource(Protocol):
@@ -87,7 +87,7 @@ class GeneratorTask(Training):
         self.vectors: Callable[[Tensor], Tensor] = lambda ids: ids  # tokens of ids
 
     def setup(self, stage: str) -> None:
-        """Compare the generator with the data, and take their origin and statistics.
+        """Compare the generator with the data, and take their provenance and statistics.
 
         Raises:
             ValueError: the tokens have another shape, vocabulary or codec, more classes, or need a
@@ -99,14 +99,14 @@ class GeneratorTask(Training):
             raise ValueError("a generator learns from shards of tokens: intaglio.data.tokens")
         generator, source = self.generator, data.source
         assert source is not None
-        origin = Origin(source.codec, source.fingerprint, tuple(data.classes))
-        generator.condition.check(origin)
-        if generator.origin is not None:
-            generator.origin.check(origin)
-        generator.origin = origin
+        provenance = Provenance(source.codec, source.fingerprint, tuple(data.classes))
+        generator.condition.check(provenance)
+        if generator.provenance is not None:
+            generator.provenance.check(provenance)
+        generator.provenance = provenance
         if self.codec is not None:
-            self._take(load(self.codec), origin)
-        elif not generator.vocab or (stage == "fit" and generator.embedding.borrows):
+            self._take(load(self.codec), provenance)
+        elif not generator.vocab or (stage == "fit" and generator.embedding.needs_codec):
             raise ValueError(f"{generator.name} needs the codec of the tokens: give model.codec")
         shape = tuple(source.shape) if len(generator.shape) > 1 else (prod(source.shape),)
         made = (shape, tuple(source.vocab))
@@ -117,12 +117,12 @@ class GeneratorTask(Training):
                 f"{generator.name} draws {wanted[0]} and {wanted[1]}; set them in the recipe"
             )
         if stage == "fit" and not generator.vocab:
-            generator.standardise(self.vectors(data.training_tokens()))
+            generator.fit_normalisation(self.vectors(data.training_tokens()))
 
-    def _take(self, codec: Codec, origin: Origin) -> None:
+    def _take(self, codec: Codec, provenance: Provenance) -> None:
         """What the generator needs of the codec."""
-        origin.check(Origin(codec.name, codec.fingerprint))
-        self.generator.embedding.adopt(codec.quantizer)
+        provenance.check(Provenance(codec.name, codec.fingerprint))
+        self.generator.embedding.load_codec_weights(codec.quantizer)
         if self.generator.vocab:
             return
         if codec.quantizer.dim != self.generator.width:
@@ -135,10 +135,10 @@ class GeneratorTask(Training):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Go on only with tokens of the same codec."""
         super().on_load_checkpoint(checkpoint)
-        ours = self.generator.origin
+        ours = self.generator.provenance
         self.generator.set_extra_state(checkpoint["state_dict"]["generator._extra_state"])
-        if ours is not None and self.generator.origin is not None:
-            self.generator.origin.check(ours)
+        if ours is not None and self.generator.provenance is not None:
+            self.generator.provenance.check(ours)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """One optimizer, with weights that decay and such that do not."""

@@ -126,7 +126,7 @@ def build(args: list[str] | None = None, run: bool = True) -> "LightningCLI":
     from lightning.pytorch import LightningDataModule, LightningModule
 
     from intaglio.recipes.callbacks.config import RecipeInCheckpoint
-    from intaglio.recipes.training import Training
+    from intaglio.recipes.lightning_cli import Training
 
     try:
         return Training(

@@ -5,7 +5,7 @@ samples (the release loses 8 samples at the end at 24 and 16 kHz), and a level's
 gradient to the levels before.
 """
 
-from intaglio.codecs.codec import AudioCodec
+from intaglio.codecs.audio_codec import AudioCodec
 from intaglio.codecs.decoders.dac import DACDecoder
 from intaglio.codecs.encoders.dac import DACEncoder
 from intaglio.codecs.quantizers.factorized import FactorizedVectorQuantizer

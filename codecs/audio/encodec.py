@@ -4,7 +4,7 @@ Layers and sizes are the release's, 14.9 million parameters. Dead codes stay rep
 release the running means undo it), and the commitment reaches every level.
 """
 
-from intaglio.codecs.codec import AudioCodec
+from intaglio.codecs.audio_codec import AudioCodec
 from intaglio.codecs.decoders.seanet import SEANetDecoder
 from intaglio.codecs.encoders.seanet import SEANetEncoder
 from intaglio.codecs.layers.conv1d import Norm

@@ -6,7 +6,7 @@ release's. The last window of local attention may be shorter here, so a signal i
 positions only; the decoder's noise is fixed outside training.
 """
 
-from intaglio.codecs.codec import AudioCodec
+from intaglio.codecs.audio_codec import AudioCodec
 from intaglio.codecs.decoders.dac import DACDecoder
 from intaglio.codecs.encoders.dac import DACEncoder
 from intaglio.codecs.quantizers.factorized import FactorizedVectorQuantizer

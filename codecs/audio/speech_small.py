@@ -8,7 +8,7 @@ no codebook to start or to revive.
 import math
 from collections.abc import Sequence
 
-from intaglio.codecs.codec import AudioCodec
+from intaglio.codecs.audio_codec import AudioCodec
 from intaglio.codecs.decoders.vocos import VocosDecoder
 from intaglio.codecs.encoders.seanet import SEANetEncoder
 from intaglio.codecs.quantizers.fsq import FSQ

@@ -6,7 +6,7 @@ out. Dead codes stay replaced here (in the release the running means undo it), a
 training only.
 """
 
-from intaglio.codecs.codec import AudioCodec
+from intaglio.codecs.audio_codec import AudioCodec
 from intaglio.codecs.decoders.vocos import VocosDecoder
 from intaglio.codecs.encoders.seanet import SEANetEncoder
 from intaglio.codecs.quantizers.vq import VectorQuantizer

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from intaglio.codecs.part import Part
-from intaglio.codecs.streaming import Stream
+from intaglio.codecs.streaming.streams import Stream
 
 
 class Decoder(Part):

@@ -12,12 +12,12 @@ from torch import Tensor, nn
 
 from intaglio.codecs.decoders.base import AudioDecoder
 from intaglio.codecs.layers.conv1d import Conv1d
-from intaglio.codecs.layers.localattention import LocalAttention
+from intaglio.codecs.layers.local_attention import LocalAttention
 from intaglio.codecs.layers.noise import NoiseBlock
 from intaglio.codecs.layers.residual1d import SnakeBlock
 from intaglio.codecs.layers.snake import Snake, start_small
 from intaglio.codecs.layers.transposed1d import ConvTranspose1d
-from intaglio.codecs.streaming import Stream, chain
+from intaglio.codecs.streaming.streams import Stream, chain
 
 DILATIONS = (1, 3, 9)
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from intaglio.codecs.decoders.base import Decoding, ImageDecoder
-from intaglio.codecs.imagecodec import ImageCodec
+from intaglio.codecs.image_codec import ImageCodec
 
 
 class ProxyDecoder(ImageDecoder):

@@ -11,7 +11,7 @@ from intaglio.codecs.layers.conv1d import Conv1d, Norm, PadMode, mask_time
 from intaglio.codecs.layers.lstm import ResidualLSTM
 from intaglio.codecs.layers.residual1d import SEANetBlock
 from intaglio.codecs.layers.transposed1d import ConvTranspose1d
-from intaglio.codecs.streaming import Stream, chain
+from intaglio.codecs.streaming.streams import Stream, chain
 
 
 class SEANetDecoder(AudioDecoder):

@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from intaglio.codecs.part import Part
-from intaglio.codecs.streaming import Stream
+from intaglio.codecs.streaming.streams import Stream
 
 
 class Encoder(Part):

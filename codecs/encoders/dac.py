@@ -9,10 +9,10 @@ from torch.nn import functional as F
 
 from intaglio.codecs.encoders.base import AudioEncoder
 from intaglio.codecs.layers.conv1d import Conv1d, mask_time
-from intaglio.codecs.layers.localattention import LocalAttention
+from intaglio.codecs.layers.local_attention import LocalAttention
 from intaglio.codecs.layers.residual1d import SnakeBlock
 from intaglio.codecs.layers.snake import Snake, start_small
-from intaglio.codecs.streaming import Blocks, Stream, chain
+from intaglio.codecs.streaming.streams import Blocks, Stream, chain
 
 DILATIONS = (1, 3, 9)
 

@@ -13,7 +13,7 @@ from intaglio.codecs.decoders.latents import DenseDecoder
 from intaglio.codecs.encoders.convnet2d import ConvEncoder
 from intaglio.codecs.encoders.latents import DenseEncoder, LatentEncoder
 from intaglio.codecs.image.image_small import small_decoder, small_encoder
-from intaglio.codecs.imagecodec import ImageCodec
+from intaglio.codecs.image_codec import ImageCodec
 from intaglio.codecs.layers.transformer import Transformer
 from intaglio.codecs.quantizers.continuous import KLBottleneck
 from intaglio.codecs.quantizers.fsq import FSQ

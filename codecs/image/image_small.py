@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from intaglio.codecs.decoders.convnet2d import ConvDecoder
 from intaglio.codecs.encoders.convnet2d import ConvEncoder
-from intaglio.codecs.imagecodec import ImageCodec
+from intaglio.codecs.image_codec import ImageCodec
 from intaglio.codecs.quantizers.base import Quantizer
 from intaglio.codecs.quantizers.fsq import FSQ
 

@@ -8,7 +8,7 @@ from typing import Literal
 from intaglio.codecs.decoders.convnet2d import ConvDecoder
 from intaglio.codecs.encoders.convnet2d import ConvEncoder
 from intaglio.codecs.image.image_small import small_grid_codec
-from intaglio.codecs.imagecodec import ImageCodec
+from intaglio.codecs.image_codec import ImageCodec
 from intaglio.codecs.quantizers.binary import BinaryQuantizer
 
 MULTIPLIERS = {16: (1, 1, 2, 2, 4), 8: (1, 2, 2, 4)}

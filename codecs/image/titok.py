@@ -11,7 +11,7 @@ from intaglio.codecs.decoders.proxy import ProxyDecoder
 from intaglio.codecs.encoders.latents import DenseEncoder, LatentEncoder
 from intaglio.codecs.image.image_small import small_decoder, small_encoder
 from intaglio.codecs.image.vqgan import vqgan
-from intaglio.codecs.imagecodec import ImageCodec
+from intaglio.codecs.image_codec import ImageCodec
 from intaglio.codecs.layers.transformer import Transformer
 from intaglio.codecs.quantizers.fsq import FSQ
 from intaglio.codecs.quantizers.vq import VectorQuantizer

@@ -9,8 +9,8 @@ from typing import Literal
 from intaglio.codecs.decoders.convnet2d import ConvDecoder
 from intaglio.codecs.encoders.convnet2d import ConvEncoder
 from intaglio.codecs.image.image_small import small_grid_codec
-from intaglio.codecs.imagecodec import ImageCodec
-from intaglio.codecs.quantizers.posttraining import PostTrainingQuantizer
+from intaglio.codecs.image_codec import ImageCodec
+from intaglio.codecs.quantizers.post_training import PostTrainingQuantizer
 
 
 def tokenbridge(

@@ -9,7 +9,7 @@ from typing import Literal
 from intaglio.codecs.decoders.convnet2d import ConvDecoder
 from intaglio.codecs.encoders.convnet2d import ConvEncoder
 from intaglio.codecs.image.image_small import small_grid_codec
-from intaglio.codecs.imagecodec import ImageCodec
+from intaglio.codecs.image_codec import ImageCodec
 from intaglio.codecs.quantizers.vq import VectorQuantizer
 
 DIM = 256

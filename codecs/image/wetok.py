@@ -10,7 +10,7 @@ from typing import Literal
 from intaglio.codecs.decoders.convnet2d import ConvDecoder
 from intaglio.codecs.encoders.convnet2d import ConvEncoder
 from intaglio.codecs.image.image_small import small_decoder, small_encoder
-from intaglio.codecs.imagecodec import ImageCodec
+from intaglio.codecs.image_codec import ImageCodec
 from intaglio.codecs.quantizers.binary import BinaryQuantizer
 
 BITS = 8

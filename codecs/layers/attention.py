@@ -14,7 +14,7 @@ SHARPEST = math.log(100)  # largest logarithm of a learned scale of scores
 FIRST = math.log(4)
 
 
-class Store(Protocol):
+class LayerCache(Protocol):
     """Where keys and values of earlier tokens are kept."""
 
     def __call__(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
@@ -72,7 +72,7 @@ class Attention(nn.Module):
         *,
         causal: bool = False,
         rotation: Tensor | None = None,
-        store: Store | None = None,
+        layer_cache: LayerCache | None = None,
     ) -> Tensor:
         """[batch, tokens, dim] → the same shape.
 
@@ -80,9 +80,9 @@ class Attention(nn.Module):
             x: tokens.
             mask: bool, [tokens, keys] or [batch, 1, tokens, keys]; True where the token of the
                 row sees that of the column. A row that sees nothing gives no finite values.
-            causal: a token sees itself and those before it; then there is no mask and no store.
+            causal: a token sees itself and those before it; without a mask or a cache.
             rotation: of queries and keys, see `intaglio.codecs.layers.positions.rotated`.
-            store: keys and values of earlier tokens; the keys are then those and the new ones.
+            layer_cache: keys and values of earlier tokens, which are seen besides the new ones.
         """
         every = self.qkv(x).unflatten(-1, (-1, self.size)).transpose(1, 2)
         turned, v = every.split([self.heads + self.kv_heads, self.kv_heads], dim=1)
@@ -91,8 +91,8 @@ class Attention(nn.Module):
         if rotation is not None:
             turned = rotated(turned, rotation)
         q, k = turned.split([self.heads, self.kv_heads], dim=1)
-        if store is not None:
-            k, v = store(k, v)
+        if layer_cache is not None:
+            k, v = layer_cache(k, v)
         y = F.scaled_dot_product_attention(
             q, k, v, attn_mask=mask, is_causal=causal, enable_gqa=self.kv_heads != self.heads
         )

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from torch.nn.utils.parametrizations import weight_norm
 
 from intaglio.codecs.layers.norm import GroupNorm1d
-from intaglio.codecs.streaming import Stream, joined
+from intaglio.codecs.streaming.streams import Stream, joined
 
 PadMode = Literal["reflect", "constant"]
 Norm = Literal["weight", "group", "none"]

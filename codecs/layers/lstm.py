@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from intaglio.codecs.streaming import Stream
+from intaglio.codecs.streaming.streams import Stream
 
 State = tuple[Tensor, Tensor]
 

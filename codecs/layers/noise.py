@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from intaglio.codecs.layers.conv1d import Conv1d
-from intaglio.codecs.streaming import Stream
+from intaglio.codecs.streaming.streams import Stream
 
 TABLE = 1 << 16  # steps after which the noise of inference repeats
 

@@ -4,7 +4,7 @@ from torch import Tensor, nn
 
 from intaglio.codecs.layers.conv1d import Conv1d, Norm, PadMode
 from intaglio.codecs.layers.snake import Snake
-from intaglio.codecs.streaming import Stream, Sum, chain
+from intaglio.codecs.streaming.streams import Stream, Sum, chain
 
 
 class SEANetBlock(nn.Module):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from intaglio.codecs.layers.conv1d import exporting
-from intaglio.codecs.layers.processes import shared_sum
+from intaglio.codecs.layers.distributed import shared_sum
 
 
 class Standardise(nn.Module):

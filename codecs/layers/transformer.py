@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from intaglio.codecs.layers.attention import Attention, QKNorm, Store
+from intaglio.codecs.layers.attention import Attention, LayerCache, QKNorm
 from intaglio.codecs.part import Part
 
 Norm = Literal["layer", "rms"]
@@ -77,7 +77,7 @@ class Transformer(Part):
         self.blocks = nn.ModuleList(
             Block(
                 Attention(dim, heads, kv_heads=kv_heads, bias=bias, qk_norm=qk_norm),
-                GatedNetwork(dim, hidden, bias, activation or "silu")
+                SwiGLU(dim, hidden, bias, activation or "silu")
                 if gated
                 else Network(dim, hidden, bias, activation or "gelu"),
                 [self.norm_like() for _ in range(2)],
@@ -101,7 +101,7 @@ class Transformer(Part):
         sizes: Sequence[int] = (),
         causal: bool = False,
         rotation: Tensor | None = None,
-        stores: Sequence[Store] | None = None,
+        layer_caches: Sequence[LayerCache] | None = None,
     ) -> Tensor:
         """[batch, tokens, dim] → the same shape.
 
@@ -113,11 +113,13 @@ class Transformer(Part):
             sizes: tokens of each stream, or of each part; they fill the sequence.
             causal: see `Attention`.
             rotation: see `Attention`.
-            stores: of each block, see `Attention`.
+            layer_caches: of each block, see `Attention`.
         """
         for number, block in enumerate(self.blocks):
-            store = None if stores is None else stores[number]
-            x = block(x, mask, condition, sizes, causal=causal, rotation=rotation, store=store)
+            layer_cache = None if layer_caches is None else layer_caches[number]
+            x = block(
+                x, mask, condition, sizes, causal=causal, rotation=rotation, layer_cache=layer_cache
+            )
         return x
 
 
@@ -146,7 +148,7 @@ class Network(nn.Sequential):
         )
 
 
-class GatedNetwork(nn.Module):
+class SwiGLU(nn.Module):
     """Activation of one linear map times another, and a linear map back; SwiGLU with SiLU."""
 
     def __init__(self, dim: int, hidden: int, bias: bool, activation: Activation = "silu") -> None:
@@ -254,12 +256,14 @@ class Block(nn.Module):
         *,
         causal: bool,
         rotation: Tensor | None,
-        store: Store | None,
+        layer_cache: LayerCache | None,
     ) -> Tensor:
         """[batch, tokens, dim] → the same shape; arguments as of `Transformer`."""
 
         def attention(x: Tensor) -> Tensor:
-            return self.attention(x, mask, causal=causal, rotation=rotation, store=store)
+            return self.attention(
+                x, mask, causal=causal, rotation=rotation, layer_cache=layer_cache
+            )
 
         if self.modulation is None or condition is None:
             x = x + self.drop(attention(self.norm1(x)))

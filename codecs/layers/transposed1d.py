@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from intaglio.codecs.layers.conv1d import Norm, exporting, initialised, inside, mask_time
 from intaglio.codecs.layers.norm import GroupNorm1d
-from intaglio.codecs.streaming import Stream
+from intaglio.codecs.streaming.streams import Stream
 
 
 class ConvTranspose1d(nn.Module):

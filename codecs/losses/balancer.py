@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from intaglio.codecs.layers.processes import rank_and_size, summed
+from intaglio.codecs.layers.distributed import rank_and_size, summed
 from intaglio.codecs.part import Part
 
 

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from intaglio.codecs.discriminators.base import Judgement
-from intaglio.codecs.layers.processes import rank_and_size, summed
+from intaglio.codecs.layers.distributed import rank_and_size, summed
 from intaglio.codecs.part import Part
 
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from intaglio.codecs.layers.processes import shared_mean
+from intaglio.codecs.layers.distributed import shared_mean
 from intaglio.codecs.quantizers.base import Quantized, Quantizer, mean_square, straight_through
 from intaglio.codecs.quantizers.entropy import bit_entropy, corners, entropy
 from intaglio.codecs.quantizers.usage import perplexity

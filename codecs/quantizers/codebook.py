@@ -16,7 +16,7 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
 from intaglio.codecs.layers.conv1d import exporting
-from intaglio.codecs.layers.processes import place, rank_and_size, summed
+from intaglio.codecs.layers.distributed import place, rank_and_size, summed
 
 SCORES_AT_ONCE = 1 << 22  # entries of a score matrix that `nearest` holds at a time: 16 MiB
 

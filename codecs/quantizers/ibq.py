@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from intaglio.codecs.layers.processes import shared_mean
+from intaglio.codecs.layers.distributed import shared_mean
 from intaglio.codecs.quantizers.base import Quantized, Quantizer, mean_square
 from intaglio.codecs.quantizers.codebook import SCORES_AT_ONCE, nearest
 from intaglio.codecs.quantizers.entropy import entropy

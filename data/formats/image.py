@@ -20,7 +20,7 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from intaglio.data.formats.replacing import replacing
+from intaglio.data.formats.atomic import replacing
 
 SUFFIXES = frozenset(
     ".png .jpg .jpeg .webp .avif .bmp .gif .tif .tiff .ppm .pgm .pnm .jp2 .tga".split()

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
-from intaglio.data.formats.replacing import replacing
+from intaglio.data.formats.atomic import replacing
 from intaglio.data.formats.tar import (
     BLOCK,
     MAX_MEMBER_BYTES,

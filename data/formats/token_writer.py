@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from intaglio.data.formats.entropy import MAX_ENTRIES, Ids, StaticPrior, encode_chunk
-from intaglio.data.formats.frames import FRAME_BYTES, UINT, frame, take_frame, whole_crc
 from intaglio.data.formats.packing import chunks, pack, positions_per_chunk, unpack
+from intaglio.data.formats.token_frames import FRAME_BYTES, UINT, frame, take_frame, whole_crc
 from intaglio.data.formats.token_header import TokenHeader, header_text
 
 MAGIC = b"\x89ITG\r\n\x1a\n"

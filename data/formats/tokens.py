@@ -30,8 +30,8 @@ import torch
 from torch import Tensor
 
 from intaglio.data.formats.entropy import StaticPrior, decode_chunk
-from intaglio.data.formats.frames import FRAME_BYTES, UINT, left, take, take_frame, whole_crc
 from intaglio.data.formats.packing import chunks, packed_size, positions_per_chunk, unpack
+from intaglio.data.formats.token_frames import FRAME_BYTES, UINT, left, take, take_frame, whole_crc
 from intaglio.data.formats.token_header import (
     MAX_HEADER_BYTES,
     Extent,

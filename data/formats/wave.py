@@ -17,9 +17,9 @@ import soundfile
 import torch
 from torch import Tensor
 
-from intaglio.data.formats.headers import mp3_samples, wav_bytes
+from intaglio.data.formats.atomic import replacing
+from intaglio.data.formats.audio_headers import mp3_samples, wav_bytes
 from intaglio.data.formats.media import MediaFile
-from intaglio.data.formats.replacing import replacing
 from intaglio.data.formats.resampling import resample
 
 SUFFIXES = frozenset(

@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor
 
 from intaglio.codecs.part import Part
-from intaglio.generators.origin import Origin
+from intaglio.generators.provenance import Provenance
 
 
 class Condition(Part):
@@ -18,7 +18,7 @@ class Condition(Part):
 
     prefix: int
 
-    def check(self, origin: Origin) -> None:
+    def check(self, provenance: Provenance) -> None:
         """Compare the condition with the data.
 
         Raises:

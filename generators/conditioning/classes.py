@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from intaglio.generators.conditioning.base import Condition
-from intaglio.generators.origin import Origin
+from intaglio.generators.provenance import Provenance
 
 NO_CLASS = -1
 
@@ -29,11 +29,12 @@ class ClassCondition(Condition):
         nn.init.normal_(self.table.weight, std=0.02)
         self.places = nn.Parameter(0.02 * torch.randn(prefix, dim)) if prefix > 1 else None
 
-    def check(self, origin: Origin) -> None:
+    def check(self, provenance: Provenance) -> None:
         """See `Condition.check`."""
-        if len(origin.classes) > self.num_classes:
+        if len(provenance.classes) > self.num_classes:
             raise ValueError(
-                f"the data have {len(origin.classes)} classes, the generator {self.num_classes}; "
+                f"the data have {len(provenance.classes)} classes, the generator "
+                f"{self.num_classes}; "
                 "set num_classes"
             )
 

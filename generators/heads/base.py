@@ -5,8 +5,8 @@ from typing import NamedTuple
 from torch import Tensor
 
 from intaglio.codecs.part import Part
-from intaglio.generators.samplers.draws import Draws
-from intaglio.generators.samplers.warp import PLAIN, Warp
+from intaglio.generators.inference.counter_rng import Draws
+from intaglio.generators.inference.logits import PLAIN, Warp
 
 
 class Steering(NamedTuple):

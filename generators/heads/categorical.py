@@ -13,8 +13,8 @@ from torch.nn import functional as F
 
 from intaglio.generators.conditioning.guidance import guided
 from intaglio.generators.heads.base import Head, Steering
-from intaglio.generators.samplers.draws import Draws, Role
-from intaglio.generators.samplers.warp import draw
+from intaglio.generators.inference.counter_rng import Draws, Role
+from intaglio.generators.inference.logits import draw
 
 
 class CategoricalHead(Head):

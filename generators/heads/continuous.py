@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from intaglio.generators.samplers.warp import Warp
+from intaglio.generators.inference.logits import Warp
 
 
 def in_float32(hidden: Tensor) -> torch.autocast:

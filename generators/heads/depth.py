@@ -18,8 +18,8 @@ from intaglio.codecs.layers.transformer import modulated as modulate
 from intaglio.generators.conditioning.guidance import guided
 from intaglio.generators.heads.base import Head, Steering
 from intaglio.generators.heads.categorical import check_groups, summed_log_prob
-from intaglio.generators.samplers.draws import Draws, Role
-from intaglio.generators.samplers.warp import draw
+from intaglio.generators.inference.counter_rng import Draws, Role
+from intaglio.generators.inference.logits import draw
 
 Guide = Literal["logits", "features"]
 

@@ -21,7 +21,7 @@ from intaglio.generators.heads.ancestral import STEPS, Step, ancestral, strided
 from intaglio.generators.heads.base import Head, Steering
 from intaglio.generators.heads.continuous import in_float32, tempered
 from intaglio.generators.heads.denoiser import Denoiser
-from intaglio.generators.samplers.draws import Draws, Role
+from intaglio.generators.inference.counter_rng import Draws, Role
 
 BIN = 1 / 255  # half the width of the bin whose probability is the likelihood of the first step
 LEAST = 1e-12  # probability of a bin

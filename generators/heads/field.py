@@ -6,7 +6,7 @@ from intaglio.codecs.layers.positions import at_least_float32
 from intaglio.generators.conditioning.guidance import guided
 from intaglio.generators.heads.base import Head, Steering
 from intaglio.generators.heads.continuous import in_float32
-from intaglio.generators.samplers.draws import Draws
+from intaglio.generators.inference.counter_rng import Draws
 
 
 class FieldHead(Head):

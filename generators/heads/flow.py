@@ -15,7 +15,7 @@ from intaglio.generators.conditioning.guidance import guided
 from intaglio.generators.heads.base import Head, Steering
 from intaglio.generators.heads.continuous import in_float32, tempered
 from intaglio.generators.heads.denoiser import Denoiser
-from intaglio.generators.samplers.draws import Draws, Role
+from intaglio.generators.inference.counter_rng import Draws, Role
 
 Time = Literal["uniform", "logit-normal"]
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from intaglio.generators.heads.base import Head, Steering
 from intaglio.generators.heads.categorical import check_groups, drawn
 from intaglio.generators.heads.continuous import in_float32
-from intaglio.generators.samplers.draws import Draws
+from intaglio.generators.inference.counter_rng import Draws
 
 REACH = 0.9  # of the bins, of a half period
 FLOOR = 1e-5  # of a bin's probability, before they are divided by their sum

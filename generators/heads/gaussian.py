@@ -16,7 +16,7 @@ from intaglio.generators.conditioning.guidance import guided
 from intaglio.generators.heads.base import Head, Steering
 from intaglio.generators.heads.continuous import in_float32, tempered
 from intaglio.generators.heads.gamma import gamma_quantile
-from intaglio.generators.samplers.draws import Draws, Role
+from intaglio.generators.inference.counter_rng import Draws, Role
 
 FLOOR = 1e-6  # of a variance, and of the parameters of one
 

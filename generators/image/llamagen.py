@@ -17,7 +17,7 @@ from intaglio.generators.conditioning.base import Condition
 from intaglio.generators.conditioning.classes import ClassCondition
 from intaglio.generators.conditioning.encoded import EncodedText
 from intaglio.generators.conditioning.text import TextCondition
-from intaglio.generators.embedding import IdEmbedding
+from intaglio.generators.embeddings.base import IdEmbedding
 from intaglio.generators.generator import Generator
 from intaglio.generators.heads.categorical import CategoricalHead
 from intaglio.generators.heads.depth import DepthHead

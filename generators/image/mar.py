@@ -16,13 +16,13 @@ from intaglio.codecs.layers.transformer import Transformer
 from intaglio.generators.conditioning.base import Condition
 from intaglio.generators.conditioning.classes import ClassCondition
 from intaglio.generators.conditioning.text import TextCondition
-from intaglio.generators.embedding import Embedding, LinearEmbedding
+from intaglio.generators.embeddings.base import Embedding, LinearEmbedding
 from intaglio.generators.generator import Generator
 from intaglio.generators.heads.base import Head
 from intaglio.generators.heads.diffusion import DiffusionHead
 from intaglio.generators.heads.flow import FlowHead
+from intaglio.generators.mae_encoder import MAEEncoder
 from intaglio.generators.orders.masked import MaskedOrder
-from intaglio.generators.visible import VisibleEncoder
 
 Size = Literal["B", "L", "H", "small", "tiny"]
 
@@ -126,7 +126,7 @@ def masked_autoencoder(
         least=0.7,
         deviation=0.25,
         together=True,
-        encoder=VisibleEncoder(encoder, prod(shape), prefix=told.prefix),
+        encoder=MAEEncoder(encoder, prod(shape), prefix=told.prefix),
         reveal="random",
         steps=steps,
     )

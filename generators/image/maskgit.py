@@ -11,7 +11,7 @@ from typing import Literal
 from intaglio.codecs.layers.transformer import Transformer
 from intaglio.generators.conditioning.classes import ClassCondition
 from intaglio.generators.conditioning.text import TextCondition
-from intaglio.generators.embedding import IdEmbedding
+from intaglio.generators.embeddings.base import IdEmbedding
 from intaglio.generators.generator import Generator
 from intaglio.generators.heads.categorical import CategoricalHead
 from intaglio.generators.orders.masked import MaskedOrder

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from intaglio.codecs.quantizers.dimensionwise import DimensionwiseQuantizer
-from intaglio.generators.dequantised import DequantisedEmbedding
+from intaglio.generators.embeddings.dequantised import DequantisedEmbedding
 from intaglio.generators.generator import Generator
 from intaglio.generators.heads.depth import DepthHead
 from intaglio.generators.image.mar import TRUNKS, masked_autoencoder

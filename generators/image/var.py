@@ -16,10 +16,10 @@ from intaglio.codecs.layers.transformer import Modulation, Network, Transformer
 from intaglio.codecs.quantizers.multiscale import MultiScaleQuantizer
 from intaglio.generators.conditioning.classes import ClassCondition
 from intaglio.generators.conditioning.text import TextCondition
+from intaglio.generators.embeddings.scales import ScaleEmbedding
 from intaglio.generators.generator import Generator
 from intaglio.generators.heads.categorical import CategoricalHead
 from intaglio.generators.orders.scales import ScaleOrder
-from intaglio.generators.scales import ScaleEmbedding
 
 Size = Literal["d16", "d20", "d24", "d30", "small"]
 # depth, width, heads

@@ -9,14 +9,14 @@ from typing import Literal
 
 from torch import nn
 
+from intaglio.codecs.layers.solver import Solver
 from intaglio.codecs.layers.transformer import Modulation, Transformer
 from intaglio.generators.conditioning.classes import ClassCondition
 from intaglio.generators.conditioning.text import TextCondition
-from intaglio.generators.embedding import LinearEmbedding
+from intaglio.generators.embeddings.base import LinearEmbedding
 from intaglio.generators.generator import Generator
 from intaglio.generators.heads.field import FieldHead
 from intaglio.generators.orders.cells import CellOrder, Entity
-from intaglio.generators.samplers.solver import Solver
 
 Size = Literal["B", "L", "H", "small"]
 # blocks of both stacks, width, heads, steps of a cell

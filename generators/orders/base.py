@@ -1,4 +1,4 @@
-"""What every order is: a lesson for training, and a session in which tokens are drawn."""
+"""What every order is: a predictions for training, and a session in which tokens are drawn."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
@@ -7,14 +7,14 @@ import torch
 from torch import Tensor
 
 from intaglio.codecs.part import Part
-from intaglio.generators.samplers.draws import Draws
-from intaglio.generators.samplers.warp import PLAIN, Warp
+from intaglio.generators.inference.counter_rng import Draws
+from intaglio.generators.inference.logits import PLAIN, Warp
 
 if TYPE_CHECKING:
     from intaglio.generators.generator import Generator
 
 
-class Lesson(NamedTuple):
+class Predictions(NamedTuple):
     """What a generator has to say, and the truth.
 
     Attributes:
@@ -28,7 +28,7 @@ class Lesson(NamedTuple):
     positions: Tensor
 
 
-class Canvas(NamedTuple):
+class PartialSequence(NamedTuple):
     """Tokens of a batch while they are drawn.
 
     Attributes:
@@ -45,7 +45,7 @@ class Request(NamedTuple):
 
     Attributes:
         condition: of each item.
-        canvas: what is given, and where the tokens go.
+        partial: what is given, and where the tokens go.
         seeds: int64 [batch].
         guided: whether hidden vectors are also wanted without the condition.
         steps: in how many steps, if the order leaves a choice; None for its own number.
@@ -53,7 +53,7 @@ class Request(NamedTuple):
     """
 
     condition: Tensor
-    canvas: Canvas
+    partial: PartialSequence
     seeds: Tensor
     guided: bool = False
     steps: int | None = None
@@ -67,14 +67,14 @@ class Step(NamedTuple):
         number: of the step, from 0.
         total: steps of the session.
         positions: int64 [1, count], the same for all items, or [batch, count].
-        turn: how often a position was drawn before.
+        round: how often a position was drawn before.
         known: share of the tokens that are known after it, where that is the time.
     """
 
     number: int
     total: int
     positions: Tensor
-    turn: int = 0
+    round: int = 0
     known: float | None = None
 
     @property
@@ -85,7 +85,7 @@ class Step(NamedTuple):
         return self.number / max(1, self.total - 1)
 
 
-class Session:
+class DecodingState:
     """Base: one batch that is drawn step by step.
 
     Args:
@@ -95,11 +95,11 @@ class Session:
 
     def __init__(self, generator: "Generator", request: Request) -> None:
         self.generator, self.request = generator, request
-        self.canvas, self.guided = request.canvas, request.guided
-        self.batch = len(self.canvas.tokens)
+        self.partial, self.guided = request.partial, request.guided
+        self.batch = len(self.partial.tokens)
         self.condition = request.condition
         if self.guided:
-            everyone = torch.ones(self.batch, dtype=torch.bool, device=self.canvas.given.device)
+            everyone = torch.ones(self.batch, dtype=torch.bool, device=self.partial.given.device)
             null = generator.condition.dropped(self.condition, everyone)
             self.condition = torch.cat([self.condition, null])
 
@@ -113,15 +113,15 @@ class Session:
 
     def draws(self, step: Step) -> Draws:
         """Random numbers of a step's positions."""
-        return Draws(self.request.seeds, step.positions, step.turn)
+        return Draws(self.request.seeds, step.positions, step.round)
 
     def commit(self, step: Step, tokens: Tensor, weight: float) -> None:
         """Take tokens, [batch, count, width], drawn with that guidance; what is given stays."""
         positions = step.positions.expand(self.batch, -1)
         places = positions.unsqueeze(-1).expand_as(tokens)
-        given = self.canvas.given.gather(1, positions).unsqueeze(-1)
-        kept = self.canvas.tokens.gather(1, places)
-        self.canvas.tokens.scatter_(1, places, torch.where(given, kept, tokens))
+        given = self.partial.given.gather(1, positions).unsqueeze(-1)
+        kept = self.partial.tokens.gather(1, places)
+        self.partial.tokens.scatter_(1, places, torch.where(given, kept, tokens))
 
     def _split(self, hidden: Tensor) -> tuple[Tensor, Tensor | None]:
         if not self.guided:
@@ -142,7 +142,7 @@ class Order(Part):
     def begin(self, done: float) -> None:
         """Told before each step of a training which share of it is over; mostly nothing."""
 
-    def lesson(self, generator: "Generator", tokens: Tensor, condition: Tensor) -> Lesson:
+    def predictions(self, generator: "Generator", tokens: Tensor, condition: Tensor) -> Predictions:
         """What to learn of a batch.
 
         Args:
@@ -152,7 +152,7 @@ class Order(Part):
         """
         raise NotImplementedError
 
-    def session(self, generator: "Generator", request: Request) -> Session:
+    def session(self, generator: "Generator", request: Request) -> DecodingState:
         """Begin to draw a batch.
 
         Raises:

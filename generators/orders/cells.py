@@ -17,11 +17,11 @@ from torch import Tensor, nn
 
 from intaglio.codecs.layers.flow import logit_normal, on_path
 from intaglio.codecs.layers.positions import sine_time
-from intaglio.generators.cache import KVCache
+from intaglio.codecs.layers.solver import Solver, moved, times
 from intaglio.generators.heads.continuous import tempered
-from intaglio.generators.orders.base import Lesson, Order, Request, Session, Step
-from intaglio.generators.samplers.draws import Draws, Role
-from intaglio.generators.samplers.solver import Solver, moved, times
+from intaglio.generators.inference.counter_rng import Draws, Role
+from intaglio.generators.inference.kv_cache import KVCache
+from intaglio.generators.orders.base import DecodingState, Order, Predictions, Request, Step
 
 if TYPE_CHECKING:
     from intaglio.generators.generator import Generator
@@ -86,7 +86,7 @@ class CellOrder(Order):
         shape: of the tokens of an item.
         entity: see `partition`.
         size: see `partition`.
-        solver: see `intaglio.generators.samplers.solver`.
+        solver: see `intaglio.codecs.layers.solver`.
         steps: of the solver for each group, unless the sampler says otherwise.
 
     Attributes:
@@ -125,8 +125,8 @@ class CellOrder(Order):
             nn.init.normal_(linear.weight, std=0.02)
         self.time = nn.Sequential(first, nn.SiLU(), second)
 
-    def lesson(self, generator: "Generator", tokens: Tensor, condition: Tensor) -> Lesson:
-        """All groups of a batch, each at a time of its own; see `Order.lesson`."""
+    def predictions(self, generator: "Generator", tokens: Tensor, condition: Tensor) -> Predictions:
+        """All groups of a batch, each at a time of its own; see `Order.predictions`."""
         shape = len(tokens), len(self.sizes)
         time = logit_normal(math.prod(shape), tokens.device).view(shape)
         return self.told(generator, tokens, condition, time, torch.randn_like(tokens))
@@ -138,14 +138,14 @@ class CellOrder(Order):
         condition: Tensor,
         time: Tensor,
         noise: Tensor,
-    ) -> Lesson:
-        """As `lesson`, at given times, [batch, groups], with given noise, of the tokens' shape."""
+    ) -> Predictions:
+        """As `predictions`, at given times, [batch, groups], with given noise."""
         data, noise = tokens[:, self.places], noise[:, self.places]
         each = time[:, self.group_of].flatten().to(data.dtype)
         x = on_path(data.flatten(0, 1), noise.flatten(0, 1), each).view_as(data)
         hidden = self.hidden(generator, x, generator.condition.vector(condition), time)
         positions = self.places.expand(len(tokens), -1)
-        return Lesson(hidden.flatten(0, 1), (noise - data).flatten(0, 1), positions.flatten())
+        return Predictions(hidden.flatten(0, 1), (noise - data).flatten(0, 1), positions.flatten())
 
     def hidden(
         self,
@@ -167,28 +167,28 @@ class CellOrder(Order):
         kept = 0 if cache is None else cache.length
         stop = kept + x.shape[1]
         sizes = self.sizes[self.ends.index(kept) : self.ends.index(stop)]
-        x = generator.dropout(generator.vectors(x, self.places[kept:stop]))
+        x = generator.dropout(generator.embed(x, self.places[kept:stop]))
         sees = None  # a single group sees all that there is
         if len(sizes) > 1:
             sees = self.group_of[kept:stop].unsqueeze(1) >= self.group_of[:stop]
         rounded = (1000 * time).floor() / 1000
         waves = sine_time(rounded.flatten(), WAVES, max_period=MAX_PERIOD).to(told.dtype)
         condition = told.unsqueeze(1) + self.time(waves).unflatten(0, time.shape)
-        return generator.through(
+        return generator.hidden_states(
             x,
             self.places[kept:stop],
             mask=sees,
             condition=condition,
             sizes=sizes,
-            stores=None if cache is None else cache.stores,
+            layer_caches=None if cache is None else cache.layer_caches,
         )
 
-    def session(self, generator: "Generator", request: Request) -> Session:
+    def session(self, generator: "Generator", request: Request) -> DecodingState:
         """See `Order.session`. Steps are those of the solver for each group."""
-        return _CellSession(generator, request, self)
+        return _CellState(generator, request, self)
 
 
-class _CellSession(Session):
+class _CellState(DecodingState):
     def __init__(self, generator: "Generator", request: Request, order: CellOrder) -> None:
         super().__init__(generator, request)
         self.order = order
@@ -196,16 +196,16 @@ class _CellSession(Session):
         self.spans = list(pairwise(times(order.solver, steps)))
         self.told = generator.condition.vector(self.condition)
         self.cache = KVCache(generator.backbone, len(self.condition), len(order.places))
-        self.x = self.noise = self.canvas.tokens[:, :0]
+        self.x = self.noise = self.partial.tokens[:, :0]
 
     def steps(self) -> Iterator[Step]:
         """Those of every group; one that all items have given needs none."""
         for number, places in enumerate(self.order.places.split(self.order.sizes)):
-            if bool(self.canvas.given[:, places].all()):
+            if bool(self.partial.given[:, places].all()):
                 continue
             self.x = self.noise = self._noise(places.unsqueeze(0), 0)
-            for turn in range(len(self.spans)):
-                yield Step(number, len(self.order.sizes), places.unsqueeze(0), turn=turn)
+            for round in range(len(self.spans)):
+                yield Step(number, len(self.order.sizes), places.unsqueeze(0), round=round)
 
     def hidden(self, step: Step) -> tuple[Tensor, Tensor | None]:
         """What the noisy group says, told the clean ones before it.
@@ -214,18 +214,18 @@ class _CellSession(Session):
         """
         places = step.positions[0]
         self._keep(self.order.ends[step.number])
-        start, _ = self.spans[step.turn]
-        true = (1 - start) * self.canvas.tokens[:, places] + start * self.noise
-        given = self.canvas.given[:, places].unsqueeze(-1)
+        start, _ = self.spans[step.round]
+        true = (1 - start) * self.partial.tokens[:, places] + start * self.noise
+        given = self.partial.given[:, places].unsqueeze(-1)
         self.x = torch.where(given, true, self.x)
         return self._split(self._told(self.x, start))
 
     def commit(self, step: Step, tokens: Tensor, weight: float) -> None:
         """Go one step along the velocity."""
-        start, end = self.spans[step.turn]
+        start, end = self.spans[step.round]
         fresh = None
         if self.order.solver == "sde" and end:
-            fresh = self._noise(step.positions, step.turn + 1)
+            fresh = self._noise(step.positions, step.round + 1)
         self.x = moved(self.x, tokens.to(self.x.dtype), start, end, fresh)
         super().commit(step, self.x, weight)
 
@@ -233,7 +233,7 @@ class _CellSession(Session):
         """Put the clean groups up to a place into the cache, if they are not there."""
         if stop > self.cache.length:
             places = self.order.places[self.cache.length : stop]
-            self._told(self.canvas.tokens[:, places], 0.0)
+            self._told(self.partial.tokens[:, places], 0.0)
             self.cache.advance(len(places))
 
     def _told(self, x: Tensor, time: float) -> Tensor:
@@ -244,8 +244,8 @@ class _CellSession(Session):
         each = x.new_full((len(x), last - first), time)
         return self.order.hidden(self.generator, x, self.told, each, self.cache)
 
-    def _noise(self, places: Tensor, turn: int) -> Tensor:
-        """Noise of a group; that of turn 0 is where its path begins."""
-        draws = Draws(self.request.seeds, places, turn)
-        noise = draws.normal(Role.NOISE, self.canvas.tokens.shape[-1])
-        return tempered(noise, self.request.warp).to(self.canvas.tokens.dtype)
+    def _noise(self, places: Tensor, round: int) -> Tensor:
+        """Noise of a group; that of round 0 is where its path begins."""
+        draws = Draws(self.request.seeds, places, round)
+        noise = draws.normal(Role.NOISE, self.partial.tokens.shape[-1])
+        return tempered(noise, self.request.warp).to(self.partial.tokens.dtype)

@@ -14,15 +14,15 @@ import torch
 from torch import Tensor, nn
 
 from intaglio.generators.conditioning.guidance import guided
-from intaglio.generators.orders.base import Lesson, Order, Request, Session, Step
-from intaglio.generators.samplers.draws import Draws, Role
-from intaglio.generators.samplers.schedules import (
+from intaglio.generators.inference.counter_rng import Draws, Role
+from intaglio.generators.mae_encoder import MAEEncoder
+from intaglio.generators.orders.base import DecodingState, Order, Predictions, Request, Step
+from intaglio.generators.orders.mask_schedules import (
     MaskSchedule,
     counts,
     share_masked,
     share_of_normal,
 )
-from intaglio.generators.visible import VisibleEncoder
 
 if TYPE_CHECKING:
     from intaglio.generators.generator import Generator
@@ -60,7 +60,7 @@ class MaskedOrder(Order):
         least: float = 0.0,
         deviation: float | None = None,
         together: bool = False,
-        encoder: VisibleEncoder | None = None,
+        encoder: MAEEncoder | None = None,
         reveal: Literal["confidence", "random"] = "confidence",
         noise: float = 4.0,
         steps: int = 8,
@@ -75,8 +75,8 @@ class MaskedOrder(Order):
         self.reveal, self.noise, self.steps = reveal, noise, steps
         self.mask = nn.Parameter(0.02 * torch.randn(dim))
 
-    def lesson(self, generator: "Generator", tokens: Tensor, condition: Tensor) -> Lesson:
-        """The masked tokens of a batch. See `Order.lesson`."""
+    def predictions(self, generator: "Generator", tokens: Tensor, condition: Tensor) -> Predictions:
+        """The masked tokens of a batch. See `Order.predictions`."""
         batch, positions, _ = tokens.shape
         times = torch.rand(1 if self.together else batch).tolist()
         number = torch.tensor([self._number(time, positions) for time in times])
@@ -94,11 +94,11 @@ class MaskedOrder(Order):
 
     def told(
         self, generator: "Generator", tokens: Tensor, condition: Tensor, masked: Tensor
-    ) -> Lesson:
-        """As `lesson`, for given places, bool [batch, positions], that are masked."""
+    ) -> Predictions:
+        """As `predictions`, for given places, bool [batch, positions], that are masked."""
         hidden = self.hidden(generator, tokens, condition, masked)
         places = torch.arange(tokens.shape[1], device=tokens.device).expand_as(masked)
-        return Lesson(hidden[masked], tokens[masked], places[masked])
+        return Predictions(hidden[masked], tokens[masked], places[masked])
 
     def hidden(
         self, generator: "Generator", tokens: Tensor, condition: Tensor, masked: Tensor
@@ -108,37 +108,37 @@ class MaskedOrder(Order):
         x = generator.embedding(tokens)
         if self.encoder is None:
             x = torch.where(masked.unsqueeze(-1), self.mask.to(x.dtype), x)
-        x = generator.placed(x, torch.arange(positions))
+        x = generator.add_positions(x, torch.arange(positions))
         x = generator.dropout(torch.cat([generator.condition(condition), x], dim=1))
         if self.encoder is not None:
             x = self.encoder(x, masked, self.mask)
         places = torch.arange(-generator.condition.prefix, positions)
-        hidden = generator.through(x, places)[:, -positions:]
+        hidden = generator.hidden_states(x, places)[:, -positions:]
         return hidden if self.encoder is None else hidden + self.encoder.last
 
-    def session(self, generator: "Generator", request: Request) -> Session:
+    def session(self, generator: "Generator", request: Request) -> DecodingState:
         """See `Order.session`.
 
         Raises:
             ValueError: there are more steps than positions, or confidence is asked of a head that
                 cannot tell it.
         """
-        positions = request.canvas.given.shape[1]
+        positions = request.partial.given.shape[1]
         steps = min(self.steps, positions) if request.steps is None else request.steps
         if steps > positions:
             raise ValueError(f"{positions} tokens cannot be drawn in {steps} steps")
         if self.reveal == "confidence" and not generator.head.tractable:
             raise ValueError(f"{type(generator.head).__name__} has no confidence; reveal at random")
-        return _MaskedSession(generator, request, self, steps)
+        return _MaskedState(generator, request, self, steps)
 
 
-class _MaskedSession(Session):
+class _MaskedState(DecodingState):
     def __init__(
         self, generator: "Generator", request: Request, order: MaskedOrder, total: int
     ) -> None:
         super().__init__(generator, request)
         self.order, self.total = order, total
-        self.masked = ~self.canvas.given
+        self.masked = ~self.partial.given
         missing = self.masked.sum(1).tolist()
         plans = [counts(order.schedule, count, total) for count in missing]
         self.left = torch.tensor(plans, device=self.masked.device).view(self.batch, total)
@@ -148,21 +148,21 @@ class _MaskedSession(Session):
         self.rank = Draws(request.seeds, self.places).uniform(Role.ORDER)[..., 0]
 
     def steps(self) -> Iterator[Step]:
-        """Of all places, or of those whose turn it is; none once everything is known."""
+        """Of all places, or of those whose round it is; none once everything is known."""
         for number in range(self.total):
             fresh = int((self.masked.sum(1) - self.left[:, number]).max())
             if not fresh:
                 continue
             if self.order.reveal == "confidence":
-                yield Step(number, self.total, self.places, turn=number)
+                yield Step(number, self.total, self.places, round=number)
                 continue
             last = self.rank.masked_fill(~self.masked, -torch.inf).argsort(1, descending=True)
             known = self.known[number]
-            yield Step(number, self.total, last[:, :fresh], turn=number, known=known)
+            yield Step(number, self.total, last[:, :fresh], round=number, known=known)
 
     def hidden(self, step: Step) -> tuple[Tensor, Tensor | None]:
         """From the known tokens, at the places of the step."""
-        tokens, masked = self.canvas.tokens, self.masked
+        tokens, masked = self.partial.tokens, self.masked
         positions = step.positions.expand(self.batch, -1)
         if self.guided:
             tokens, masked, positions = (torch.cat([x, x]) for x in (tokens, masked, positions))
@@ -179,9 +179,9 @@ class _MaskedSession(Session):
         place = score.masked_fill(~self.masked, torch.inf).argsort(1).argsort(1)
         still = self.masked & (place < self.left[:, step.number].unsqueeze(1))
         positions = step.positions.expand(self.batch, -1).unsqueeze(-1).expand_as(tokens)
-        drawn = self.canvas.tokens.scatter(1, positions, tokens)
+        drawn = self.partial.tokens.scatter(1, positions, tokens)
         fresh = (self.masked & ~still).unsqueeze(-1)
-        self.canvas.tokens.copy_(torch.where(fresh, drawn, self.canvas.tokens))
+        self.partial.tokens.copy_(torch.where(fresh, drawn, self.partial.tokens))
         self.masked = still
 
     def _confidence(self, step: Step, tokens: Tensor, weight: float) -> Tensor:

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from intaglio.generators.cache import KVCache
-from intaglio.generators.orders.base import Lesson, Order, Request, Session, Step
-from intaglio.generators.samplers.draws import Draws, Role
+from intaglio.generators.inference.counter_rng import Draws, Role
+from intaglio.generators.inference.kv_cache import KVCache
+from intaglio.generators.orders.base import DecodingState, Order, Predictions, Request, Step
 
 if TYPE_CHECKING:
     from intaglio.generators.generator import Generator
@@ -59,8 +59,8 @@ class PermutedOrder(Order):
         left = (self.gone - done) / span if span else float(done < self.gone or self.gone == 1)
         self.permuted = min(1.0, max(0.0, left))
 
-    def lesson(self, generator: "Generator", tokens: Tensor, condition: Tensor) -> Lesson:
-        """All tokens, each item in an order of its own; see `Order.lesson`."""
+    def predictions(self, generator: "Generator", tokens: Tensor, condition: Tensor) -> Predictions:
+        """All tokens, each item in an order of its own; see `Order.predictions`."""
         batch, positions, _ = tokens.shape
         share = self.permuted if self.training else float(self.draws == "random")
         rank = torch.rand(batch, positions)
@@ -70,15 +70,15 @@ class PermutedOrder(Order):
 
     def told(
         self, generator: "Generator", tokens: Tensor, condition: Tensor, order: Tensor
-    ) -> Lesson:
-        """As `lesson`, with given orders, int64 [batch, positions]: the places one by one."""
+    ) -> Predictions:
+        """As `predictions`, with given orders, int64 [batch, positions]: the places one by one."""
         batch, positions, width = tokens.shape
         tokens = tokens.gather(1, order.unsqueeze(-1).expand(-1, -1, width))
         x = self.entries(generator, tokens[:, :-1], condition, order)
-        hidden = generator.through(generator.dropout(x), torch.arange(x.shape[1]), causal=True)[
-            :, -positions:
-        ]
-        return Lesson(hidden.flatten(0, 1), tokens.flatten(0, 1), order.flatten())
+        hidden = generator.hidden_states(
+            generator.dropout(x), torch.arange(x.shape[1]), causal=True
+        )[:, -positions:]
+        return Predictions(hidden.flatten(0, 1), tokens.flatten(0, 1), order.flatten())
 
     def entries(
         self, generator: "Generator", tokens: Tensor, condition: Tensor, order: Tensor
@@ -97,28 +97,28 @@ class PermutedOrder(Order):
         if generator.rotary or generator.places is None:
             raise ValueError("permuted orders need learned=True and rotary=False")
         count = tokens.shape[1]
-        known = generator.vectors(tokens, order[:, :count])
+        known = generator.embed(tokens, order[:, :count])
         x = torch.cat([generator.condition(condition), known], dim=1)
         aims = F.pad(self.next[order[:, : count + 1]], (0, 0, x.shape[1] - count - 1, 0))
         return x + aims  # the last of the condition aims at the first place
 
-    def session(self, generator: "Generator", request: Request) -> Session:
+    def session(self, generator: "Generator", request: Request) -> DecodingState:
         """See `Order.session`.
 
         Raises:
             ValueError: there are not as many steps as positions.
         """
-        total = request.canvas.given.shape[1]
+        total = request.partial.given.shape[1]
         if request.steps not in (None, total):
             raise ValueError(f"a permuted order takes {total} steps, not {request.steps}")
-        return _PermutedSession(generator, request, self)
+        return _PermutedState(generator, request, self)
 
 
-class _PermutedSession(Session):
+class _PermutedState(DecodingState):
     def __init__(self, generator: "Generator", request: Request, order: PermutedOrder) -> None:
         super().__init__(generator, request)
         self.rule = order
-        given = self.canvas.given
+        given = self.partial.given
         self.total = given.shape[1]
         places = torch.arange(self.total, device=given.device).unsqueeze(0)
         rank = places.double().expand_as(given) / self.total
@@ -131,23 +131,23 @@ class _PermutedSession(Session):
 
     def steps(self) -> Iterator[Step]:
         """One place of each item after the other; those that all have given need no step."""
-        first = int(self.canvas.given.sum(1).min())
+        first = int(self.partial.given.sum(1).min())
         for number in range(first, self.total):
             yield Step(number, self.total, self.order[:, number : number + 1])
 
     def hidden(self, step: Step) -> tuple[Tensor, Tensor | None]:
         """What the tokens before it in the order say of the next one."""
         before = self.order[:, : step.number]
-        width = self.canvas.tokens.shape[2]
-        tokens = self.canvas.tokens.gather(1, before.unsqueeze(-1).expand(-1, -1, width))
+        width = self.partial.tokens.shape[2]
+        tokens = self.partial.tokens.gather(1, before.unsqueeze(-1).expand(-1, -1, width))
         order = self.order
         if self.guided:
             tokens, order = torch.cat([tokens, tokens]), torch.cat([order, order])
         x = self.rule.entries(self.generator, tokens, self.condition, order)
         kept, stop = self.cache.length, x.shape[1]
         sees = torch.ones(stop - kept, stop, dtype=torch.bool, device=x.device).tril(kept)
-        hidden = self.generator.through(
-            x[:, kept:], torch.arange(kept, stop), mask=sees, stores=self.cache.stores
+        hidden = self.generator.hidden_states(
+            x[:, kept:], torch.arange(kept, stop), mask=sees, layer_caches=self.cache.layer_caches
         )
         self.cache.advance(stop - kept)
         return self._split(hidden[:, -1:])

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from intaglio.codecs.layers.transformer import Modulation, modulated
-from intaglio.generators.cache import KVCache
-from intaglio.generators.orders.base import Lesson, Order, Request, Session, Step
+from intaglio.generators.inference.kv_cache import KVCache
+from intaglio.generators.orders.base import DecodingState, Order, Predictions, Request, Step
 
 if TYPE_CHECKING:
     from intaglio.generators.generator import Generator
@@ -53,13 +53,13 @@ class ScaleOrder(Order):
         numbers = torch.tensor([n for n, size in enumerate(sizes) for _ in range(size)])
         self.register_buffer("scale_of", numbers, persistent=False)
 
-    def lesson(self, generator: "Generator", tokens: Tensor, condition: Tensor) -> Lesson:
-        """All scales at once, each told from the true ones before it; see `Order.lesson`."""
+    def predictions(self, generator: "Generator", tokens: Tensor, condition: Tensor) -> Predictions:
+        """All scales at once, each told from the true ones before it; see `Order.predictions`."""
         batch, positions, _ = tokens.shape
         told = generator.condition.vector(condition)
         hidden = self.hidden(generator, tokens[:, : self._begin(positions)], told)
         order = torch.arange(positions, device=tokens.device).expand(batch, -1)
-        return Lesson(hidden.flatten(0, 1), tokens.flatten(0, 1), order.flatten())
+        return Predictions(hidden.flatten(0, 1), tokens.flatten(0, 1), order.flatten())
 
     def hidden(
         self,
@@ -86,45 +86,47 @@ class ScaleOrder(Order):
         x, stop = x[:, kept:], x.shape[1]
         x = x + self.levels[self.scale_of[kept:stop]]
         places = torch.arange(kept, stop, device=x.device)
-        x = generator.dropout(generator.placed(x, places))
+        x = generator.dropout(generator.add_positions(x, places))
         sees = self.scale_of[kept:stop].unsqueeze(1) >= self.scale_of[:stop]
         condition = told if generator.backbone.streams else None
-        stores = None if cache is None else cache.stores
-        x = generator.through(x, places, mask=sees, condition=condition, stores=stores)
+        layer_caches = None if cache is None else cache.layer_caches
+        x = generator.hidden_states(
+            x, places, mask=sees, condition=condition, layer_caches=layer_caches
+        )
         if self.last is None:
             return x
         scale, shift = self.last(told, (x.shape[1],))
         return modulated(x, scale, shift)
 
-    def session(self, generator: "Generator", request: Request) -> Session:
+    def session(self, generator: "Generator", request: Request) -> DecodingState:
         """See `Order.session`.
 
         Raises:
             ValueError: there are not as many steps as scales, or tokens end inside a scale.
         """
-        positions = request.canvas.tokens.shape[1]
+        positions = request.partial.tokens.shape[1]
         if positions not in self.ends:
             raise ValueError(f"scales end at {list(self.ends)} tokens, not at {positions}")
         if request.steps not in (None, len(self.ends)):
             raise ValueError(f"{len(self.ends)} scales take as many steps, not {request.steps}")
-        return _ScaleSession(generator, request, self)
+        return _ScaleState(generator, request, self)
 
     def _begin(self, end: int) -> int:
         """Where the scale begins that ends there."""
         return (0, *self.ends)[self.ends.index(end)]
 
 
-class _ScaleSession(Session):
+class _ScaleState(DecodingState):
     def __init__(self, generator: "Generator", request: Request, order: ScaleOrder) -> None:
         super().__init__(generator, request)
         self.order = order
         self.told = generator.condition.vector(self.condition)
-        room = self.canvas.tokens.shape[1]
+        room = self.partial.tokens.shape[1]
         self.cache = KVCache(generator.backbone, len(self.condition), room)
 
     def steps(self) -> Iterator[Step]:
         """Every scale; one that all items have given needs no step of its own."""
-        given, begin = self.canvas.given.all(0), 0
+        given, begin = self.partial.given.all(0), 0
         for number, end in enumerate(self.order.ends):
             if end <= len(given) and not bool(given[begin:end].all()):
                 places = torch.arange(begin, end, device=given.device)
@@ -135,7 +137,7 @@ class _ScaleSession(Session):
         """What the scales that are not in the cache yet, and this one, say of it."""
         count = step.positions.shape[1]
         begin = self.order.ends[step.number] - count
-        before = self.canvas.tokens[:, :begin]
+        before = self.partial.tokens[:, :begin]
         if self.guided:
             before = torch.cat([before, before])
         hidden = self.order.hidden(self.generator, before, self.told, self.cache)

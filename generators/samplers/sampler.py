@@ -8,8 +8,8 @@ from torch import Tensor
 
 from intaglio.generators.conditioning.guidance import Guidance
 from intaglio.generators.generator import Generator
-from intaglio.generators.orders.base import Canvas, Request, Step
-from intaglio.generators.samplers.warp import PLAIN, Warp
+from intaglio.generators.inference.logits import PLAIN, Warp
+from intaglio.generators.orders.base import PartialSequence, Request, Step
 
 UNGUIDED = Guidance()
 
@@ -59,7 +59,7 @@ class Sampler:
         condition: Tensor,
         *,
         seed: int | Tensor = 0,
-        given: Canvas | None = None,
+        given: PartialSequence | None = None,
         callback: Callable[[Event], None] | None = None,
     ) -> Tensor:
         """Draw a batch.
@@ -91,7 +91,7 @@ class Sampler:
         condition: Tensor,
         *,
         seed: int | Tensor = 0,
-        given: Canvas | None = None,
+        given: PartialSequence | None = None,
     ) -> Iterator[Event]:
         """Draw a batch step by step; arguments as of `generate`. At least one event comes."""
         if generator.training:
@@ -100,11 +100,11 @@ class Sampler:
         condition = condition.to(device)
         batch = len(condition)
         start = self._start(generator, batch, given, device)
-        canvas = Canvas(generator.inner(start.tokens).clone(), start.given.clone())
+        partial = PartialSequence(generator.normalise(start.tokens).clone(), start.given.clone())
         kept = start.given.unsqueeze(-1)
         seeds = _seeds(seed, batch).to(device)
         guided = self.guidance.weight != 1
-        request = Request(condition, canvas, seeds, guided, self.steps, self.warp)
+        request = Request(condition, partial, seeds, guided, self.steps, self.warp)
         session = generator.order.session(generator, request)
         step = Step(0, 1, torch.empty(1, 0, dtype=torch.int64, device=device))
         drawn = False
@@ -116,13 +116,15 @@ class Sampler:
             )
             session.commit(step, tokens, weight)
             drawn = True
-            yield Event(step, torch.where(kept, start.tokens, generator.outer(canvas.tokens)))
+            yield Event(
+                step, torch.where(kept, start.tokens, generator.denormalise(partial.tokens))
+            )
         if not drawn:
             yield Event(step, start.tokens)
 
     def _start(
-        self, generator: Generator, batch: int, given: Canvas | None, device: torch.device
-    ) -> Canvas:
+        self, generator: Generator, batch: int, given: PartialSequence | None, device: torch.device
+    ) -> PartialSequence:
         """What is known before the first step, in the units of the tokens."""
         positions = generator.positions if self.positions is None else self.positions
         if positions != generator.positions and not generator.order.takes_prefixes:
@@ -135,13 +137,13 @@ class Sampler:
             dtype = torch.promote_types(generator.mean.dtype, torch.float32)
         if given is None:
             tokens = torch.zeros(shape, dtype=dtype, device=device)
-            return Canvas(tokens, torch.zeros(shape[:2], dtype=torch.bool, device=device))
+            return PartialSequence(tokens, torch.zeros(shape[:2], dtype=torch.bool, device=device))
         if given.tokens.shape != shape or given.given.shape != shape[:2]:
             raise ValueError(
                 f"tokens {list(shape)} and a mask {list(shape[:2])} can be given, got "
                 f"{list(given.tokens.shape)} and {list(given.given.shape)}"
             )
-        return Canvas(given.tokens.to(device, dtype), given.given.to(device))
+        return PartialSequence(given.tokens.to(device, dtype), given.given.to(device))
 
 
 def _seeds(seed: int | Tensor, batch: int) -> Tensor:

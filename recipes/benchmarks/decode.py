@@ -18,12 +18,12 @@ from intaglio.codecs.layers.transformer import Transformer
 from intaglio.export import llama
 from intaglio.generators.conditioning.classes import ClassCondition
 from intaglio.generators.conditioning.guidance import Guidance
-from intaglio.generators.embedding import IdEmbedding
+from intaglio.generators.embeddings.base import IdEmbedding
 from intaglio.generators.generator import Generator
 from intaglio.generators.heads.categorical import CategoricalHead
+from intaglio.generators.inference.logits import Warp
 from intaglio.generators.orders.raster import RasterOrder
 from intaglio.generators.samplers.sampler import Sampler
-from intaglio.generators.samplers.warp import Warp
 from intaglio.recipes.benchmarks.timing import Result, compare
 
 DIM, DEPTH, HEADS, HIDDEN = 768, 12, 12, 2048  # LlamaGen-B's

@@ -25,7 +25,7 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
-from intaglio.codecs.layers.processes import summed
+from intaglio.codecs.layers.distributed import summed
 
 FOLDER, LAST, PREVIOUS = "checkpoints", "last.ckpt", "previous.ckpt"
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)

@@ -8,10 +8,10 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 from torch import Tensor
 
-from intaglio.data.fitting import to_pixels
 from intaglio.data.formats.image import decode_image
-from intaglio.recipes.callbacks.firstbatch import FirstBatch
-from intaglio.recipes.evaluation.image_plots import picture_grid
+from intaglio.data.image_transforms import to_pixels
+from intaglio.recipes.callbacks.first_batch import FirstBatch
+from intaglio.recipes.evaluation.figures.images import picture_grid
 
 NAME = "reconstructions"
 

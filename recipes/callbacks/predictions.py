@@ -10,7 +10,7 @@ from lightning.pytorch.callbacks import BasePredictionWriter
 from intaglio.codecs import AudioCodec, ImageCodec, Tokens
 from intaglio.data.formats.tokens import SUFFIX
 from intaglio.recipes.commands.encode import write_item
-from intaglio.recipes.picture import write_picture_item
+from intaglio.recipes.tokenization.image_file import write_picture_item
 
 
 class TokenFiles(BasePredictionWriter):

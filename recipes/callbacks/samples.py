@@ -11,8 +11,8 @@ from torch import Tensor
 
 from intaglio.codecs import AudioCodec
 from intaglio.data.formats.image import decode_image
-from intaglio.recipes.callbacks.firstbatch import FirstBatch
-from intaglio.recipes.evaluation.signal_plots import Sound, spectrograms
+from intaglio.recipes.callbacks.first_batch import FirstBatch
+from intaglio.recipes.evaluation.figures.signals import Sound, spectrograms
 
 
 class SampleLogger(FirstBatch):

@@ -8,7 +8,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from intaglio.codecs import Codec
-from intaglio.codecs.layers.processes import summed
+from intaglio.codecs.layers.distributed import summed
 from intaglio.codecs.quantizers.usage import counts_perplexity
 
 log = logging.getLogger(__name__)

@@ -1,6 +1,7 @@
 """``intaglio decode``: token files to recordings and images.
 
-Recordings come block by block, in constant memory; images are in `intaglio.recipes.picture`.
+Recordings come block by block, in constant memory; for images see
+`intaglio.recipes.tokenization.image_file`.
 """
 
 import argparse
@@ -16,15 +17,19 @@ from intaglio.data.formats.image import image_format
 from intaglio.data.formats.resampling import resample_blocks
 from intaglio.data.formats.tokens import SUFFIX, TokenFileError, TokenHeader, iter_tokens
 from intaglio.data.formats.wave import wave_format, write_blocks
-from intaglio.recipes.codec_option import add_codec_options, chosen_any_codec
-from intaglio.recipes.files import STANDARD, Job, plan, read_from, run_all, watched, write_to
-from intaglio.recipes.picture import PICTURE_SUFFIX, check_same_codec, decode_picture
-from intaglio.recipes.recording import (
+from intaglio.recipes.commands.options.codec import add_codec_options, chosen_any_codec
+from intaglio.recipes.file_jobs import STANDARD, Job, plan, read_from, run_all, watched, write_to
+from intaglio.recipes.tokenization.audio_file import (
     BLOCK_SECONDS,
     Recording,
     from_streams,
     recording_of,
     scales_of,
+)
+from intaglio.recipes.tokenization.image_file import (
+    PICTURE_SUFFIX,
+    check_same_codec,
+    decode_picture,
 )
 
 EPILOG = """\

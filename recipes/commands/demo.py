@@ -17,13 +17,13 @@ from intaglio.data.formats.wave import read_wave, write_wave
 from intaglio.data.sets.tools import codec2_programs, get_codec2
 from intaglio.recipes.commands import decode, encode, sample
 from intaglio.recipes.errors import explain
-from intaglio.recipes.evaluation.baselines import baseline
-from intaglio.recipes.evaluation.codec_report import Training, codec_report
-from intaglio.recipes.evaluation.comparison import Comparison, Item, evaluate_codec
-from intaglio.recipes.evaluation.metrics import select
-from intaglio.recipes.evaluation.recognition import Recogniser
-from intaglio.recipes.evaluation.recordings import choose, read_items
-from intaglio.recipes.evaluation.report import ExportedFile, Figure, write_report
+from intaglio.recipes.evaluation.audio.baselines import baseline
+from intaglio.recipes.evaluation.audio.comparison import Comparison, Item, evaluate_codec
+from intaglio.recipes.evaluation.audio.metrics import select
+from intaglio.recipes.evaluation.audio.recognition import Recogniser
+from intaglio.recipes.evaluation.audio.recordings import choose, read_items
+from intaglio.recipes.evaluation.report.codec import Training, codec_report
+from intaglio.recipes.evaluation.report.page import ExportedFile, Figure, write_report
 from intaglio.recipes.evaluation.scores import Metric
 from intaglio.recipes.evaluation.tables import notes, terminal_table, write_records
 from intaglio.recipes.evaluation.tables import records as json_records

@@ -1,6 +1,7 @@
 """``intaglio encode``: recordings and images to token files.
 
-Recordings go block by block, in constant memory; images are in `intaglio.recipes.picture`.
+Recordings go block by block, in constant memory; for images see
+`intaglio.recipes.tokenization.image_file`.
 """
 
 import argparse
@@ -20,8 +21,8 @@ from intaglio.data.formats.loudness import LoudnessMeter
 from intaglio.data.formats.resampling import resample_blocks
 from intaglio.data.formats.tokens import SUFFIX, TokenHeader, TokenWriter, write_tokens
 from intaglio.data.formats.wave import LIMITS, SUFFIXES, probe, read_blocks
-from intaglio.recipes.codec_option import add_codec_options, chosen_any_codec
-from intaglio.recipes.files import (
+from intaglio.recipes.commands.options.codec import add_codec_options, chosen_any_codec
+from intaglio.recipes.file_jobs import (
     Job,
     plan,
     read_from,
@@ -30,8 +31,7 @@ from intaglio.recipes.files import (
     watched,
     write_to,
 )
-from intaglio.recipes.picture import PictureOptions, encode_picture
-from intaglio.recipes.recording import (
+from intaglio.recipes.tokenization.audio_file import (
     BLOCK_SECONDS,
     STEREO,
     Recording,
@@ -39,6 +39,7 @@ from intaglio.recipes.recording import (
     stereo_mode,
     to_streams,
 )
+from intaglio.recipes.tokenization.image_file import PictureOptions, encode_picture
 
 EPILOG = """\
 examples:

@@ -10,16 +10,16 @@ from intaglio.codecs.bundle import replacing
 from intaglio.codecs.losses.lpips import FILE as VGG_FILE
 from intaglio.data.clips import find
 from intaglio.data.manifest import Record
-from intaglio.recipes.codec_option import (
+from intaglio.recipes.commands.options.codec import (
     add_codec_options,
     default_source,
     load_any_codec,
     load_codec,
     load_image_codec,
 )
-from intaglio.recipes.evaluation import suite
-from intaglio.recipes.evaluation.baselines import Baseline, baseline
-from intaglio.recipes.evaluation.comparison import (
+from intaglio.recipes.evaluation.audio import suite
+from intaglio.recipes.evaluation.audio.baselines import Baseline, baseline
+from intaglio.recipes.evaluation.audio.comparison import (
     Comparison,
     Item,
     Point,
@@ -27,15 +27,15 @@ from intaglio.recipes.evaluation.comparison import (
     evaluate,
     evaluate_codec,
 )
-from intaglio.recipes.evaluation.generator_eval import (
+from intaglio.recipes.evaluation.audio.metrics import select
+from intaglio.recipes.evaluation.audio.recordings import choose, file_name, read_items, save_audio
+from intaglio.recipes.evaluation.generators.evaluate import (
     add_generator_options,
     refuse_generator_options,
     run_generators,
 )
-from intaglio.recipes.evaluation.image_eval import BASELINES, run_images
-from intaglio.recipes.evaluation.inception import FILES as INCEPTION_FILES
-from intaglio.recipes.evaluation.metrics import select
-from intaglio.recipes.evaluation.recordings import choose, file_name, read_items, save_audio
+from intaglio.recipes.evaluation.image.evaluate import BASELINES, run_images
+from intaglio.recipes.evaluation.image.inception import FILES as INCEPTION_FILES
 from intaglio.recipes.evaluation.scores import Metric
 from intaglio.recipes.evaluation.tables import (
     notes,
@@ -279,7 +279,7 @@ def _announce(args: argparse.Namespace, name: str, items: Sequence[Item]) -> Non
 
 def _plot(args: argparse.Namespace, rows: Sequence[Row]) -> None:
     if args.plot:
-        from intaglio.recipes.evaluation.plots import rate_distortion
+        from intaglio.recipes.evaluation.figures.training import rate_distortion
 
         with replacing(Path(args.plot)) as part:
             part.write_bytes(rate_distortion(rows))

@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from intaglio.recipes.codec_option import chosen_any_codec
+from intaglio.recipes.commands.options.codec import chosen_any_codec
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -13,18 +13,28 @@ from tqdm import tqdm
 
 from intaglio.codecs import ImageCodec
 from intaglio.codecs.bundle import fingerprint, replacing
-from intaglio.data.fitting import fitted
 from intaglio.data.formats.image import encode_image, read_image, write_image
 from intaglio.data.formats.shards import ShardWriter
+from intaglio.data.image_transforms import fitted
 from intaglio.generators import Generator, load
 from intaglio.generators.conditioning.base import PromptCondition
 from intaglio.generators.conditioning.text import words
 from intaglio.generators.samplers.sampler import Event
-from intaglio.recipes.codec_option import add_codec_options, default_source, load_image_codec
-from intaglio.recipes.drawing import Gap, Painter, Wish, class_number, title_of
-from intaglio.recipes.evaluation.image_plots import picture_grid
-from intaglio.recipes.pretrained import pretrained
-from intaglio.recipes.sampler_options import add_sampler_options, sampler_of, sampling
+from intaglio.recipes.commands.options.codec import (
+    add_codec_options,
+    default_source,
+    load_image_codec,
+)
+from intaglio.recipes.commands.options.sampler import add_sampler_options, sampler_of, sampling
+from intaglio.recipes.evaluation.figures.images import picture_grid
+from intaglio.recipes.sampling.images import (
+    ImagePipeline,
+    ImageRequest,
+    InpaintingRegion,
+    class_number,
+    title_of,
+)
+from intaglio.recipes.sampling.pretrained import pretrained
 
 EPILOG = """\
 examples:
@@ -45,10 +55,10 @@ RECORDS = "samples.json"
 
 
 class Target(NamedTuple):
-    """A file to write, and the wishes whose images go into it."""
+    """A file to write, and the requests whose images go into it."""
 
     path: Path
-    wishes: Sequence[Wish]
+    requests: Sequence[ImageRequest]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -84,7 +94,7 @@ def run(args: argparse.Namespace) -> None:
 
     Raises:
         OSError: an input is missing, or the output cannot be written.
-        ValueError: an option is wrong, or generator, codec and wishes do not fit together.
+        ValueError: an option is wrong, or generator, codec and requests do not fit together.
     """
     for name in ("count", "batch_size", "per_shard"):
         if getattr(args, name) is not None and getattr(args, name) < 1:
@@ -99,29 +109,31 @@ def run(args: argparse.Namespace) -> None:
     codec = load_image_codec(args.codec or own or default_source(), args.device)
     generator = load(known.generator if known else args.generator)
     generator = generator.to(next(codec.parameters()).device)
-    gap = None if args.inpaint is None else _gap(codec, args.inpaint, args.mask)
-    painter = Painter(generator, codec, sampler, gap=gap)
-    wishes = _wishes(generator, args)
+    region = None if args.inpaint is None else _region(codec, args.inpaint, args.mask)
+    pipeline = ImagePipeline(generator, codec, sampler, region=region)
+    requests = _requests(generator, args)
     out = Path(args.out)
     about = _about(generator, codec, args)
-    _begin(out, about | {"wishes": [wish._asdict() for wish in wishes]}, args.overwrite)
-    targets = list(_targets(out, wishes, args.per_shard))
+    _begin(out, about | {"requests": [request._asdict() for request in requests]}, args.overwrite)
+    targets = list(_targets(out, requests, args.per_shard))
     left = [one for one in targets if args.overwrite or not one.path.exists()]
-    _draw_all(painter, left, about, args)
+    _draw_all(pipeline, left, about, args)
     records = [
-        {"file": target.path.name, **_told(wish), **about}
+        {"file": target.path.name, **_told(request), **about}
         for target in targets
-        for wish in target.wishes
+        for request in target.requests
     ]
     with replacing(out / RECORDS) as part:
         part.write_text(json.dumps(records, indent=1) + "\n", encoding="utf-8")
     if args.grid:
         _write_grid(out, targets, generator, args.count)
     kept = len(targets) - len(left)
-    print(f"{len(wishes)} images in {out}" + (f", {kept} files were there already" if kept else ""))
+    print(
+        f"{len(requests)} images in {out}" + (f", {kept} files were there already" if kept else "")
+    )
 
 
-def _gap(codec: ImageCodec, image: str, mask: str) -> Gap:
+def _region(codec: ImageCodec, image: str, mask: str) -> InpaintingRegion:
     pixels, white = read_image(image), read_image(mask)
     if pixels.shape != white.shape:
         (height, width), (rows, columns) = pixels.shape[1:], white.shape[1:]
@@ -129,10 +141,10 @@ def _gap(codec: ImageCodec, image: str, mask: str) -> Gap:
             f"the mask has {columns} x {rows} pixels, the image {width} x {height}; make them equal"
         )
     pixels, white = (fitted(one, codec.image_size) for one in (pixels, white))
-    return Gap(pixels, white.float().mean(0) > 127)
+    return InpaintingRegion(pixels, white.float().mean(0) > 127)
 
 
-def _wishes(generator: Generator, args: argparse.Namespace) -> list[Wish]:
+def _requests(generator: Generator, args: argparse.Namespace) -> list[ImageRequest]:
     """What is wished, in order, with a seed for each."""
     texts = args.texts
     if args.file is not None:
@@ -152,11 +164,11 @@ def _wishes(generator: Generator, args: argparse.Namespace) -> list[Wish]:
     else:
         told = [{}]
     each: list[dict[str, Any]] = [one for one in told for _ in range(args.count)]
-    return [Wish(args.seed + number, **one) for number, one in enumerate(each)]
+    return [ImageRequest(args.seed + number, **one) for number, one in enumerate(each)]
 
 
 def _about(generator: Generator, codec: ImageCodec, args: argparse.Namespace) -> dict[str, Any]:
-    """What decides the images beside the wishes."""
+    """What decides the images beside the requests."""
     return {
         "generator": generator.name,
         "generator_fingerprint": fingerprint(generator),
@@ -185,31 +197,36 @@ def _begin(out: Path, request: dict[str, Any], overwrite: bool) -> None:
         part.write_text(text, encoding="utf-8")
 
 
-def _targets(out: Path, wishes: Sequence[Wish], per_shard: int | None) -> Iterator[Target]:
+def _targets(
+    out: Path, requests: Sequence[ImageRequest], per_shard: int | None
+) -> Iterator[Target]:
     size = per_shard or 1
-    for number, start in enumerate(range(0, len(wishes), size)):
+    for number, start in enumerate(range(0, len(requests), size)):
         suffix = ".tar" if per_shard else ".png"
-        yield Target(out / f"{number:06}{suffix}", wishes[start : start + size])
+        yield Target(out / f"{number:06}{suffix}", requests[start : start + size])
 
 
-def _told(wish: Wish) -> dict[str, Any]:
-    return {name: value for name, value in wish._asdict().items() if value not in ("", -1)}
+def _told(request: ImageRequest) -> dict[str, Any]:
+    return {name: value for name, value in request._asdict().items() if value not in ("", -1)}
 
 
 def _draw_all(
-    painter: Painter, targets: Sequence[Target], about: dict[str, Any], args: argparse.Namespace
+    pipeline: ImagePipeline,
+    targets: Sequence[Target],
+    about: dict[str, Any],
+    args: argparse.Namespace,
 ) -> None:
     """Write the targets one by one; images of a batch may go into several."""
-    wishes = [wish for target in targets for wish in target.wishes]
-    with tqdm(total=len(wishes), unit="image", disable=None, file=sys.stderr) as progress:
+    requests = [request for target in targets for request in target.requests]
+    with tqdm(total=len(requests), unit="image", disable=None, file=sys.stderr) as progress:
 
         def tell(event: Event) -> None:
             progress.set_postfix_str(f"step {event.step.number + 1}/{event.step.total}")
 
-        images = painter.batches(wishes, args.batch_size, tell)
+        images = pipeline.batches(requests, args.batch_size, tell)
         for target in targets:
             content = []
-            for _ in target.wishes:
+            for _ in target.requests:
                 content.append(next(images))
                 progress.update()
             if args.per_shard:
@@ -218,12 +235,14 @@ def _draw_all(
                 write_image(target.path, content[0][1])
 
 
-def _write_shard(path: Path, content: Sequence[tuple[Wish, Tensor]], about: dict[str, Any]) -> None:
+def _write_shard(
+    path: Path, content: Sequence[tuple[ImageRequest, Tensor]], about: dict[str, Any]
+) -> None:
     with replacing(path) as part, part.open("wb") as file:
         writer = ShardWriter(file)
-        for wish, pixels in content:
-            said = json.dumps(_told(wish) | about).encode()
-            writer.add(f"{wish.seed:09}", {"png": encode_image(pixels, "PNG"), "json": said})
+        for request, pixels in content:
+            said = json.dumps(_told(request) | about).encode()
+            writer.add(f"{request.seed:09}", {"png": encode_image(pixels, "PNG"), "json": said})
         writer.close()
 
 
@@ -233,6 +252,6 @@ def _write_grid(out: Path, targets: Sequence[Target], generator: Generator, coun
     columns = count if count > 1 else min(8, len(images))
     blank = [torch.full_like(images[0], 255)] * (-len(images) % columns)
     rows = [[*images, *blank][start : start + columns] for start in range(0, len(images), columns)]
-    names = [title_of(generator, target.wishes[0]) for target in targets[::count]]
+    names = [title_of(generator, target.requests[0]) for target in targets[::count]]
     with replacing(out / "grid.png") as part:
         part.write_bytes(picture_grid(rows, names if count > 1 else ()))

@@ -9,11 +9,19 @@ from tqdm import tqdm
 
 from intaglio.codecs import ImageCodec
 from intaglio.data.formats.shards import ShardRow
-from intaglio.recipes.codec_option import add_codec_options, chosen_any_codec
+from intaglio.recipes.commands.options.codec import add_codec_options, chosen_any_codec
 from intaglio.recipes.errors import explain
-from intaglio.recipes.shard_jobs import ROWS, AnyTokenizer, Job, finished, gather, make, plan
-from intaglio.recipes.tokenizing_audio import AudioTokenizer
-from intaglio.recipes.tokenizing_images import ImageTokenizer
+from intaglio.recipes.tokenization.batch_audio import AudioTokenizer
+from intaglio.recipes.tokenization.batch_image import ImageTokenizer
+from intaglio.recipes.tokenization.shard_jobs import (
+    ROWS,
+    AnyTokenizer,
+    Job,
+    finished,
+    gather,
+    make,
+    plan,
+)
 
 EPILOG = """\
 examples:

@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
 
-from intaglio.data.formats.replacing import replacing
-from intaglio.recipes.evaluation.comparison import Row
+from intaglio.data.formats.atomic import replacing
+from intaglio.recipes.evaluation.audio.comparison import Row
 from intaglio.recipes.evaluation.scores import Metric, Scored
 
 NOTHING = "–"

@@ -13,15 +13,15 @@ import torch
 
 from intaglio.codecs import ImageCodec
 from intaglio.codecs import load as load_codec
-from intaglio.data.fitting import to_pixels
 from intaglio.data.formats.image import write_image
+from intaglio.data.image_transforms import to_pixels
 from intaglio.generators import load
 from intaglio.generators.conditioning.base import PromptCondition
 from intaglio.generators.conditioning.guidance import Guidance
-from intaglio.generators.decoding import check_codec, images_of
+from intaglio.generators.detokenize import check_codec, images_of
 from intaglio.generators.samplers.sampler import Sampler
-from intaglio.recipes.drawing import class_number
 from intaglio.recipes.errors import USER_ERRORS, explain
+from intaglio.recipes.sampling.images import class_number
 
 
 def main() -> None:
@@ -31,8 +31,8 @@ def main() -> None:
     )
     parser.add_argument("generator")
     parser.add_argument("codec")
-    parser.add_argument("wishes", nargs="+", help="texts, or names or numbers of classes")
-    parser.add_argument("--columns", type=int, default=4, help="images of each wish (4)")
+    parser.add_argument("requests", nargs="+", help="texts, or names or numbers of classes")
+    parser.add_argument("--columns", type=int, default=4, help="images of each request (4)")
     parser.add_argument("--guidance", type=float, default=2.0, help="1 for none (2)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", default="images.png", help="picture to write (images.png)")
@@ -42,9 +42,9 @@ def main() -> None:
         raise ValueError(f"{args.codec} is no codec of images")
     check_codec(generator, codec)  # tokens of one codec mean nothing to another
     if isinstance(generator.condition, PromptCondition):
-        condition = generator.condition.of_texts(args.wishes)
+        condition = generator.condition.of_texts(args.requests)
     else:
-        condition = torch.tensor([class_number(generator, name) for name in args.wishes])
+        condition = torch.tensor([class_number(generator, name) for name in args.requests])
     condition = condition.repeat_interleave(args.columns, 0)
     sampler = Sampler(guidance=Guidance(args.guidance, "linear"))
     tokens = sampler.generate(generator, condition, seed=args.seed)

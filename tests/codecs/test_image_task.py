@@ -20,10 +20,10 @@ from intaglio.codecs.losses.pixel import PixelLoss
 from intaglio.codecs.quantizers.binary import BinaryQuantizer
 from intaglio.codecs.quantizers.continuous import KLBottleneck
 from intaglio.codecs.quantizers.fsq import FSQ
-from intaglio.codecs.quantizers.posttraining import PostTrainingQuantizer
+from intaglio.codecs.quantizers.post_training import PostTrainingQuantizer
 from intaglio.codecs.quantizers.vq import VectorQuantizer
-from intaglio.codecs.stages import Stage
 from intaglio.codecs.task import CodecTask
+from intaglio.codecs.training.stages import Stage
 
 pytestmark = pytest.mark.filterwarnings(
     # Lightning's own: that modules built in Python are no plain data, its loaders, its trees

@@ -11,7 +11,7 @@ from lightning import LightningModule, Trainer
 from intaglio.data.audio import AudioFolder
 from intaglio.data.formats.wave import read_wave, write_wave
 from intaglio.data.manifest import Record, write_manifest
-from intaglio.data.signals import speechlike
+from intaglio.data.synthetic.audio import speechlike
 
 RATE = 8_000
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from intaglio.data.fitting import to_unit
 from intaglio.data.formats.image import read_image, write_image
 from intaglio.data.image import ImageFolder, Images
+from intaglio.data.image_transforms import to_unit
 from intaglio.data.manifest import Record, write_manifest
 from intaglio.data.pictures import Fitting, PictureReader, scan_images
 

@@ -11,7 +11,7 @@ from intaglio.codecs.encoders.dac import DACEncoder
 from intaglio.codecs.encoders.seanet import SEANetEncoder
 from intaglio.codecs.quantizers.factorized import FactorizedVectorQuantizer
 from intaglio.codecs.quantizers.residual import ResidualQuantizer
-from intaglio.codecs.quantizers.residualfsq import ResidualFSQ
+from intaglio.codecs.quantizers.residual_fsq import ResidualFSQ
 from intaglio.export.export import export
 
 

@@ -11,17 +11,17 @@ from intaglio.codecs.layers.transformer import Transformer
 from intaglio.export import llama
 from intaglio.export.llama_reader import run, verify
 from intaglio.generators.conditioning.classes import NO_CLASS, ClassCondition
-from intaglio.generators.embedding import IdEmbedding
+from intaglio.generators.embeddings.base import IdEmbedding
 from intaglio.generators.generator import Generator
 from intaglio.generators.heads.categorical import CategoricalHead
 from intaglio.generators.image.llamagen import llamagen
+from intaglio.generators.inference.logits import Warp
 from intaglio.generators.load import load
 from intaglio.generators.orders.base import Canvas
 from intaglio.generators.orders.masked import MaskedOrder
 from intaglio.generators.orders.raster import RasterOrder
-from intaglio.generators.origin import Origin
+from intaglio.generators.provenance import Provenance
 from intaglio.generators.samplers.sampler import Sampler
-from intaglio.generators.samplers.warp import Warp
 from intaglio.recipes import cli
 
 CLASSES, VOCAB = 5, 37
@@ -55,7 +55,7 @@ def exported(generator, folder):
 
 def test_the_files_and_what_they_say(tmp_path):
     generator = raster()
-    generator.origin = Origin("vqgan", "f" * 32, ("ant", "bee"))
+    generator.provenance = Provenance("vqgan", "f" * 32, ("ant", "bee"))
     card = exported(generator, tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {
         *("config.json", "generation_config.json", "model.safetensors", "export.json"),

@@ -6,11 +6,11 @@ import torch
 from intaglio.codecs.layers.transformer import Transformer
 from intaglio.codecs.part import build, describe
 from intaglio.generators.conditioning.classes import ClassCondition
-from intaglio.generators.embedding import IdEmbedding, LinearEmbedding
+from intaglio.generators.embeddings.base import IdEmbedding, LinearEmbedding
 from intaglio.generators.generator import Generator
 from intaglio.generators.heads.categorical import CategoricalHead
 from intaglio.generators.heads.flow import FlowHead
-from intaglio.generators.orders.base import Canvas, Request
+from intaglio.generators.orders.base import PartialSequence, Request
 from intaglio.generators.orders.masked import MaskedOrder
 from intaglio.generators.orders.raster import RasterOrder
 from intaglio.generators.samplers.sampler import Sampler
@@ -74,9 +74,9 @@ def keeps_its_word():
         mask = torch.zeros(together.shape[:2], dtype=torch.bool)
         mask[:, : generator.positions // 2] = True
         wanted = together.roll(1, 0)
-        found = sampler.generate(generator, conditions, seed=7, given=Canvas(wanted, mask))
+        found = sampler.generate(generator, conditions, seed=7, given=PartialSequence(wanted, mask))
         assert torch.equal(found[mask], wanted[mask]) and not torch.equal(found, wanted)
-        whole = Canvas(wanted, torch.ones_like(mask))
+        whole = PartialSequence(wanted, torch.ones_like(mask))
         assert torch.equal(sampler.generate(generator, conditions, given=whole), wanted)
         copy = build(describe(generator)).double().eval()
         copy.load_state_dict(generator.state_dict())
@@ -94,12 +94,14 @@ def remembers():
         sizes = torch.tensor(generator.vocab)
         ids = torch.randint(0, 1 << 30, (2, generator.positions, generator.width)) % sizes
         conditions, none = torch.tensor([0, 2]), torch.tensor([-1, -1])
-        tokens = generator.inner(ids)
-        canvas = Canvas(torch.zeros_like(tokens), torch.zeros(ids.shape[:2], dtype=torch.bool))
-        request = Request(conditions, canvas, torch.arange(2), guided=True)
+        tokens = generator.normalise(ids)
+        partial = PartialSequence(
+            torch.zeros_like(tokens), torch.zeros(ids.shape[:2], dtype=torch.bool)
+        )
+        request = Request(conditions, partial, torch.arange(2), guided=True)
         session = generator.order.session(generator, request)
         with torch.no_grad():
-            whole = [generator.lesson(ids, told).hidden for told in (conditions, none)]
+            whole = [generator.predictions(ids, told).hidden for told in (conditions, none)]
             steps = 0
             for step in session.steps():
                 here, found = step.positions[0], session.hidden(step)

@@ -19,9 +19,9 @@ from intaglio.generators.image.maskgit import maskgit
 from intaglio.generators.image.tokenbridge_ar import tokenbridge_ar
 from intaglio.generators.image.var import var
 from intaglio.generators.image.xar import xar
+from intaglio.generators.inference.logits import Warp
 from intaglio.generators.orders import raster
 from intaglio.generators.samplers.sampler import Sampler
-from intaglio.generators.samplers.warp import Warp
 from intaglio.generators.task import GeneratorTask
 
 aten = torch.ops.aten

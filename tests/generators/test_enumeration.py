@@ -7,7 +7,7 @@ import torch
 
 from intaglio.codecs.layers.transformer import Transformer
 from intaglio.generators.conditioning.classes import ClassCondition
-from intaglio.generators.embedding import IdEmbedding
+from intaglio.generators.embeddings.base import IdEmbedding
 from intaglio.generators.generator import Generator
 from intaglio.generators.heads.categorical import CategoricalHead
 from intaglio.generators.orders.raster import RasterOrder

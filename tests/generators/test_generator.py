@@ -9,7 +9,7 @@ from intaglio.codecs.layers.positions import rotation
 from intaglio.codecs.layers.transformer import Transformer
 from intaglio.codecs.part import build, describe
 from intaglio.generators.conditioning.classes import NO_CLASS, ClassCondition
-from intaglio.generators.embedding import IdEmbedding
+from intaglio.generators.embeddings.base import IdEmbedding
 from intaglio.generators.generator import Generator
 from intaglio.generators.heads.categorical import CategoricalHead
 from intaglio.generators.orders.raster import RasterOrder
@@ -61,11 +61,11 @@ def test_some_items_are_not_told_their_condition_in_training(raster):
     generator = raster(drop_condition=0.25).train()
     tokens, condition = EVERY[:1].expand(2000, -1, -1), torch.ones(2000, dtype=torch.int64)
     loss = generator.loss(tokens, condition).view(2000, 4)[:, 0]
-    told, untold = (
+    told, unconditional = (
         -generator.eval().log_prob(EVERY[:1], torch.tensor([label]))[0, 0]
         for label in (1, NO_CLASS)
     )
-    without = torch.isclose(loss, untold, atol=1e-5)
+    without = torch.isclose(loss, unconditional, atol=1e-5)
     assert torch.isclose(loss[~without], told, atol=1e-5).all()
     assert abs(float(without.float().mean()) - 0.25) < 0.05
     generator.drop_condition = 0.0

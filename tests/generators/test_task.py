@@ -7,9 +7,9 @@ import torch
 from lightning.pytorch import LightningDataModule, Trainer
 from torch.utils.data import DataLoader
 
+from intaglio.codecs.audio_codec import AudioCodec
 from intaglio.codecs.bundle import save
-from intaglio.codecs.codec import AudioCodec
-from intaglio.generators.origin import Origin
+from intaglio.generators.provenance import Provenance
 from intaglio.generators.task import GeneratorTask
 
 pytestmark = pytest.mark.filterwarnings(
@@ -73,7 +73,7 @@ def test_it_learns_and_takes_the_origin(raster):
         generator, optimizer=lambda p: torch.optim.AdamW(p, lr=0.02), final_rate=1.0
     )
     trainer = fit(task, steps=60)
-    assert generator.origin == Origin("tiny", "f" * 32, ("a", "b", "c"))
+    assert generator.provenance == Provenance("tiny", "f" * 32, ("a", "b", "c"))
     assert trainer.callback_metrics["train/loss"] < 0.2
     assert trainer.callback_metrics["val/loss"] < 0.2
 
@@ -82,13 +82,13 @@ def uneven(generator):
     """The generator with 1, 4, 2 and 3 masked tokens in the four items of a batch."""
     order, numbers = generator.order, iter([1, 4, 2, 3])
 
-    def lesson(generator, tokens, condition):
+    def predictions(generator, tokens, condition):
         masked = torch.zeros(tokens.shape[:2], dtype=torch.bool)
         for row in masked:
             row[: next(numbers)] = True
         return order.told(generator, tokens, condition, masked)
 
-    order.lesson = lesson
+    order.predictions = predictions
     return generator
 
 
@@ -181,10 +181,10 @@ def test_vectors_are_those_of_the_codec(flowing, tiny_codec, tmp_path):
     fit(task, Data(source), steps=1)
     vectors = tiny_codec.quantizer.decode_ids(Data(source).training_tokens())
     torch.testing.assert_close(task.vectors(Data(source).training_tokens()), vectors)
-    inner = generator.inner(vectors)
+    inner = generator.normalise(vectors)
     torch.testing.assert_close(inner.mean((0, 1)), torch.zeros(8), atol=1e-5, rtol=0)
     torch.testing.assert_close(inner.flatten(0, 1).std(0), torch.ones(8))
-    torch.testing.assert_close(generator.outer(inner), vectors)
+    torch.testing.assert_close(generator.denormalise(inner), vectors)
     assert not any("quantizer" in name for name in task.state_dict())
     with pytest.raises(ValueError, match="needs the codec of the tokens: give model.codec"):
         fit(task_of(flowing(width=8)), Data(source))

@@ -21,16 +21,16 @@ from intaglio.codecs.image.tokenbridge import tokenbridge
 from intaglio.codecs.image.var_tokenizer import var_tokenizer
 from intaglio.codecs.layers.transformer import Transformer
 from intaglio.codecs.quantizers.fsq import FSQ
-from intaglio.data.fitting import to_pixels
 from intaglio.data.formats.image import write_image
+from intaglio.data.image_transforms import to_pixels
 from intaglio.generators.conditioning.base import Condition
 from intaglio.generators.conditioning.classes import ClassCondition
-from intaglio.generators.embedding import IdEmbedding
+from intaglio.generators.embeddings.base import IdEmbedding
 from intaglio.generators.generator import Generator
 from intaglio.generators.heads.categorical import CategoricalHead
 from intaglio.generators.orders.base import Order
 from intaglio.generators.orders.raster import RasterOrder
-from intaglio.generators.origin import Origin
+from intaglio.generators.provenance import Provenance
 from intaglio.recipes.cli import main
 
 
@@ -161,8 +161,9 @@ import json, os, signal, sys
 sys.path.insert(0, sys.argv[1])
 import torch
 torch.set_num_threads(1)
-import intaglio.codecs.audio.speech_small, intaglio.recipes.training, intaglio.recipes.callbacks.ema
-import intaglio.codecs.task, intaglio.data.synthetic, intaglio.recipes.callbacks.samples
+import intaglio.codecs.audio.speech_small, intaglio.recipes.lightning_cli
+import intaglio.recipes.callbacks.ema
+import intaglio.codecs.task, intaglio.data.synthetic.modules, intaglio.recipes.callbacks.samples
 import intaglio.codecs.discriminators.period, einops, omegaconf
 from intaglio.recipes.cli import main
 print("ready", flush=True)
@@ -253,7 +254,7 @@ model:
   class_path: intaglio.codecs.task.CodecTask
   init_args:
     codec:
-      class_path: intaglio.codecs.codec.AudioCodec
+      class_path: intaglio.codecs.audio_codec.AudioCodec
       init_args:
         encoder:
           class_path: intaglio.codecs.encoders.seanet.SEANetEncoder
@@ -281,7 +282,7 @@ model:
     optimizer: {class_path: torch.optim.AdamW, init_args: {lr: 1.0e-2}}
     warmup_steps: 4
 data:
-  class_path: intaglio.data.synthetic.SyntheticAudio
+  class_path: intaglio.data.synthetic.modules.SyntheticAudio
   init_args:
     {sample_rate: 1000, seconds: 0.4, batch_size: 2, samples_per_epoch: 11, validation_samples: 3}
 trainer:
@@ -414,11 +415,11 @@ def tiny_generator(codec: ImageCodec, order: Order, condition: Condition) -> Gen
         Transformer(16, 1, 2),
         CategoricalHead(16, (512,)),
         order,
-        name="tiny painter",
+        name="tiny pipeline",
     )
     for parameter in generator.parameters():
         torch.nn.init.normal_(parameter, std=0.5)
-    generator.origin = Origin(codec.name, codec.fingerprint, ("cat", "dog", "tree"))
+    generator.provenance = Provenance(codec.name, codec.fingerprint, ("cat", "dog", "tree"))
     return generator.eval()
 
 
@@ -432,7 +433,7 @@ def tiny_generator_of() -> Callable[[ImageCodec, Order, Condition], Generator]:
 def painted(image_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle of a generator that draws by classes; not to be changed."""
     generator = tiny_generator(load(image_bundle), RasterOrder(), ClassCondition(3, 16))
-    return save(generator, tmp_path_factory.mktemp("generator") / "painter")
+    return save(generator, tmp_path_factory.mktemp("generator") / "pipeline")
 
 
 @pytest.fixture

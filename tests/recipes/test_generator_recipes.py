@@ -8,7 +8,7 @@ import torch
 from intaglio.codecs import load as load_codec
 from intaglio.data.tokens import TokenShards
 from intaglio.generators import load
-from intaglio.generators.decoding import images_of
+from intaglio.generators.detokenize import images_of
 from intaglio.generators.orders.masked import MaskedOrder
 from intaglio.generators.samplers.sampler import Sampler
 from intaglio.recipes import cli
@@ -58,7 +58,7 @@ def test_two_steps_leave_a_generator_that_draws(name, tokens, codec_of, in_tmp_p
     assert status == 0, err
     generator = load("run/checkpoints/last.ckpt")
     codec = load_codec(codec_of(name))
-    assert generator.origin.fingerprint == codec.fingerprint
+    assert generator.provenance.fingerprint == codec.fingerprint
     assert torch.load("run/checkpoints/last.ckpt", weights_only=True)["global_step"] == 2
     condition = generator.condition.of_batch({"label": torch.tensor([0, 2]), "caption": ["a", ""]})
     steps = 2 if isinstance(generator.order, MaskedOrder) else None

@@ -10,7 +10,7 @@ import yaml
 
 from intaglio.codecs import load
 from intaglio.codecs.audio import dac, encodec, snac, wavtokenizer
-from intaglio.codecs.discriminators.complexstft import ComplexSTFTDiscriminator
+from intaglio.codecs.discriminators.complex_stft import ComplexSTFTDiscriminator
 from intaglio.codecs.discriminators.period import MultiPeriodDiscriminator
 from intaglio.codecs.discriminators.stft import (
     MultiBandDiscriminator,
@@ -18,7 +18,7 @@ from intaglio.codecs.discriminators.stft import (
 )
 from intaglio.codecs.image.titok import titok
 from intaglio.codecs.image.wetok import wetok
-from intaglio.codecs.stages import Stage, enter
+from intaglio.codecs.training.stages import Stage, enter
 from intaglio.data.formats.tokens import read_tokens
 from intaglio.recipes import cli
 

@@ -14,7 +14,7 @@ def test_rate_and_size():
 def test_it_learns_one_clip():
     """Fifty steps on one signal bring its spectrum much nearer."""
     from intaglio.codecs.losses.mel import MelLoss
-    from intaglio.data.signals import speechlike
+    from intaglio.data.synthetic.audio import speechlike
 
     wave = speechlike(8000, 16_000, torch.Generator().manual_seed(0)).view(1, 1, -1)
     codec = speech_small(levels=(4, 4, 4))

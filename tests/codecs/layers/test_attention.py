@@ -135,9 +135,9 @@ def test_a_store_lends_keys_and_values_of_earlier_tokens():
         kept.append((k, v))
         return tuple(torch.cat(parts, 2) for parts in zip(*kept, strict=True))
 
-    first = layer(x[:, :3], torch.ones(3, 3, dtype=torch.bool).tril(), store=store)
+    first = layer(x[:, :3], torch.ones(3, 3, dtype=torch.bool).tril(), layer_cache=store)
     mask = torch.ones(5, 5, dtype=torch.bool).tril()
-    rest = layer(x[:, 3:], mask[3:], store=store)
+    rest = layer(x[:, 3:], mask[3:], layer_cache=store)
     torch.testing.assert_close(torch.cat([first, rest], 1), layer(x, causal=True))
 
 

@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 from intaglio.codecs.layers.attention import causal_last
 from intaglio.codecs.layers.positions import rotation
-from intaglio.codecs.layers.transformer import GatedNetwork, Modulation, Transformer, modulated
+from intaglio.codecs.layers.transformer import Modulation, SwiGLU, Transformer, modulated
 from intaglio.codecs.part import build, describe
 
 
@@ -24,7 +24,7 @@ def test_pre_norm_blocks_by_hand():
 
 
 def test_a_gated_network_by_hand():
-    network = GatedNetwork(6, 8, bias=False)
+    network = SwiGLU(6, 8, bias=False)
     x = torch.randn(3, 6)
     gate, up, down = (layer.weight for layer in (network.gate, network.up, network.down))
     inner = x @ gate.T

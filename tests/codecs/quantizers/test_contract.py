@@ -19,10 +19,10 @@ from intaglio.codecs.quantizers.fsq import FSQ
 from intaglio.codecs.quantizers.ibq import IndexBackpropagationQuantizer
 from intaglio.codecs.quantizers.multiscale import MultiScaleQuantizer
 from intaglio.codecs.quantizers.perturbation import Perturbation
-from intaglio.codecs.quantizers.posttraining import PostTrainingQuantizer
+from intaglio.codecs.quantizers.post_training import PostTrainingQuantizer
 from intaglio.codecs.quantizers.product import ProductQuantizer
 from intaglio.codecs.quantizers.residual import ResidualQuantizer
-from intaglio.codecs.quantizers.residualfsq import ResidualFSQ
+from intaglio.codecs.quantizers.residual_fsq import ResidualFSQ
 from intaglio.codecs.quantizers.vq import VectorQuantizer
 
 DIM, POSITIONS = 6, 16

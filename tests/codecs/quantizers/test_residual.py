@@ -4,7 +4,7 @@ import torch
 from intaglio.codecs.quantizers.factorized import FactorizedVectorQuantizer
 from intaglio.codecs.quantizers.product import ProductQuantizer
 from intaglio.codecs.quantizers.residual import ResidualQuantizer
-from intaglio.codecs.quantizers.residualfsq import ResidualFSQ
+from intaglio.codecs.quantizers.residual_fsq import ResidualFSQ
 from intaglio.codecs.quantizers.vq import VectorQuantizer
 
 

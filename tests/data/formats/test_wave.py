@@ -17,7 +17,7 @@ from intaglio.data.formats.wave import (
     write_blocks,
     write_wave,
 )
-from intaglio.data.signals import speechlike
+from intaglio.data.synthetic.audio import speechlike
 
 RATE = 16_000
 

@@ -10,7 +10,7 @@ import torch
 from intaglio.data.manifest import read_manifest
 from intaglio.data.sets import get
 from intaglio.data.sets.queen import Archive, Line, pieces, script
-from intaglio.data.signals import speechlike
+from intaglio.data.synthetic.audio import speechlike
 
 
 def string(text: str, align: int = 2, at: int = 0) -> bytes:

@@ -5,8 +5,8 @@ from typing import NamedTuple
 import pytest
 import torch
 
-from intaglio.generators.samplers.draws import Draws
-from intaglio.generators.samplers.warp import Warp
+from intaglio.generators.inference.counter_rng import Draws
+from intaglio.generators.inference.logits import Warp
 
 
 class Drawn(NamedTuple):

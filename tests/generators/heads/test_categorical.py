@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from intaglio.generators.heads.categorical import CategoricalHead
-from intaglio.generators.samplers.draws import Draws
-from intaglio.generators.samplers.warp import Warp
+from intaglio.generators.inference.counter_rng import Draws
+from intaglio.generators.inference.logits import Warp
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ import torch
 
 from intaglio.codecs.part import build, describe
 from intaglio.generators.heads.categorical import CategoricalHead
-from intaglio.generators.samplers.draws import Draws
-from intaglio.generators.samplers.warp import Warp
+from intaglio.generators.inference.counter_rng import Draws
+from intaglio.generators.inference.logits import Warp
 
 VOCAB = (3, 2, 4)
 

@@ -8,8 +8,8 @@ import torch
 
 from intaglio.codecs.part import build, describe
 from intaglio.generators.heads.depth import DepthHead
-from intaglio.generators.samplers.draws import Draws
-from intaglio.generators.samplers.warp import Warp
+from intaglio.generators.inference.counter_rng import Draws
+from intaglio.generators.inference.logits import Warp
 
 VOCAB = (3, 2, 4)
 ORDER = (2, 0, 1)

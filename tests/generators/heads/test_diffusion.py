@@ -7,8 +7,8 @@ import torch
 
 from intaglio.codecs.part import build, describe
 from intaglio.generators.heads.diffusion import DiffusionHead
-from intaglio.generators.samplers.draws import Draws, Role
-from intaglio.generators.samplers.warp import Warp
+from intaglio.generators.inference.counter_rng import Draws, Role
+from intaglio.generators.inference.logits import Warp
 
 BOTH = pytest.mark.parametrize("prediction", ["eps", "v"])
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from intaglio.generators.heads.field import FieldHead
-from intaglio.generators.samplers.draws import Draws
+from intaglio.generators.inference.counter_rng import Draws
 
 
 def test_the_first_velocity_is_zero_and_its_loss_that_of_the_truth():

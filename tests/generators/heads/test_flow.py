@@ -5,8 +5,8 @@ import torch
 
 from intaglio.codecs.part import build, describe
 from intaglio.generators.heads.flow import FlowHead, renormalised
-from intaglio.generators.samplers.draws import Draws, Role
-from intaglio.generators.samplers.warp import Warp
+from intaglio.generators.inference.counter_rng import Draws, Role
+from intaglio.generators.inference.logits import Warp
 
 
 def stirred(**changes):

@@ -16,8 +16,8 @@ from intaglio.generators.heads.fourier import (
     distribution,
     roughness,
 )
-from intaglio.generators.samplers.draws import Draws
-from intaglio.generators.samplers.warp import Warp
+from intaglio.generators.inference.counter_rng import Draws
+from intaglio.generators.inference.logits import Warp
 
 VOCAB = (6, 4)
 

@@ -9,8 +9,8 @@ from torch.distributions import Normal, StudentT
 
 from intaglio.codecs.part import build, describe
 from intaglio.generators.heads.gaussian import EvidentialHead, GaussianHead
-from intaglio.generators.samplers.draws import Draws
-from intaglio.generators.samplers.warp import Warp
+from intaglio.generators.inference.counter_rng import Draws
+from intaglio.generators.inference.logits import Warp
 
 HEADS = pytest.mark.parametrize("kind", [GaussianHead, EvidentialHead])
 

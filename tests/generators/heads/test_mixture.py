@@ -11,7 +11,7 @@ from torch import nn
 
 from intaglio.generators.heads.diffusion import DiffusionHead
 from intaglio.generators.heads.flow import FlowHead
-from intaglio.generators.samplers.draws import Draws
+from intaglio.generators.inference.counter_rng import Draws
 
 CLASSES, COUNT = 4, 2000
 ANGLES = torch.arange(CLASSES) * math.pi / 2

@@ -17,10 +17,10 @@ def test_an_id_is_its_levels():
     generator = flextok_ar("tiny", **TINY)
     assert generator.vocab == (60,) and generator.width == 1
     ids = torch.arange(60).view(1, 60, 1)
-    digits = generator.inner(ids)
+    digits = generator.normalise(ids)
     quantizer = FSQ(3, (4, 3, 5))
     assert torch.equal(digits, ids // quantizer.basis % quantizer.levels)
-    assert torch.equal(generator.outer(digits), ids)
+    assert torch.equal(generator.denormalise(digits), ids)
     assert len(digits[0].unique(dim=0)) == 60
 
 

@@ -7,7 +7,7 @@ import torch
 
 from intaglio.generators.conditioning.guidance import Guidance
 from intaglio.generators.image.mar import HEADS, TRUNKS, mar
-from intaglio.generators.orders.base import Canvas
+from intaglio.generators.orders.base import PartialSequence
 from intaglio.generators.samplers.sampler import Sampler
 
 TINY = {"shape": (3, 3), "channels": 2, "num_classes": 3, "dropout": 0.0}
@@ -73,12 +73,12 @@ def test_items_of_which_more_is_given_are_drawn_as_they_are_alone(slim):
     sampler = Sampler(guidance=Guidance(2.0, "linear"), steps=3)
     given = torch.arange(9) < torch.tensor([[0], [3], [8], [9]])
     tokens, labels = torch.randn(4, 9, 2), torch.tensor([0, 1, 2, -1])
-    together = sampler.generate(generator, labels, given=Canvas(tokens, given))
+    together = sampler.generate(generator, labels, given=PartialSequence(tokens, given))
     assert torch.equal(together[given], tokens[given].to(together.dtype))
     for item in range(4):
         rows = slice(item, item + 1)
-        canvas = Canvas(tokens[rows], given[rows])
-        alone = sampler.generate(generator, labels[rows], seed=item, given=canvas)
+        partial = PartialSequence(tokens[rows], given[rows])
+        alone = sampler.generate(generator, labels[rows], seed=item, given=partial)
         torch.testing.assert_close(alone, together[rows].to(alone.dtype), atol=1e-9, rtol=0)
 
 

@@ -7,7 +7,7 @@ import torch
 
 from intaglio.generators.conditioning.guidance import Guidance
 from intaglio.generators.image.maskgit import maskgit
-from intaglio.generators.orders.base import Canvas
+from intaglio.generators.orders.base import PartialSequence
 from intaglio.generators.samplers.sampler import Sampler
 
 TINY = {"shape": (3, 3), "vocab": (11,), "num_classes": 3, "dropout": 0.0}
@@ -47,11 +47,13 @@ def test_it_fills_a_gap():
     seeds = torch.zeros(40, dtype=torch.int64) + torch.arange(40)
     drawn = []
     for item in range(2):
-        canvas = Canvas(around[item : item + 1].expand(40, -1, -1), mask[:1].expand(40, -1))
-        found = Sampler(steps=1).generate(
-            generator, classes[:1].expand(40), seed=seeds, given=canvas
+        partial = PartialSequence(
+            around[item : item + 1].expand(40, -1, -1), mask[:1].expand(40, -1)
         )
-        assert torch.equal(found[mask[:1].expand(40, -1)], canvas.tokens[mask[:1].expand(40, -1)])
+        found = Sampler(steps=1).generate(
+            generator, classes[:1].expand(40), seed=seeds, given=partial
+        )
+        assert torch.equal(found[mask[:1].expand(40, -1)], partial.tokens[mask[:1].expand(40, -1)])
         drawn.append(found[:, 4, 0].bincount(minlength=11))
     assert not torch.equal(*drawn)
 

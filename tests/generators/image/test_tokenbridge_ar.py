@@ -6,7 +6,7 @@ from itertools import product
 import pytest
 import torch
 
-from intaglio.codecs.quantizers.posttraining import PostTrainingQuantizer
+from intaglio.codecs.quantizers.post_training import PostTrainingQuantizer
 from intaglio.generators.conditioning.guidance import Guidance
 from intaglio.generators.image.mar import TRUNKS
 from intaglio.generators.image.tokenbridge_ar import tokenbridge_ar

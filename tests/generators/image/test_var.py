@@ -11,8 +11,8 @@ from intaglio.codecs.quantizers.multiscale import MultiScaleQuantizer
 from intaglio.codecs.quantizers.vq import VectorQuantizer
 from intaglio.generators.conditioning.guidance import Guidance
 from intaglio.generators.image.var import SIZES, var
+from intaglio.generators.inference.logits import Warp
 from intaglio.generators.samplers.sampler import Sampler
-from intaglio.generators.samplers.warp import Warp
 
 
 def tiny(condition="class"):
@@ -76,7 +76,7 @@ def test_texts_are_told():
 
 def test_it_reads_the_sums_of_the_small_codec():
     codec, generator = var_tokenizer(size="small").eval(), var("small", num_classes=3).eval()
-    generator.embedding.adopt(codec.quantizer)
+    generator.embedding.load_codec_weights(codec.quantizer)
     assert generator.shape == (codec.positions,) and generator.vocab == codec.vocab
     ids = torch.randint(0, 4096, (1, 66, 1))
     held = generator.embedding.quantizer

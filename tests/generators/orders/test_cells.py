@@ -8,14 +8,14 @@ from intaglio.codecs.layers.positions import sine_time
 from intaglio.codecs.layers.transformer import Transformer
 from intaglio.generators.conditioning.classes import ClassCondition
 from intaglio.generators.conditioning.guidance import Guidance, guided
-from intaglio.generators.embedding import LinearEmbedding
+from intaglio.generators.embeddings.base import LinearEmbedding
 from intaglio.generators.generator import Generator
 from intaglio.generators.heads.field import FieldHead
-from intaglio.generators.orders.base import Canvas, Request
+from intaglio.generators.inference.counter_rng import Draws, Role
+from intaglio.generators.inference.logits import Warp
+from intaglio.generators.orders.base import PartialSequence, Request
 from intaglio.generators.orders.cells import CellOrder, partition
-from intaglio.generators.samplers.draws import Draws, Role
 from intaglio.generators.samplers.sampler import Sampler
-from intaglio.generators.samplers.warp import Warp
 
 
 def built(entity="cell", size=2, shape=(4, 4), dtype=torch.float32, **options):
@@ -69,9 +69,9 @@ def test_a_group_sees_the_noisy_groups_before_it_and_itself(entity):
     order, condition = generator.order, torch.tensor([1])
     tokens, noise = torch.randn(2, 1, 16, 3).unbind()
     time = torch.linspace(0.2, 0.8, len(order.sizes)).unsqueeze(0)
-    lesson = order.told(generator, tokens, condition, time, noise)
-    assert torch.equal(lesson.positions, order.places)
-    assert torch.equal(lesson.target, (noise - tokens)[0, order.places])
+    predictions = order.told(generator, tokens, condition, time, noise)
+    assert torch.equal(predictions.positions, order.places)
+    assert torch.equal(predictions.target, (noise - tokens)[0, order.places])
     group = order.group_of
     for changed in (tokens, noise):  # what is seen is a mixture of both
         for place in (0, 5, 15):
@@ -79,15 +79,17 @@ def test_a_group_sees_the_noisy_groups_before_it_and_itself(entity):
             other = order.told(generator, tokens, condition, time, noise)
             changed[0, place] -= 1
             rank = group[order.places.tolist().index(place)]
-            assert torch.equal((other.hidden - lesson.hidden).abs().amax(1) > 1e-4, group >= rank)
+            assert torch.equal(
+                (other.hidden - predictions.hidden).abs().amax(1) > 1e-4, group >= rank
+            )
     for number in range(len(order.sizes)):
         later = time.clone()
         later[0, number] += 0.1
         other = order.told(generator, tokens, condition, later, noise)
-        moved = (other.hidden - lesson.hidden).abs().amax(1) > 1e-4
+        moved = (other.hidden - predictions.hidden).abs().amax(1) > 1e-4
         assert torch.equal(moved, group >= number)
     other = order.told(generator, tokens, torch.tensor([2]), time, noise)
-    assert ((other.hidden - lesson.hidden).abs().amax(1) > 1e-4).all()
+    assert ((other.hidden - predictions.hidden).abs().amax(1) > 1e-4).all()
 
 
 def test_a_group_is_set_by_its_own_time_only():
@@ -118,8 +120,8 @@ def test_every_group_of_a_lesson_has_a_time_of_its_own():
     generator.embedding.register_forward_hook(lambda module, given, out: seen.append(given[0]))
     tokens = torch.full((400, 16, 3), 7.0)
     torch.manual_seed(1)
-    lesson = generator.lesson(tokens, torch.zeros(400, dtype=torch.int64))
-    noise = lesson.target.view(400, 16, 3) + 7
+    predictions = generator.predictions(tokens, torch.zeros(400, dtype=torch.int64))
+    noise = predictions.target.view(400, 16, 3) + 7
     share = ((seen[0] - 7) / (noise - 7)).mean(-1)
     groups = share.view(400, 4, 4)
     assert (groups.amax(2) - groups.amin(2)).max() < 1e-3
@@ -136,8 +138,8 @@ def test_cached_steps_tell_what_the_whole_tells(entity, solver):
     generator = built(entity, shape=(2, 4), dtype=torch.float64, solver=solver, steps=3)
     order, condition = generator.order, torch.tensor([0, 2])
     tokens = torch.zeros(2, 8, 3, dtype=torch.float64)
-    canvas = Canvas(tokens, torch.zeros(2, 8, dtype=torch.bool))
-    session = order.session(generator, Request(condition, canvas, torch.arange(2), guided=True))
+    partial = PartialSequence(tokens, torch.zeros(2, 8, dtype=torch.bool))
+    session = order.session(generator, Request(condition, partial, torch.arange(2), guided=True))
     told, none = (
         generator.condition(labels)[:, 0] for labels in (condition, torch.tensor([-1, -1]))
     )
@@ -145,16 +147,16 @@ def test_cached_steps_tell_what_the_whole_tells(entity, solver):
     with torch.no_grad():
         for step in session.steps():
             hidden, null = session.hidden(step)
-            start = session.spans[step.turn][0]
+            start = session.spans[step.round][0]
             begin, end = order.ends[step.number : step.number + 2]
-            x = torch.cat([canvas.tokens[:, order.places[:begin]], session.x], dim=1)
+            x = torch.cat([partial.tokens[:, order.places[:begin]], session.x], dim=1)
             time = torch.zeros(2, step.number + 1, dtype=torch.float64)
             time[:, -1] = start
             for found, label in ((hidden, told), (null, none)):
                 whole = order.hidden(generator, x, label, time)
                 assert (found - whole[:, begin:end]).abs().max() < 1e-9
             session.commit(step, generator.head.velocity(hidden), 1.0)
-            assert torch.equal(canvas.tokens[:, order.places[begin:end]], session.x)
+            assert torch.equal(partial.tokens[:, order.places[begin:end]], session.x)
             count += 1
     assert count == 3 * len(order.sizes) and step.number == len(order.sizes) - 1
 
@@ -169,14 +171,14 @@ def test_one_group_is_plain_flow_matching():
     def velocity(x, time, label=told):
         waves = sine_time((1000 * time).floor() / 1000, 256, max_period=1e4).double()
         x = generator.embedding(x) + generator.places
-        x = generator.through(x, torch.arange(16), condition=label + order.time(waves))
+        x = generator.hidden_states(x, torch.arange(16), condition=label + order.time(waves))
         return generator.head.linear(x)
 
     data, noise = torch.randn(2, 2, 16, 3, dtype=torch.float64).unbind()
     time = torch.tensor([[0.3], [0.9]], dtype=torch.float64)
-    lesson = order.told(generator, data, condition, time, noise)
+    predictions = order.told(generator, data, condition, time, noise)
     expected = velocity(on_path(data, noise, time[:, 0]), time[:, 0]) - (noise - data)
-    loss = generator.head.loss(lesson.hidden, lesson.target)
+    loss = generator.head.loss(predictions.hidden, predictions.target)
     torch.testing.assert_close(loss, expected.square().mean(-1).flatten().float())
 
     def mixed(x, time):
@@ -221,7 +223,7 @@ def test_what_is_given_stays_and_is_gone_on_from():
     mask[1, [0, 15]] = True
     other = free + 0.5
     found, numbers = other, []
-    for event in sampler.events(generator, condition, seed=3, given=Canvas(other, mask)):
+    for event in sampler.events(generator, condition, seed=3, given=PartialSequence(other, mask)):
         found = event.tokens
         numbers.append(event.step.number)
     assert numbers == [0] * 4 + [2] * 4 + [3] * 4  # the second cell is given in all items
@@ -230,7 +232,9 @@ def test_what_is_given_stays_and_is_gone_on_from():
     torch.testing.assert_close(found[0, first], free[0, first])
     assert (found[0, third] - free[0, third]).abs().min() > 1e-6
     assert not torch.allclose(found[1, 1], free[1, 1])  # beside what is given
-    kept = sampler.generate(generator, condition[:1], seed=3, given=Canvas(free[:1], mask[:1]))
+    kept = sampler.generate(
+        generator, condition[:1], seed=3, given=PartialSequence(free[:1], mask[:1])
+    )
     torch.testing.assert_close(kept, free[:1], atol=1e-5, rtol=1e-5)
-    whole = Canvas(other, torch.ones(2, 16, dtype=torch.bool))
+    whole = PartialSequence(other, torch.ones(2, 16, dtype=torch.bool))
     assert torch.equal(sampler.generate(generator, condition, given=whole), other)

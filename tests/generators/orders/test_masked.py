@@ -8,9 +8,9 @@ import torch
 from intaglio.codecs.layers.transformer import Transformer
 from intaglio.generators.conditioning.guidance import Guidance
 from intaglio.generators.heads.base import Head
-from intaglio.generators.orders.base import Canvas, Request
+from intaglio.generators.mae_encoder import MAEEncoder
+from intaglio.generators.orders.base import PartialSequence, Request
 from intaglio.generators.samplers.sampler import Sampler
-from intaglio.generators.visible import VisibleEncoder
 
 EVERY = torch.tensor(list(product(range(3), repeat=3))).unsqueeze(-1)
 
@@ -19,16 +19,16 @@ def test_masked_tokens_see_all_that_are_known_and_no_masked_one(masked):
     generator = masked(shape=(2, 3), prefix=2)
     tokens, condition = torch.randint(0, 3, (1, 6, 1)), torch.tensor([1])
     mask = torch.tensor([[True, False, True, False, False, True]])
-    lesson = generator.order.told(generator, tokens, condition, mask)
-    assert lesson.positions.tolist() == [0, 2, 5]
-    assert torch.equal(lesson.target, tokens[0, [0, 2, 5]])
+    predictions = generator.order.told(generator, tokens, condition, mask)
+    assert predictions.positions.tolist() == [0, 2, 5]
+    assert torch.equal(predictions.target, tokens[0, [0, 2, 5]])
     for place in range(6):
         other = tokens.clone()
         other[0, place] = (tokens[0, place] + 1) % 3
-        moved = generator.order.told(generator, other, condition, mask).hidden != lesson.hidden
+        moved = generator.order.told(generator, other, condition, mask).hidden != predictions.hidden
         assert moved.any(1).tolist() == [not mask[0, place]] * 3
     told = generator.order.told(generator, tokens, torch.tensor([2]), mask)
-    assert (told.hidden != lesson.hidden).any(1).all()
+    assert (told.hidden != predictions.hidden).any(1).all()
 
 
 def test_items_of_a_lesson_have_numbers_of_their_own(masked):
@@ -36,9 +36,11 @@ def test_items_of_a_lesson_have_numbers_of_their_own(masked):
     generator = masked(shape=(50,))
     torch.manual_seed(0)
     tokens = torch.zeros(5000, 50, 1, dtype=torch.int64)
-    lesson = generator.order.lesson(generator, tokens, torch.zeros(5000, dtype=torch.int64))
+    predictions = generator.order.predictions(
+        generator, tokens, torch.zeros(5000, dtype=torch.int64)
+    )
     # every item's places come in order: a new item begins where they do not rise
-    starts = torch.cat([torch.tensor([True]), lesson.positions.diff() <= 0])
+    starts = torch.cat([torch.tensor([True]), predictions.positions.diff() <= 0])
     numbers = starts.cumsum(0).sub(1).bincount()
     times = torch.linspace(0, 1, 20_001)[:-1] + 1 / 40_000
     shares = 2 / torch.pi * times.acos()
@@ -47,22 +49,22 @@ def test_items_of_a_lesson_have_numbers_of_their_own(masked):
     # two items are told apart unless the first ends before the second begins, which is rare
     assert len(numbers) > 4900
     assert float((law - seen).abs().max()) < 0.03
-    assert torch.bincount(lesson.positions).float().std() < 60
+    assert torch.bincount(predictions.positions).float().std() < 60
 
 
 def test_the_least_share(masked):
     generator = masked({"least": 0.7}, shape=(10,))
-    lesson = generator.order.lesson(
+    predictions = generator.order.predictions(
         generator, torch.zeros(400, 10, 1, dtype=torch.int64), torch.zeros(400, dtype=torch.int64)
     )
-    assert 0.7 * 4000 <= len(lesson.positions) < 0.95 * 4000
+    assert 0.7 * 4000 <= len(predictions.positions) < 0.95 * 4000
 
 
 def masks_of(generator, batch, monkeypatch):
-    """Places that a lesson masks, bool [batch, positions], without computing it."""
+    """Places that a predictions masks, bool [batch, positions], without computing it."""
     monkeypatch.setattr(generator.order, "told", lambda *parts: parts[-1])
     tokens = torch.zeros(batch, generator.positions, 1, dtype=torch.int64)
-    return generator.order.lesson(generator, tokens, torch.zeros(batch, dtype=torch.int64))
+    return generator.order.predictions(generator, tokens, torch.zeros(batch, dtype=torch.int64))
 
 
 def test_shares_of_a_normal_law(masked, monkeypatch):
@@ -92,7 +94,7 @@ def test_a_batch_may_share_its_number(masked, monkeypatch, deviation):
 
 def test_with_an_encoder_every_token_is_told_from_the_known_ones(masked):
     """As without one; and what the decoder gives is placed again."""
-    encoder = VisibleEncoder(Transformer(16, 1, 2), 6, prefix=2)
+    encoder = MAEEncoder(Transformer(16, 1, 2), 6, prefix=2)
     generator = masked({"encoder": encoder}, shape=(2, 3), prefix=2, learned=True, rotary=False)
     tokens, condition = torch.randint(0, 3, (1, 6, 1)), torch.tensor([1])
     mask = torch.tensor([[True, False, True, False, False, True]])
@@ -122,26 +124,26 @@ def test_as_many_are_drawn_as_the_schedule_says_and_each_once(masked, reveal):
     given[1, [2, 5, 7]] = True
     given[2] = True
     tokens = torch.randint(0, 3, (3, 8, 1))
-    canvas = Canvas(tokens.clone(), given)
-    request = Request(condition, canvas, torch.arange(3), guided=True, steps=4)
+    partial = PartialSequence(tokens.clone(), given)
+    request = Request(condition, partial, torch.arange(3), guided=True, steps=4)
     session = generator.order.session(generator, request)
     masks = [session.masked]
     for step in session.steps():
-        before = session.canvas.tokens.clone()
+        before = session.partial.tokens.clone()
         session.hidden(step)
         count = step.positions.shape[1]
         session.commit(step, torch.full((3, count, 1), 10 + step.number) % 3, 1.5)
         masks.append(session.masked)
         fresh = masks[-2] & ~masks[-1]
-        assert (session.canvas.tokens[fresh] == (10 + step.number) % 3).all()
-        assert torch.equal(session.canvas.tokens[~fresh], before[~fresh])
+        assert (session.partial.tokens[fresh] == (10 + step.number) % 3).all()
+        assert torch.equal(session.partial.tokens[~fresh], before[~fresh])
         assert not (masks[-1] & ~masks[-2]).any()
         if reveal == "random":
             assert count == fresh.sum(1).max()
     left = torch.stack([mask.sum(1) for mask in masks])
     # floor of 8 and of 5 times the cosine of 1/4, 2/4, 3/4 of a right angle
     assert left.T.tolist() == [[8, 7, 5, 3, 0], [5, 4, 3, 1, 0], [0, 0, 0, 0, 0]]
-    assert torch.equal(session.canvas.tokens[given], tokens[given])
+    assert torch.equal(session.partial.tokens[given], tokens[given])
 
 
 def test_the_time_of_a_random_reveal_is_the_share_that_is_known(masked):
@@ -150,7 +152,7 @@ def test_the_time_of_a_random_reveal_is_the_share_that_is_known(masked):
     given[:, :2] = True  # what is given counts for nothing: the same weights for all
     request = Request(
         torch.tensor([0, 1]),
-        Canvas(torch.zeros(2, 8, 1, dtype=torch.int64), given),
+        PartialSequence(torch.zeros(2, 8, 1, dtype=torch.int64), given),
         torch.arange(2),
     )
     times = {}
@@ -177,9 +179,11 @@ def test_the_law_of_one_at_a_time_in_a_random_order(masked):
         total = torch.zeros(27, dtype=torch.float64)
         mask = torch.ones(27, 3, dtype=torch.bool)
         for place in order:
-            lesson = generator.order.told(generator, EVERY, labels[:27], mask)
-            here = lesson.positions == place
-            total += generator.head.log_prob(lesson.hidden[here], lesson.target[here]).double()
+            predictions = generator.order.told(generator, EVERY, labels[:27], mask)
+            here = predictions.positions == place
+            total += generator.head.log_prob(
+                predictions.hidden[here], predictions.target[here]
+            ).double()
             mask = mask.clone()
             mask[:, place] = False
         law += total.exp().detach() / len(orders)
@@ -194,8 +198,10 @@ def test_the_law_of_one_at_a_time_in_a_random_order(masked):
 def test_the_most_confident_are_kept(masked):
     """Without noise the places that stay masked have drawn the least likely tokens."""
     generator = masked({"noise": 0.0}, shape=(2, 4))
-    canvas = Canvas(torch.zeros(5, 8, 1, dtype=torch.int64), torch.zeros(5, 8, dtype=torch.bool))
-    request = Request(torch.full((5,), 1), canvas, torch.arange(5), guided=True, steps=2)
+    partial = PartialSequence(
+        torch.zeros(5, 8, 1, dtype=torch.int64), torch.zeros(5, 8, dtype=torch.bool)
+    )
+    request = Request(torch.full((5,), 1), partial, torch.arange(5), guided=True, steps=2)
     session = generator.order.session(generator, request)
     step = next(session.steps())
     hidden, null = session.hidden(step)
@@ -213,7 +219,7 @@ def test_an_item_is_the_same_in_any_batch(masked, reveal):
     generator = masked({"reveal": reveal}, shape=(2, 4), prefix=2)
     sampler = Sampler(guidance=Guidance(2.0, "linear"), steps=4)
     condition = torch.tensor([0, 1, 2, -1])
-    given = Canvas(
+    given = PartialSequence(
         torch.randint(0, 3, (4, 8, 1)),
         torch.rand(4, 8) < torch.tensor([[0.0], [0.5], [0.2], [0.0]]),
     )
@@ -221,7 +227,10 @@ def test_an_item_is_the_same_in_any_batch(masked, reveal):
     for item in range(4):
         place = slice(item, item + 1)
         alone = sampler.generate(
-            generator, condition[place], seed=7 + item, given=Canvas(*(x[place] for x in given))
+            generator,
+            condition[place],
+            seed=7 + item,
+            given=PartialSequence(*(x[place] for x in given)),
         )
         assert torch.equal(alone[0], together[item])
 

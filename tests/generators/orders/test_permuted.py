@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from intaglio.generators.conditioning.guidance import Guidance
-from intaglio.generators.orders.base import Canvas, Request
+from intaglio.generators.orders.base import PartialSequence, Request
 from intaglio.generators.orders.permuted import PermutedOrder
 from intaglio.generators.orders.raster import RasterOrder
 from intaglio.generators.samplers.sampler import Sampler
@@ -25,20 +25,20 @@ def permuted(generator_with):
 
 
 def log_prob(generator, tokens, label, order):
-    lesson = generator.order.told(generator, tokens, label, order.expand(len(tokens), -1))
-    found = generator.head.log_prob(lesson.hidden, lesson.target).detach()
-    return found.view(len(tokens), -1), lesson
+    predictions = generator.order.told(generator, tokens, label, order.expand(len(tokens), -1))
+    found = generator.head.log_prob(predictions.hidden, predictions.target).detach()
+    return found.view(len(tokens), -1), predictions
 
 
 @pytest.mark.parametrize("order", [(0, 1, 2, 3), (2, 0, 3, 1)], ids=["rows", "mixed"])
 def test_probabilities_of_all_items_add_up_to_one_in_any_order(permuted, order):
     generator = permuted()
     label = torch.ones(81, dtype=torch.int64)
-    found, lesson = log_prob(generator, EVERY, label, torch.tensor([order]))
+    found, predictions = log_prob(generator, EVERY, label, torch.tensor([order]))
     assert float(found.sum(1).exp().sum()) == pytest.approx(1, abs=1e-5)
     assert float(found.sum(1).std()) > 0.1
-    assert lesson.positions.view(81, 4)[5].tolist() == list(order)
-    assert torch.equal(lesson.target.view(81, 4, 1)[:, 0], EVERY[:, order[0]])
+    assert predictions.positions.view(81, 4)[5].tolist() == list(order)
+    assert torch.equal(predictions.target.view(81, 4, 1)[:, 0], EVERY[:, order[0]])
 
 
 def test_a_token_sees_those_before_it_in_the_order_and_where_it_stands(permuted):
@@ -61,7 +61,7 @@ def test_log_probabilities_stand_at_their_places(permuted):
     generator = permuted((2, 3))
     order = torch.tensor([[4, 1, 5, 0, 3, 2], [0, 1, 2, 3, 4, 5]])
     tokens, labels = torch.randint(0, 3, (2, 6, 1)), torch.tensor([1, 2])
-    generator.order.lesson = lambda g, t, c: generator.order.told(g, t, c, order)
+    generator.order.predictions = lambda g, t, c: generator.order.told(g, t, c, order)
     found = generator.log_prob(tokens, labels)
     for item in range(2):
         alone, _ = log_prob(
@@ -78,7 +78,9 @@ def test_cached_steps_tell_what_the_whole_tells(permuted, draws):
     tokens = torch.randint(0, 3, (2, 9, 1))
     given = torch.zeros(2, 9, dtype=torch.bool)
     given[0, [1, 7]], given[1, [2, 3, 8]] = True, True
-    request = Request(condition, Canvas(tokens.clone(), given), torch.arange(2), guided=True)
+    request = Request(
+        condition, PartialSequence(tokens.clone(), given), torch.arange(2), guided=True
+    )
     session = generator.order.session(generator, request)
     order = session.order
     assert sorted(order[0, :2].tolist()) == [1, 7] and sorted(order[1, :3].tolist()) == [2, 3, 8]
@@ -119,12 +121,14 @@ def test_it_keeps_its_word(keeps_its_word, permuted, draws):
 def test_a_gap_is_filled_by_the_law_of_what_is_missing(permuted):
     """Chi-square of the middle token of three ids, given the others, over 3,000 seeds."""
     generator = permuted()
-    canvas = Canvas(torch.tensor([[[2], [0], [1], [0]]]), torch.tensor([[True, False, True, True]]))
-    many = Canvas(canvas.tokens.expand(3000, -1, -1), canvas.given.expand(3000, -1))
+    partial = PartialSequence(
+        torch.tensor([[[2], [0], [1], [0]]]), torch.tensor([[True, False, True, True]])
+    )
+    many = PartialSequence(partial.tokens.expand(3000, -1, -1), partial.given.expand(3000, -1))
     labels = torch.ones(3000, dtype=torch.int64)
     drawn = Sampler().generate(generator, labels, given=many)[:, 1, 0].bincount(minlength=3)
     order = torch.tensor([[0, 2, 3, 1]])
-    items = canvas.tokens.repeat(3, 1, 1)
+    items = partial.tokens.repeat(3, 1, 1)
     items[:, 1, 0] = torch.arange(3)
     law = log_prob(generator, items, labels[:3], order)[0][:, 3].exp() * 3000
     assert float(((drawn - law) ** 2 / law).sum()) < 18.4  # 2 degrees of freedom, one in 10,000
@@ -155,7 +159,7 @@ def test_lessons_have_the_share_of_random_orders(permuted):
     tokens, labels = torch.zeros(2000, 6, 1, dtype=torch.int64), torch.zeros(2000).long()
     for share in (0.0, 0.4, 1.0):
         generator.order.permuted = share
-        order = generator.order.lesson(generator, tokens, labels).positions.view(-1, 6)
+        order = generator.order.predictions(generator, tokens, labels).positions.view(-1, 6)
         rows = (order == torch.arange(6)).all(1).float().mean()
         assert float(rows) == pytest.approx(1 - share * (1 - 1 / 720), abs=0.045)
     counts = order[:, 0].bincount(minlength=6).double()

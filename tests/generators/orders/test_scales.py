@@ -10,12 +10,12 @@ from intaglio.codecs.quantizers.multiscale import MultiScaleQuantizer
 from intaglio.codecs.quantizers.vq import VectorQuantizer
 from intaglio.generators.conditioning.classes import ClassCondition
 from intaglio.generators.conditioning.guidance import Guidance
+from intaglio.generators.embeddings.scales import ScaleEmbedding
 from intaglio.generators.generator import Generator
 from intaglio.generators.heads.categorical import CategoricalHead
-from intaglio.generators.orders.base import Canvas, Request
+from intaglio.generators.orders.base import PartialSequence, Request
 from intaglio.generators.orders.scales import ScaleOrder
 from intaglio.generators.samplers.sampler import Sampler
-from intaglio.generators.scales import ScaleEmbedding
 
 
 def built(scales=(1, 2, 3), codes=3, streams=1, dtype=torch.float32):
@@ -76,12 +76,12 @@ def test_the_law_of_the_samples_is_that_of_the_likelihood():
 def test_cached_steps_tell_what_the_whole_tells(guided):
     generator = built(dtype=torch.float64)
     condition, tokens = torch.tensor([0, 2]), torch.randint(0, 3, (2, 14, 1))
-    canvas = Canvas(torch.zeros_like(tokens), torch.zeros(2, 14, dtype=torch.bool))
+    partial = PartialSequence(torch.zeros_like(tokens), torch.zeros(2, 14, dtype=torch.bool))
     session = generator.order.session(
-        generator, Request(condition, canvas, torch.arange(2), guided=guided)
+        generator, Request(condition, partial, torch.arange(2), guided=guided)
     )
-    whole = generator.lesson(tokens, condition).hidden.view(2, 14, -1)
-    none = generator.lesson(tokens, torch.tensor([-1, -1])).hidden.view(2, 14, -1)
+    whole = generator.predictions(tokens, condition).hidden.view(2, 14, -1)
+    none = generator.predictions(tokens, torch.tensor([-1, -1])).hidden.view(2, 14, -1)
     places = []
     for step in session.steps():
         hidden, null = session.hidden(step)
@@ -92,7 +92,7 @@ def test_cached_steps_tell_what_the_whole_tells(guided):
         session.commit(step, tokens[:, here], 1.0)
         places.append(here.tolist())
     assert places == [[0], [1, 2, 3, 4], list(range(5, 14))]
-    assert torch.equal(canvas.tokens, tokens)
+    assert torch.equal(partial.tokens, tokens)
 
 
 def test_guidance_rises_over_the_scales_and_any_first_ones_can_be_drawn():
@@ -114,29 +114,29 @@ def test_what_is_given_stays_and_is_gone_on_from():
     mask[1, [0, 7, 13]] = True
     other = (free + 1) % 3
     found, numbers = other, []
-    for event in Sampler().events(generator, condition, seed=3, given=Canvas(other, mask)):
+    for event in Sampler().events(generator, condition, seed=3, given=PartialSequence(other, mask)):
         found = event.tokens
         numbers.append(event.step.number)
     assert numbers == [0, 2]  # the second scale is given in all items
     assert torch.equal(found[mask], other[mask]) and torch.equal(found[0, 0], free[0, 0])
     assert not torch.equal(found[0, 5:], free[0, 5:])
-    kept = Canvas(free, mask)  # with its own tokens given, it draws the same
+    kept = PartialSequence(free, mask)  # with its own tokens given, it draws the same
     assert torch.equal(Sampler().generate(generator, condition, seed=3, given=kept), free)
-    whole = Canvas(other, torch.ones(2, 14, dtype=torch.bool))
+    whole = PartialSequence(other, torch.ones(2, 14, dtype=torch.bool))
     assert torch.equal(Sampler().generate(generator, condition, given=whole), other)
 
 
 def test_one_scale_is_one_step_with_full_attention():
     generator, condition = built((2,)), torch.tensor([0, 1])
     order = generator.order
-    lesson = generator.lesson(torch.zeros(2, 4, 1, dtype=torch.int64), condition)
-    other = generator.lesson(torch.ones(2, 4, 1, dtype=torch.int64), condition)
-    assert torch.equal(lesson.hidden, other.hidden)
+    predictions = generator.predictions(torch.zeros(2, 4, 1, dtype=torch.int64), condition)
+    other = generator.predictions(torch.ones(2, 4, 1, dtype=torch.int64), condition)
+    assert torch.equal(predictions.hidden, other.hidden)
     told = generator.condition.vector(condition)
     x = generator.places + told.unsqueeze(1) + order.start + order.levels
     x = generator.norm(generator.backbone(x, condition=told, sizes=(4,)))
     scale, shift = order.last(told, (4,))
-    torch.testing.assert_close(lesson.hidden.view(2, 4, -1), x * (1 + scale) + shift)
+    torch.testing.assert_close(predictions.hidden.view(2, 4, -1), x * (1 + scale) + shift)
     assert len(list(Sampler().events(generator, condition))) == 1
 
 
@@ -146,8 +146,10 @@ def test_scales_of_one_cell_are_causal():
     told = generator.condition(condition)
     x = torch.cat([told + generator.order.start, generator.embedding(tokens[:, :2])], dim=1)
     x = x + generator.places + generator.order.levels
-    hidden = generator.through(x, torch.arange(3), causal=True)
-    torch.testing.assert_close(generator.lesson(tokens, condition).hidden, hidden.flatten(0, 1))
+    hidden = generator.hidden_states(x, torch.arange(3), causal=True)
+    torch.testing.assert_close(
+        generator.predictions(tokens, condition).hidden, hidden.flatten(0, 1)
+    )
 
 
 def test_what_cannot_be_drawn_is_refused():

@@ -5,17 +5,17 @@ from itertools import product
 import pytest
 import torch
 
-from intaglio.generators.cache import KVCache
 from intaglio.generators.conditioning.guidance import Guidance
-from intaglio.generators.orders.base import Canvas, Request
+from intaglio.generators.inference.kv_cache import KVCache
+from intaglio.generators.inference.logits import Warp
+from intaglio.generators.orders.base import PartialSequence, Request
 from intaglio.generators.samplers.sampler import Sampler
-from intaglio.generators.samplers.warp import Warp
 
 EVERY = torch.tensor(list(product(range(3), repeat=4))).unsqueeze(-1)
 
 
 def given(tokens, mask):
-    return Canvas(torch.as_tensor(tokens), torch.as_tensor(mask, dtype=torch.bool))
+    return PartialSequence(torch.as_tensor(tokens), torch.as_tensor(mask, dtype=torch.bool))
 
 
 def test_the_law_of_the_samples_is_that_of_the_likelihood(raster):
@@ -45,12 +45,12 @@ def test_cached_steps_tell_what_the_whole_tells(raster, weight):
     """Hidden vectors of every step in double precision, and those without the condition."""
     generator = raster(shape=(3, 3), prefix=2, dtype=torch.float64)
     condition = torch.tensor([0, 2])
-    canvas = given(torch.randint(0, 3, (2, 9, 1)), torch.zeros(2, 9))
-    tokens = canvas.tokens.clone()
-    request = Request(condition, canvas, torch.arange(2), guided=weight != 1)
+    partial = given(torch.randint(0, 3, (2, 9, 1)), torch.zeros(2, 9))
+    tokens = partial.tokens.clone()
+    request = Request(condition, partial, torch.arange(2), guided=weight != 1)
     session = generator.order.session(generator, request)
-    whole = generator.lesson(tokens, condition).hidden.view(2, 9, -1)
-    none = generator.lesson(tokens, torch.tensor([-1, -1])).hidden.view(2, 9, -1)
+    whole = generator.predictions(tokens, condition).hidden.view(2, 9, -1)
+    none = generator.predictions(tokens, torch.tensor([-1, -1])).hidden.view(2, 9, -1)
     for step in session.steps():
         hidden, null = session.hidden(step)
         assert (hidden[:, 0] - whole[:, step.number]).abs().max() < 1e-9
@@ -79,11 +79,11 @@ def test_guidance_at_the_law_of_one_step(raster):
     """A weight of 0 draws as if no class were told, 1 as if there were no guidance."""
     generator = raster(shape=(4,))
     condition = torch.full((64,), 2)
-    plain, told, untold = (
+    plain, told, unconditional = (
         Sampler(guidance=Guidance(weight)).generate(generator, labels, seed=1)
         for weight, labels in ((1.0, condition), (0.0, condition), (1.0, torch.full((64,), -1)))
     )
-    assert torch.equal(told, untold) and not torch.equal(told, plain)
+    assert torch.equal(told, unconditional) and not torch.equal(told, plain)
     late = Sampler(guidance=Guidance(0.0, "linear")).generate(generator, condition, seed=1)
     assert torch.equal(late[:, 0], plain[:, 0]) and not torch.equal(late, plain)
 
@@ -93,15 +93,15 @@ def test_what_is_given_stays_and_is_gone_on_from(raster):
     condition = torch.tensor([0, 1, 2])
     free = Sampler().generate(generator, condition, seed=3)
     mask = torch.tensor([[1, 1, 1, 0, 0, 0], [1, 0, 0, 0, 0, 0], [1, 1, 1, 1, 1, 1]])
-    canvas = given((free + 1) % 3, mask)
+    partial = given((free + 1) % 3, mask)
     seen = []
     found = Sampler().generate(
-        generator, condition, seed=3, given=canvas, callback=lambda event: seen.append(event.step)
+        generator, condition, seed=3, given=partial, callback=lambda event: seen.append(event.step)
     )
-    assert torch.equal(found[canvas.given], canvas.tokens[canvas.given])
+    assert torch.equal(found[partial.given], partial.tokens[partial.given])
     assert [step.number for step in seen] == [1, 2, 3, 4, 5]  # the first is given in all items
     again = Sampler().generate(
-        generator, condition[1:2], seed=4, given=given(canvas.tokens[1:2], mask[1:2])
+        generator, condition[1:2], seed=4, given=given(partial.tokens[1:2], mask[1:2])
     )
     assert torch.equal(again[0], found[1])
     kept = given(free, mask)  # going on from its own beginning, it draws the same
@@ -143,11 +143,13 @@ def test_a_cache_goes_back_by_its_pointer(raster):
     def run(part, start):
         places = torch.arange(start, start + part.shape[1])
         mask = torch.ones(part.shape[1], cache.length + part.shape[1], dtype=torch.bool)
-        hidden = generator.through(part, places, mask=mask.tril(start), stores=cache.stores)
+        hidden = generator.hidden_states(
+            part, places, mask=mask.tril(start), stores=cache.layer_caches
+        )
         cache.advance(part.shape[1])
         return hidden
 
-    whole = generator.through(x, torch.arange(4), causal=True)
+    whole = generator.hidden_states(x, torch.arange(4), causal=True)
     run(x[:, :2], 0)
     run(torch.randn_like(x[:, 2:]), 2)  # a draft that is given up
     cache.rollback(2)

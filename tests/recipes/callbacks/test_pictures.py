@@ -6,8 +6,8 @@ import pytest
 import torch
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
-from intaglio.data.fitting import to_pixels
 from intaglio.data.formats.image import read_image
+from intaglio.data.image_transforms import to_pixels
 from intaglio.recipes.callbacks.pictures import PictureLogger
 
 

@@ -33,8 +33,8 @@ from intaglio.data.formats.wave import read_wave, write_wave
 from intaglio.recipes.commands import decode, encode
 from intaglio.recipes.commands.decode import decode_file
 from intaglio.recipes.commands.encode import Options, encode_file
-from intaglio.recipes.files import Job
-from intaglio.recipes.recording import BLOCK_SECONDS
+from intaglio.recipes.file_jobs import Job
+from intaglio.recipes.tokenization.audio_file import BLOCK_SECONDS
 
 RATE = 1000
 PLAIN = Options()
@@ -504,7 +504,7 @@ from intaglio.codecs import load
 from intaglio.recipes.commands import decode, encode
 from intaglio.recipes.commands.decode import decode_file
 from intaglio.recipes.commands.encode import Options, encode_file
-from intaglio.recipes.files import Job
+from intaglio.recipes.file_jobs import Job
 codec = load(sys.argv[1])
 encode.BLOCK_SECONDS = decode.BLOCK_SECONDS = float(sys.argv[2])
 for name in sys.argv[3:]:

@@ -7,7 +7,7 @@ import torch
 
 from intaglio.codecs import load
 from intaglio.data.formats.wave import read_wave, write_wave
-from intaglio.data.signals import speechlike
+from intaglio.data.synthetic.audio import speechlike
 from intaglio.recipes import cli
 from intaglio.recipes.commands import demo
 

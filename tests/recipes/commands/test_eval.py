@@ -7,8 +7,8 @@ import soundfile
 import torch
 
 from intaglio.codecs import load
+from intaglio.codecs.audio_codec import AudioCodec
 from intaglio.codecs.bundle import save
-from intaglio.codecs.codec import AudioCodec
 from intaglio.codecs.decoders.seanet import SEANetDecoder
 from intaglio.codecs.encoders.seanet import SEANetEncoder
 from intaglio.codecs.quantizers.fsq import FSQ

@@ -11,7 +11,7 @@ from intaglio.codecs.bundle import save
 from intaglio.data.tokens import TokenShards
 from intaglio.generators.image.llamagen import llamagen
 from intaglio.generators.image.maskgit import maskgit
-from intaglio.generators.origin import Origin
+from intaglio.generators.provenance import Provenance
 
 SHARES = ("--validation-share", 0.2, "--test-share", 0.4)
 QUICK = (*SHARES, "--features", "pixels")
@@ -33,7 +33,7 @@ def generators(image_bundle, tmp_path_factory):
         "texts": maskgit("tiny", condition="text", steps=2, **size),
     }
     for name, generator in made.items():
-        generator.origin = Origin(codec.name, codec.fingerprint, ("blue", "green", "red"))
+        generator.provenance = Provenance(codec.name, codec.fingerprint, ("blue", "green", "red"))
         save(generator.eval(), folder / name)
     return folder
 
@@ -117,7 +117,7 @@ def test_a_generator_of_another_codec_is_refused(
     from intaglio.generators import load as load_generator
 
     other = load_generator(generators / "classes")
-    other.origin = Origin("another", "1" * 32, other.origin.classes)
+    other.origin = Provenance("another", "1" * 32, other.origin.classes)
     save(other, tmp_path / "other")
     line = refusal("eval", tmp_path / "other", "--codec", image_bundle, "--data", shards, *QUICK)
     assert "draws tokens of another 111111111111, not of tiny picture" in line

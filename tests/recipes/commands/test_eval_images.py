@@ -5,12 +5,12 @@ import json
 import pytest
 
 from intaglio.codecs import load
-from intaglio.data.fitting import fitted, to_pixels, to_unit
 from intaglio.data.formats.image import read_image
+from intaglio.data.image_transforms import fitted, to_pixels, to_unit
 from intaglio.data.manifest import Record
-from intaglio.recipes.evaluation.image_comparison import compare_images
-from intaglio.recipes.evaluation.image_eval import read_pictures
-from intaglio.recipes.evaluation.image_metrics import PSNR, ImagePair
+from intaglio.recipes.evaluation.image.comparison import compare_images
+from intaglio.recipes.evaluation.image.evaluate import read_pictures
+from intaglio.recipes.evaluation.image.metrics import PSNR, ImagePair
 
 
 @pytest.fixture

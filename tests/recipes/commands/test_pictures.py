@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from intaglio.codecs import load
-from intaglio.data.fitting import padded, to_pixels, to_unit
 from intaglio.data.formats.image import read_image
 from intaglio.data.formats.tokens import Extent, read_tokens
+from intaglio.data.image_transforms import padded, to_pixels, to_unit
 
 
 @pytest.mark.parametrize("size", [(16, 16), (17, 22), (3, 5), (1, 40)])

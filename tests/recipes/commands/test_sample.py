@@ -1,4 +1,4 @@
-"""``intaglio sample``: files, shards and records; resumed or alone the same; gaps; bad wishes."""
+"""``intaglio sample``: files, shards and records; resumed or alone the same; gaps; bad requests."""
 
 import io
 import json
@@ -9,15 +9,15 @@ from PIL import Image
 
 from intaglio.codecs import load as load_codec
 from intaglio.codecs.bundle import save
-from intaglio.data.fitting import to_pixels, to_unit
 from intaglio.data.formats.image import read_image, write_image
 from intaglio.data.formats.shards import read_shard
+from intaglio.data.image_transforms import to_pixels, to_unit
 from intaglio.generators.conditioning.classes import ClassCondition
 from intaglio.generators.conditioning.text import TextCondition
 from intaglio.generators.orders.masked import MaskedOrder
 from intaglio.generators.orders.raster import RasterOrder
 from intaglio.generators.samplers.sampler import Sampler
-from intaglio.recipes.drawing import Gap, Painter, Wish
+from intaglio.recipes.sampling.images import ImagePipeline, ImageRequest, InpaintingRegion
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +86,7 @@ def test_classes_become_files_and_records(sample, codec, generators, tmp_path):
 def test_what_is_written_is_what_the_parts_draw(sample, make, codec, tmp_path):
     sample("texts", tmp_path / "out", "--text", "a cat", "--seed", 4)
     bundle = json.loads((tmp_path / "out" / "samples.json").read_text())[0]
-    assert bundle["text"] == "a cat" and bundle["generator"] == "tiny painter"
+    assert bundle["text"] == "a cat" and bundle["generator"] == "tiny pipeline"
     generator = make(codec, RasterOrder(), TextCondition(16, prefix=3, rows=99))
     drawn = Sampler().generate(generator, generator.condition.of_texts(["a cat"]), seed=4)
     expected = to_pixels(codec.decode(codec.tokens(drawn, (4, 4))))[0]
@@ -145,13 +145,15 @@ def test_only_a_gap_is_drawn(sample, make, codec, draw, tmp_path):
     mask[:, 5:9, 11] = 255  # one pixel below the first row of squares, into the third
     write_image(tmp_path / "mask.png", mask)
     generator = make(codec, MaskedOrder(16, steps=4), ClassCondition(3, 16))
-    painter = Painter(generator, codec, Sampler(), gap=Gap(read_image(image), mask[0] > 0))
+    pipeline = ImagePipeline(
+        generator, codec, Sampler(), region=InpaintingRegion(read_image(image), mask[0] > 0)
+    )
     ids = codec.encode(to_unit(read_image(image)).unsqueeze(0)).ids
-    assert torch.equal(painter.given.tokens, ids)
-    assert (~painter.given.given[0]).nonzero().flatten().tolist() == [4 + 2, 8 + 2]
+    assert torch.equal(pipeline.given.tokens, ids)
+    assert (~pipeline.given.given[0]).nonzero().flatten().tolist() == [4 + 2, 8 + 2]
     words = ["--inpaint", image, "--mask", tmp_path / "mask.png", "--class", "cat", "--count", 2]
     sample("gaps", tmp_path / "out", *words)
-    expected = painter.paint([Wish(0, 0), Wish(1, 0)])
+    expected = pipeline.draw([ImageRequest(0, 0), ImageRequest(1, 0)])
     for number in range(2):
         found = read_image(tmp_path / "out" / f"{number:06}.png")
         assert torch.equal(found, expected[number])
@@ -159,16 +161,16 @@ def test_only_a_gap_is_drawn(sample, make, codec, draw, tmp_path):
 
 def test_bad_gaps_are_refused(refused, codec, draw, tmp_path):
     image, mask = draw(tmp_path / "image.png", 16, 16), tmp_path / "mask.png"
-    gap = ["--inpaint", image, "--mask", mask]
+    region = ["--inpaint", image, "--mask", mask]
     assert "belong together" in refused("gaps", "--inpaint", image)
     write_image(mask, torch.zeros(3, 16, 16, dtype=torch.uint8))
-    assert "no white pixel" in refused("gaps", *gap)
+    assert "no white pixel" in refused("gaps", *region)
     write_image(mask, torch.zeros(3, 16, 12, dtype=torch.uint8))
-    assert "the mask has 12 x 16 pixels, the image 16 x 16" in refused("gaps", *gap)
+    assert "the mask has 12 x 16 pixels, the image 16 x 16" in refused("gaps", *region)
     white = torch.zeros(3, 16, 16, dtype=torch.uint8)
     white[:, :4] = 255
     write_image(mask, white)
-    assert "to fill a gap takes an order that masks" in refused("classes", *gap)
+    assert "to fill a region takes an order that masks" in refused("classes", *region)
 
 
 @pytest.mark.parametrize(
@@ -185,7 +187,7 @@ def test_bad_gaps_are_refused(refused, codec, draw, tmp_path):
         ("classes", ["--guidance", "nan"], "a weight of guidance is 0 or above"),
         ("classes", ["--steps", "3"], "a raster order takes 16 steps, not 3"),
         ("gaps", ["--steps", "17"], "16 tokens cannot be drawn in 17 steps"),
-        ("gaps", ["--tokens", "3"], "tiny painter draws all 16 tokens"),
+        ("gaps", ["--tokens", "3"], "tiny pipeline draws all 16 tokens"),
         ("classes", ["--count", "0"], "--count is 1 or more"),
         ("classes", ["--grid", "--per-shard", "2"], "--grid is for files"),
     ],

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from intaglio.codecs import load
-from intaglio.data.fitting import fitted, to_unit, view
 from intaglio.data.formats.image import read_image
 from intaglio.data.formats.shards import read_row, read_shard
 from intaglio.data.formats.tokens import read_tokens
+from intaglio.data.image_transforms import fitted, to_unit, view
 
 
 @pytest.fixture

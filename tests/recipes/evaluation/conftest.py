@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from intaglio.data.signals import speechlike
-from intaglio.recipes.evaluation import inception
+from intaglio.data.synthetic.audio import speechlike
+from intaglio.recipes.evaluation.image import inception
 
 RATE = 16_000
 

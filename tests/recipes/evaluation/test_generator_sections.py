@@ -8,10 +8,10 @@ from intaglio.codecs.decoders.convnet2d import ConvDecoder
 from intaglio.codecs.encoders.convnet2d import ConvEncoder
 from intaglio.codecs.quantizers.multiscale import MultiScaleQuantizer
 from intaglio.codecs.quantizers.vq import VectorQuantizer
-from intaglio.recipes.evaluation.generator_features import feature_network, small_pixels
-from intaglio.recipes.evaluation.generator_plots import Shown, sample_figure
-from intaglio.recipes.evaluation.generator_tokens import section_ends
-from intaglio.recipes.evaluation.image_features import pooled_features
+from intaglio.recipes.evaluation.figures.samples import Shown, sample_figure
+from intaglio.recipes.evaluation.generators.features import feature_network, small_pixels
+from intaglio.recipes.evaluation.generators.tokens import section_ends
+from intaglio.recipes.evaluation.image.features import pooled_features
 
 
 def codec_of(quantizer):

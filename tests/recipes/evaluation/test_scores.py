@@ -5,7 +5,7 @@ import sys
 import pytest
 import torch
 
-from intaglio.recipes.evaluation.metrics import STOI, select
+from intaglio.recipes.evaluation.audio.metrics import STOI, select
 from intaglio.recipes.evaluation.scores import Metric, Pair, bootstrap, evaluate
 
 

@@ -1,0 +1,268 @@
+"""AudioCodec: a codec of waveforms, whole, in segments, or block by block."""
+
+import functools
+import itertools
+import math
+from collections.abc import Iterable, Iterator
+
+import torch
+from torch import Tensor
+
+from intaglio.codecs.codec import Codec, Reconstruction
+from intaglio.codecs.decoders.base import AudioDecoder
+from intaglio.codecs.encoders.base import AudioEncoder
+from intaglio.codecs.quantizers.base import Quantizer
+from intaglio.codecs.streaming.long_signals import decode_blocks, encode_blocks
+from intaglio.codecs.streaming.segments import Segments
+from intaglio.codecs.tokens import Tokens
+
+
+class AudioCodec(Codec):
+    """Codec of waveforms.
+
+    Args:
+        encoder: waveform to latents.
+        quantizer: latents to ids.
+        decoder: latents to waveform.
+        sample_rate: samples per second of the waveforms.
+        channels: channels of the waveforms.
+        name: name of the system.
+        normalise: divide by the root mean square of the mean of the channels before encoding, and
+            multiply by it after decoding; the tokens carry it.
+        segment: samples of pieces that are coded apart; None codes signals whole.
+        overlap: samples that neighbouring pieces share.
+
+    Raises:
+        ValueError: the parts disagree, or a segment does not fill whole positions.
+    """
+
+    signal = "wave"
+    encoder: AudioEncoder
+    decoder: AudioDecoder
+
+    def __init__(
+        self,
+        encoder: AudioEncoder,
+        quantizer: Quantizer,
+        decoder: AudioDecoder,
+        *,
+        sample_rate: int,
+        channels: int = 1,
+        name: str = "audio codec",
+        normalise: bool = False,
+        segment: int | None = None,
+        overlap: int = 0,
+    ) -> None:
+        super().__init__(encoder, quantizer, decoder, name)
+        if encoder.multiple % quantizer.stride:
+            raise ValueError(
+                f"the quantizer needs latents in multiples of {quantizer.stride}, the encoder "
+                f"gives multiples of {encoder.multiple}"
+            )
+        self.sample_rate = sample_rate
+        self.channels = channels
+        self.normalise = normalise
+        self.segments = None if segment is None else Segments(segment, overlap)
+        if segment is not None and (segment % self.hop_length or not 0 <= overlap < segment):
+            raise ValueError(
+                f"a segment of {segment} samples that overlap by {overlap} does not fill whole "
+                f"positions of {self.hop_length}"
+            )
+
+    @property
+    def hop_length(self) -> int:
+        """Samples per position."""
+        return self.encoder.hop_length * self.quantizer.stride
+
+    @property
+    def frame_rate(self) -> float:
+        """Positions per second; overlapping segments need slightly more."""
+        return self.sample_rate / self.hop_length
+
+    @property
+    def bits_per_second(self) -> float:
+        """Bits per second of audio at full depth, without entropy coding."""
+        return self.frame_rate * self.bits_per_position
+
+    @property
+    def depth(self) -> int:
+        """Levels of the quantizer; any first ones make a code of lower bitrate."""
+        return len(self.quantizer.level_groups)
+
+    def levels_at(self, bits_per_second: float) -> int:
+        """The most levels that stay within a bitrate, at least 1."""
+        groups = list(itertools.accumulate(self.quantizer.level_groups))
+        rates = [self.frame_rate * sum(map(math.log2, self.vocab[:count])) for count in groups]
+        return max(1, sum(rate <= bits_per_second * (1 + 1e-9) for rate in rates))
+
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Reconstruction:
+        """Encode, quantize and decode for training; segments are not cut.
+
+        Args:
+            x: waveform, [batch, channels, samples], in [-1, 1].
+            lengths: int64 [batch], samples of each item; all of them if None.
+        """
+        scale = None
+        if self.normalise:
+            scale = self._loudness(x, lengths).view(-1, 1, 1)
+            x = x / scale
+        mask = None if lengths is None else self._mask(lengths, x.shape[-1])
+        mask = self._of_latents(mask)
+        quantized = self.quantizer(self.encoder(x, lengths), mask)
+        values = self.decoder(quantized.values, mask)[..., : x.shape[-1]]
+        return Reconstruction(values if scale is None else values * scale, quantized)
+
+    def encode(
+        self, x: Tensor, lengths: Tensor | None = None, *, levels: int | None = None
+    ) -> Tokens:
+        """Tokens of a batch of waveforms; an item's tokens do not depend on its neighbours.
+
+        Args:
+            x: waveform, float [batch, channels, samples], in [-1, 1], at ``sample_rate``.
+            lengths: int64 [batch], samples of each item; all of them if None.
+            levels: how many levels to use, for a lower bitrate; all of them if None.
+
+        Returns:
+            Tokens with ceil(samples / hop_length) positions, and those of the overlaps.
+
+        Raises:
+            ValueError: a wrong shape or dtype, no samples, or lengths or levels that do not fit.
+        """
+        self.check(x, lengths)
+        if levels is not None and not 1 <= levels <= self.depth:
+            raise ValueError(f"{self.name} has {self.depth} levels, cannot use {levels}")
+        with self.inference():
+            if self.segments is None:
+                ids, scale = self._encode(x, lengths, levels)
+            else:
+                code = functools.partial(self._encode, levels=levels)
+                ids, scale = self.segments.encode(x, lengths, code)
+        if lengths is None:
+            lengths = torch.full((x.shape[0],), x.shape[-1], device=x.device)
+        mask = self._mask(lengths, x.shape[-1])
+        ids = ids[:, : mask.shape[1]]
+        return self.tokens(ids * mask.unsqueeze(-1), mask)._replace(lengths=lengths, scale=scale)
+
+    def decode(self, tokens: Tokens) -> Tensor:
+        """Waveform of tokens, float [batch, channels, samples]; zero behind the end of an item.
+
+        Raises:
+            ValueError: the tokens are not of this codec's vocabulary or break their contract.
+        """
+        self.check_tokens(tokens)
+        tokens = tokens._replace(ids=tokens.ids * tokens.mask.unsqueeze(-1))
+        lengths = tokens.lengths
+        with self.inference():
+            if self.segments is None:
+                y = self._decode(tokens.ids, tokens.mask, tokens.scale)
+                lengths = tokens.mask.sum(1) * self.hop_length if lengths is None else lengths
+            else:
+                y, whole = self.segments.decode(tokens, self.hop_length, self._decode)
+                lengths = whole if lengths is None else lengths
+        y = y[..., : int(lengths.max())]
+        inside = torch.arange(y.shape[-1], device=y.device) < lengths.unsqueeze(1)
+        return y * inside.unsqueeze(1)
+
+    def encode_blocks(
+        self, blocks: Iterable[Tensor], *, levels: int | None = None
+    ) -> Iterator[Tokens]:
+        """Tokens of one batch of waveforms that comes in blocks: those of `encode`, in constant
+        memory.
+
+        Args:
+            blocks: waveforms [batch, channels, any number of samples], joined in time.
+            levels: as in `encode`.
+
+        Yields:
+            Tokens without lengths; as soon as they are known, joined in time. An encoder that
+            cannot work block by block (group normalisation without segments) waits for the end.
+        """
+        return encode_blocks(self, blocks, levels)
+
+    def decode_blocks(self, blocks: Iterable[Tokens]) -> Iterator[Tensor]:
+        """Waveforms, [batch, channels, samples], of one batch of tokens that comes in blocks.
+
+        In all, `hop_length` samples for each position (and fewer where segments overlap). Equal to
+        `decode` if the decoder can work block by block. Approximate otherwise, for signals longer
+        than `WINDOW` seconds of `intaglio.codecs.streaming.long_signals`: windows that see some
+        seconds to each side.
+        """
+        return decode_blocks(self, blocks)
+
+    def frames(self, lengths: Tensor) -> Tensor:
+        """Positions that items of ``lengths`` samples take."""
+        if self.segments is None:
+            return -(-lengths // self.hop_length)
+        before = self.segments.pieces(lengths) - 1
+        rest = lengths - before * self.segments.step
+        return before * (self.segments.size // self.hop_length) + -(-rest // self.hop_length)
+
+    def tokens(self, ids: Tensor, mask: Tensor | None = None) -> Tokens:
+        """Tokens of ids [batch, positions, groups] of the first levels; all positions count if
+        there is no mask."""
+        if mask is None:
+            mask = torch.ones(ids.shape[:2], dtype=torch.bool, device=ids.device)
+        return Tokens(ids, mask, self.vocab[: ids.shape[-1]])
+
+    def check_tokens(self, tokens: Tokens) -> None:
+        """Raise ValueError if this codec cannot decode the tokens."""
+        prefixes = [self.vocab[:n] for n in itertools.accumulate(self.quantizer.level_groups)]
+        if tokens.vocab not in prefixes:
+            raise ValueError(f"tokens of vocabulary {tokens.vocab}, the codec has {self.vocab}")
+        if self.normalise and tokens.scale is None:
+            raise ValueError(f"tokens of {self.name} need the scale that encoding took out")
+        tokens.check()
+
+    def _encode(
+        self, x: Tensor, lengths: Tensor | None, levels: int | None
+    ) -> tuple[Tensor, Tensor | None]:
+        scale = None
+        if self.normalise:
+            scale = self._loudness(x, lengths)
+            x = x / scale.unsqueeze(-1)
+        latents = self.encoder(x, lengths)
+        if levels is None:
+            return self.quantizer.encode_ids(latents), scale
+        return self.quantizer.encode_levels(latents, levels), scale
+
+    def _decode(self, ids: Tensor, mask: Tensor, scale: Tensor | None) -> Tensor:
+        latents = self.quantizer.decode_ids(ids)
+        y = self.decoder(latents, None if bool(mask.all()) else self._of_latents(mask))
+        return y if scale is None else y * scale.unsqueeze(-1)
+
+    def _loudness(self, x: Tensor, lengths: Tensor | None) -> Tensor:
+        """Root mean square of the mean of the channels, [batch, 1], kept from zero."""
+        power = x.mean(1).square()
+        if lengths is None:
+            return power.mean(-1, keepdim=True).sqrt() + 1e-8
+        inside = torch.arange(x.shape[-1], device=x.device) < lengths.unsqueeze(1)
+        return ((power * inside).sum(-1) / lengths).sqrt().unsqueeze(-1) + 1e-8
+
+    def _mask(self, lengths: Tensor, samples: int) -> Tensor:
+        positions = int(self.frames(torch.tensor(samples)))
+        return torch.arange(positions, device=lengths.device) < self.frames(lengths).unsqueeze(1)
+
+    def _of_latents(self, mask: Tensor | None) -> Tensor | None:
+        """A mask of positions for the latents that share them."""
+        if mask is None or self.quantizer.stride == 1:
+            return mask
+        return mask.repeat_interleave(self.quantizer.stride, dim=1)
+
+    def check(self, x: Tensor, lengths: Tensor | None = None) -> None:
+        """Raise ValueError if waveforms or their lengths are not what `encode` takes."""
+        if x.dim() != 3 or not x.is_floating_point() or x.shape[1] != self.channels:
+            raise ValueError(
+                f"{self.name} takes float waveforms [batch, {self.channels}, samples], got "
+                f"{x.dtype} {list(x.shape)}"
+            )
+        if x.shape[0] == 0 or x.shape[-1] == 0:
+            raise ValueError(f"there is nothing to encode in a waveform of shape {list(x.shape)}")
+        if lengths is None:
+            return
+        if lengths.shape != x.shape[:1] or lengths.is_floating_point():
+            raise ValueError(f"lengths must be integer [{x.shape[0]}], got {list(lengths.shape)}")
+        if int(lengths.min()) < 1 or int(lengths.max()) > x.shape[-1]:
+            raise ValueError(
+                f"lengths must lie in [1, {x.shape[-1]}], got {int(lengths.min())} to "
+                f"{int(lengths.max())}"
+            )

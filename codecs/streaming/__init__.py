@@ -1,0 +1,1 @@
+"""Streams: layers, codecs and long signals, block by block."""

@@ -1,0 +1,1 @@
+"""What all trainings share: the base of the tasks, and stages of a training."""

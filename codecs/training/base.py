@@ -1,0 +1,128 @@
+"""What the training of codecs and of generators have in common.
+
+What a step draws (dropout, depths of a residual quantizer, masks) is a function of the seed, the
+process and the number of the batch: a training that is resumed from a checkpoint draws as if it had
+never stopped.
+"""
+
+import hashlib
+import math
+import random
+from typing import Any
+
+import numpy
+import torch
+from lightning.pytorch import LightningModule
+from lightning.pytorch.callbacks import Timer
+from torch import Tensor, nn
+
+from intaglio.codecs.layers.distributed import summed
+
+Batch = dict[str, Any]
+Terms = dict[str, Tensor]
+
+
+class Training(LightningModule):
+    """Base of the tasks: learning rates, exact draws, and steps that are left out.
+
+    Args:
+        warmup_steps: steps of linear growth of the learning rate.
+        final_rate: learning rate at the end (``max_steps`` or ``max_time``) as a share of the
+            first, after a cosine; 1 keeps it.
+        clip_norm: largest gradient norm; None leaves gradients alone.
+        max_skipped: how many steps in a row may be skipped for values that are not finite.
+    """
+
+    def __init__(
+        self, *, warmup_steps: int, final_rate: float, clip_norm: float | None, max_skipped: int
+    ) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.warmup_steps, self.final_rate = warmup_steps, final_rate
+        self.clip_norm, self.max_skipped = clip_norm, max_skipped
+        self.skipped = 0
+        self.batches = 0
+        self.seed: int | None = None
+
+    def rate(self, step: int) -> float:
+        """Learning rate at a step as a share of the configured one."""
+        if step < self.warmup_steps:
+            return (step + 1) / self.warmup_steps
+        return self.final_rate + (1 - self.final_rate) * 0.5 * (1 + math.cos(math.pi * self.done()))
+
+    def done(self) -> float:
+        """Share of the training that is over, by ``max_steps`` or ``max_time``."""
+        shares = [0.0]
+        if self.trainer.max_steps > 0:
+            shares.append(self.global_step / self.trainer.max_steps)
+        for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
+            remaining = callback.time_remaining() if isinstance(callback, Timer) else None
+            if remaining is not None:
+                elapsed = callback.time_elapsed()
+                shares.append(elapsed / max(1e-9, elapsed + remaining))
+        return min(1.0, max(shares))
+
+    def on_fit_start(self) -> None:
+        """Take the seed of the run, the same in all processes, unless a checkpoint brought it."""
+        if self.seed is None:
+            self.seed = self.trainer.strategy.broadcast(torch.initial_seed())
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add what only this task knows of the run."""
+        keys = ("seed", "batches", "skipped")
+        checkpoint["training"] = {key: getattr(self, key) for key in keys}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take it back."""
+        for key, value in checkpoint.get("training", {}).items():
+            setattr(self, key, value)
+
+    def _step(self, optimizer: Any, loss: Tensor, name: str) -> bool:
+        """Step, unless the loss or a gradient is not finite in any process."""
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        norm = nn.utils.clip_grad_norm_(parameters, self.clip_norm or math.inf)
+        self.log(f"train/{name}_norm", norm)
+        if not bool(summed(norm + loss).isfinite()):
+            optimizer.zero_grad()
+            return False
+        optimizer.step()
+        return True
+
+    def _log_terms(self, terms: Terms, shown: tuple[str, ...]) -> None:
+        for name, value in terms.items():
+            self.log(f"train/{name}", value, prog_bar=name in shown)
+
+    def _seed_step(self) -> None:
+        """Make what this batch draws a function of the run, the process and the batch's number."""
+        key = f"{self.seed} {self.global_rank} {self.batches}"
+        number = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") >> 1
+        torch.manual_seed(number)
+        random.seed(number)
+        numpy.random.seed(number % 2**32)
+
+    def _count(self, stepped: bool, batch: Batch) -> None:
+        self.skipped = 0 if stepped else self.skipped + 1
+        self.log("train/skipped", float(self.skipped))
+        if stepped:
+            return
+        paths = ", ".join(str(path) for path in batch.get("path", [])[:4])
+        self.print(f"skipped step {self.global_step}: a loss or gradient is not finite {paths}")
+        if self.skipped >= self.max_skipped:
+            raise ValueError(
+                f"{self.skipped} steps in a row gave values that are not finite; lower the "
+                "learning rate or set clip_norm, and go on from the last checkpoint"
+            )
+
+    def _optimizers(self) -> list[Any]:
+        optimizers = self.optimizers()
+        return optimizers if isinstance(optimizers, list) else [optimizers]
+
+    def _set_rates(self) -> list[Any]:
+        """The optimizers, with this step's learning rates."""
+        optimizers = self._optimizers()
+        share = self.rate(self.global_step)
+        for optimizer in optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = group.setdefault("initial_lr", group["lr"]) * share
+        self.log("train/rate", optimizers[0].param_groups[0]["lr"])
+        return optimizers

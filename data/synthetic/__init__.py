@@ -1,0 +1,1 @@
+"""Audio and images made on the fly, for tests and debug recipes."""

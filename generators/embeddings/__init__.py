@@ -1,0 +1,1 @@
+"""Tokens as vectors that a transformer takes."""

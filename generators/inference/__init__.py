@@ -1,0 +1,1 @@
+"""What drawing needs below the heads: caches, counter-based random numbers, logits."""

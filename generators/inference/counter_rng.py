@@ -1,0 +1,111 @@
+"""Random numbers that are functions of a seed and a place, so that nothing else decides them.
+
+Philox4x32-10 (Salmon et al., 2011), a counter-based generator, on plain integer tensors: an item
+gets the same numbers in any batch, in any order of its positions, and however often one asks.
+"""
+
+import enum
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+WORD = 0xFFFFFFFF
+MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
+STEPS = (0x9E3779B9, 0xBB67AE85)
+ROUNDS = 10
+FEW = 32  # numbers of a position that are kept for all positions
+
+
+class Role(enum.IntEnum):
+    """What a number is for; numbers of different roles are independent."""
+
+    TOKEN = 0
+    NOISE = 1
+    CONFIDENCE = 2
+    ORDER = 3
+
+
+class Ahead(NamedTuple):
+    """Numbers of all positions at once, for those who ask for one position after the other.
+
+    Attributes:
+        number: of the position.
+        everywhere: draws of all positions.
+        kept: what has been worked out, by role and count; the same for all positions.
+    """
+
+    number: int
+    everywhere: "Draws"
+    kept: dict[tuple[int, int], Tensor]
+
+    def uniform(self, role: Role, count: int) -> Tensor:
+        """As of `Draws`, of this position."""
+        found = self.kept.get((role, count))
+        if found is None:
+            found = self.kept[role, count] = self.everywhere.uniform(role, count)
+        return found[:, self.number : self.number + 1]
+
+
+class Draws(NamedTuple):
+    """Numbers for some positions of each item of a batch.
+
+    Attributes:
+        seeds: int64 [batch], one of each item.
+        positions: int64 [batch, positions], or [1, positions] if all items have the same.
+        round: which time these positions are drawn; other turns give other numbers.
+        ahead: where the same numbers may be found already.
+    """
+
+    seeds: Tensor
+    positions: Tensor
+    round: int = 0
+    ahead: Ahead | None = None
+
+    def uniform(self, role: Role, count: int = 1, *, first: int = 0) -> Tensor:
+        """float64 [batch, positions, count], in (0, 1), with 52 random bits.
+
+        Args:
+            role: what the numbers are for.
+            count: how many for each position.
+            first: place of the first of them in the position's row of numbers, which has no end.
+        """
+        if self.ahead is not None and not first and count <= FEW:
+            return self.ahead.uniform(role, count)
+        blocks = range(first // 2, -(-(first + count) // 2))
+        words = self._words(role, blocks)[..., 2 * (first % 2) :][..., : 2 * count]
+        high, low = words[..., 0::2] >> 6, words[..., 1::2] >> 6
+        return ((high << 26 | low).double() + 0.5) * 2.0**-52
+
+    def normal(self, role: Role, count: int = 1, *, first: int = 0) -> Tensor:
+        """float32 [batch, positions, count], standard normal; arguments as in `uniform`."""
+        return torch.special.ndtri(self.uniform(role, count, first=first)).float()
+
+    def _words(self, role: Role, blocks: range) -> Tensor:
+        """int64 [batch, positions, 4 * blocks], each of 32 bits."""
+        shape = (len(self.seeds), self.positions.shape[-1], len(blocks))
+        device = self.seeds.device
+        counter = [
+            torch.arange(blocks.start, blocks.stop, device=device).expand(shape),
+            self.positions.to(device).unsqueeze(-1).expand(shape) & WORD,
+            torch.full((1, 1, 1), int(role), device=device).expand(shape),
+            torch.full((1, 1, 1), self.round, device=device).expand(shape),
+        ]
+        seeds = self.seeds.view(-1, 1, 1)
+        return torch.stack(philox(counter, (seeds & WORD, seeds >> 32 & WORD)), -1).flatten(-2)
+
+
+def philox(counter: list[Tensor], key: tuple[Tensor, Tensor]) -> list[Tensor]:
+    """Four random words of 32 bits for four words of a counter, all int64 of one shape."""
+    c0, c1, c2, c3 = counter
+    k0, k1 = key
+    for _ in range(ROUNDS):
+        first, second = c0 * MULTIPLIERS[0], c2 * MULTIPLIERS[1]
+        c0, c1, c2, c3 = (
+            (second >> 32 & WORD) ^ c1 ^ k0,
+            second & WORD,
+            (first >> 32 & WORD) ^ c3 ^ k1,
+            first & WORD,
+        )
+        k0, k1 = k0 + STEPS[0] & WORD, k1 + STEPS[1] & WORD
+    return [c0, c1, c2, c3]

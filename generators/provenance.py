@@ -1,0 +1,59 @@
+"""Where the tokens of a generator come from: which codec made them, and the names of the classes.
+
+It travels with the weights, as a tensor of JSON text, so that a generator is never decoded with
+another codec than that of its training.
+"""
+
+import json
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Provenance(NamedTuple):
+    """What a generator was trained on.
+
+    Attributes:
+        codec: name of the codec that made the tokens.
+        fingerprint: of that codec.
+        classes: names of the classes, by number; empty if they have none.
+    """
+
+    codec: str
+    fingerprint: str
+    classes: tuple[str, ...] = ()
+
+    def check(self, other: "Provenance") -> None:
+        """Refuse tokens of another codec.
+
+        Raises:
+            ValueError: the fingerprints differ.
+        """
+        if self.fingerprint != other.fingerprint:
+            raise ValueError(
+                f"the generator draws tokens of {self.codec} {self.fingerprint[:12]}, not of "
+                f"{other.codec} {other.fingerprint[:12]}; give the codec that it was trained with"
+            )
+
+
+def packed(provenance: Provenance | None) -> Tensor:
+    """An provenance as uint8 text; none is empty."""
+    if provenance is None:
+        return torch.empty(0, dtype=torch.uint8)
+    return torch.tensor(list(json.dumps(provenance._asdict()).encode()), dtype=torch.uint8)
+
+
+def unpacked(text: Tensor) -> Provenance | None:
+    """The provenance of a text of `packed`.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if not text.numel():
+        return None
+    try:
+        said = json.loads(bytes(text.tolist()))
+        return Provenance(str(said["codec"]), str(said["fingerprint"]), tuple(said["classes"]))
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(f"a generator's provenance cannot be read: {error}") from error

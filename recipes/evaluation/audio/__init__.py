@@ -1,0 +1,1 @@
+"""Evaluation of audio codecs: metrics, classic codecs, the suite."""

@@ -1,0 +1,267 @@
+"""The suite ``audio-tokens``: codecs at several bit rates, with the use that they make of tokens.
+
+The reconstruction part of "Discrete Audio Tokens: More Than a Survey!" (Mousavi et al., TMLR 2025),
+as far as its metrics run without fetching models. Its probing and language-model parts are not
+here.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from statistics import fmean, median
+from typing import Any, NamedTuple
+
+from rich.table import Table
+
+from intaglio.codecs import AudioCodec
+from intaglio.recipes.evaluation.audio.comparison import Coded, Item, Point, Result, Row
+from intaglio.recipes.evaluation.scores import Metric
+from intaglio.recipes.evaluation.tables import NOTHING, notes, records, terminal_table
+from intaglio.recipes.evaluation.usage import Usage, entropy_rate, usage_of, usage_record
+
+NAME = "audio-tokens"
+METRICS = ("stoi", "estoi", "pesq", "wer", "dnsmos", "mel", "si_sdr")
+RATE = 16_000  # Hz; where codecs of different rates compare
+
+
+class Facts(NamedTuple):
+    """What a codec at one bit rate costs, and what its tokens carry.
+
+    Attributes:
+        point: the codec and its levels.
+        positions_per_second: of the token sequence, nominal.
+        ids_per_position: ids that stand at each position.
+        bits_per_second: nominal, of the ids without entropy coding.
+        entropy_bits_per_second: of the receiver, if an ideal coder knew the histogram of each
+            group; scales included.
+        usage: of each group of ids.
+        parameters: weights of the whole codec; codebooks that no gradient trains are not counted.
+        real_time_factor: seconds of encoding and decoding per second of audio, on this machine, one
+            recording at a time; the median over the recordings.
+    """
+
+    point: Point
+    positions_per_second: float
+    ids_per_position: int
+    bits_per_second: float
+    entropy_bits_per_second: float
+    usage: list[Usage]
+    parameters: int
+    real_time_factor: float
+
+
+class Entry(NamedTuple):
+    """A row of the suite: one system on one data set.
+
+    Attributes:
+        data: name of the data set.
+        row: measures of the system.
+        facts: of a codec under test; None for the originals and the baselines.
+    """
+
+    data: str
+    row: Row
+    facts: Facts | None
+
+
+def points(specs: Sequence[str], load: Callable[[str], AudioCodec]) -> list[Point]:
+    """Codecs and bit rates that are written ``BUNDLE`` (full depth) or ``BUNDLE@3000,6000``.
+
+    A bit rate allows as many levels as stay within it; the point is named by what these take. Where
+    two codecs have one name, those of their bundles stand for it.
+
+    Args:
+        specs: of one codec each.
+        load: gives the codec of a bundle.
+
+    Raises:
+        ValueError: a bit rate that is no number or below the codec's lowest, or two of one codec
+            that allow the same levels; and as ``load``.
+    """
+    found = []
+    split = [_split(spec) for spec in specs]
+    codecs = [load(source) for source, _ in split]
+    counts = Counter(codec.name for codec in codecs)
+    for codec, (source, rates) in zip(codecs, split, strict=True):
+        name = codec.name if counts[codec.name] == 1 else source
+        if not rates:
+            found.append(Point(name, codec))
+        for rate in rates:
+            if rate < nominal_rate(codec, 1) * (1 - 1e-9):
+                raise ValueError(
+                    f"{codec.name} takes {nominal_rate(codec, 1):.0f} bits a second at least, more "
+                    f"than {rate:g}"
+                )
+            levels = codec.levels_at(rate)
+            found.append(Point(f"{name}@{nominal_rate(codec, levels):.0f}", codec, levels))
+    twice = [name for name, count in Counter(point.name for point in found).items() if count > 1]
+    if twice:
+        raise ValueError(f"{twice[0]} would be two rows; give bit rates a level of it apart")
+    return found
+
+
+def nominal_rate(codec: AudioCodec, levels: int) -> float:
+    """Bits per second of the ids of a codec's first levels."""
+    groups = sum(codec.quantizer.level_groups[:levels])
+    return codec.frame_rate * sum(math.log2(size) for size in codec.vocab[:groups])
+
+
+def facts_of(point: Point, coded: Sequence[Coded], items: Sequence[Item]) -> Facts:
+    """Facts of a codec, by what it made of the items."""
+    codec = point.codec
+    tokens = [one.tokens for one in coded]
+    groups = usage_of(tokens)
+    durations = [len(item.wave) / item.sample_rate for item in items]
+    positions = sum(int(one.mask.sum()) for one in tokens)
+    scales = sum(one.bits for one in coded) - positions * tokens[0].bits_per_position
+    return Facts(
+        point,
+        positions_per_second=codec.frame_rate,
+        ids_per_position=len(groups),
+        bits_per_second=nominal_rate(codec, point.levels or codec.depth),
+        entropy_bits_per_second=(entropy_rate(groups, positions) + scales) / math.fsum(durations),
+        usage=groups,
+        parameters=sum(weight.numel() for weight in codec.parameters()),
+        real_time_factor=median(
+            one.seconds / duration for one, duration in zip(coded, durations, strict=True)
+        ),
+    )
+
+
+def entry(data: str, result: Result, points: Sequence[Point], items: Sequence[Item]) -> Entry:
+    """Row of a result.
+
+    Args:
+        data: name of the data set.
+        result: of one system.
+        points: codecs under test.
+        items: of the data set.
+    """
+    point = next((point for point in points if point.name == result.row.system), None)
+    return Entry(data, result.row, point and facts_of(point, result.coded, items))
+
+
+def table(entries: Sequence[Entry], metrics: Sequence[Metric]) -> tuple[Table, list[str]]:
+    """Table for a terminal, and lines about what it leaves out and what its times mean."""
+    sets = list(dict.fromkeys(entry.data for entry in entries))
+    rows = [entry.row for entry in entries]
+    shown = [metric for metric in metrics if any(_has(row, metric) for row in rows)]
+    facts = {"data": _short([entry.data for entry in entries])} if len(sets) > 1 else {}
+    facts |= _columns(entries)
+    lines = _left_out(rows, [metric for metric in metrics if metric not in shown])
+    for name in sets:
+        told = notes([entry.row for entry in entries if entry.data == name], shown)
+        lines += [f"{name}: {line}" for line in told] if len(sets) > 1 else told
+    first = _first(entries, sets[0])
+    lines.append(
+        f"time: of encoding and decoding, over that of {first.point.name}, which on this machine "
+        f"took {first.real_time_factor:.3g} s for a second of {sets[0]}"
+    )
+    return terminal_table(rows, shown, facts), lines
+
+
+def entry_records(entries: Sequence[Entry], rate: int | None) -> list[dict[str, Any]]:
+    """JSON records of the rows: those of `records`, and ``tokens`` and ``codec`` of codecs.
+
+    Args:
+        entries: rows.
+        rate: in Hz, at which mel distance and SI-SDR were measured; None: the recordings' own.
+    """
+    return [
+        records([entry.row], entry.data)[0]
+        | {"compared_at": rate}
+        | ({} if entry.facts is None else _fields(entry.facts, _first(entries, entry.data)))
+        for entry in entries
+    ]
+
+
+def _has(row: Row, metric: Metric) -> bool:
+    return metric.name in row.scores and row.scores[metric.name].mean is not None
+
+
+def _left_out(rows: Sequence[Row], metrics: Sequence[Metric]) -> list[str]:
+    """A line about metrics without any value."""
+    reasons = [
+        f"{metric.label} ({row.scores[metric.name].reason.removeprefix('absent: ')})"
+        for metric in metrics
+        for row in [row for row in rows if metric.name in row.scores][:1]
+    ]
+    return [f"left out: {'; '.join(reasons)}"] if reasons else []
+
+
+def _first(entries: Sequence[Entry], data: str) -> Facts:
+    """Facts of the first codec on a data set: the unit of its times."""
+    return next(entry.facts for entry in entries if entry.data == data and entry.facts)
+
+
+def _short(names: Sequence[str]) -> list[str]:
+    """Last parts of paths, where they tell the paths apart."""
+    ends = [Path(name).name for name in names]
+    return ends if len(set(ends)) == len(set(names)) else list(names)
+
+
+def _columns(entries: Sequence[Entry]) -> dict[str, list[str]]:
+    """Columns of two lines, to keep the table narrow."""
+    columns: dict[str, list[str]] = {
+        "by entropy\nids/s": [],
+        "codes %\nperplexity": [],
+        "10⁶ weights\ntime ratio": [],
+    }
+    for entry in entries:
+        facts = entry.facts
+        cells = _cells(facts, _first(entries, entry.data)) if facts else [NOTHING] * len(columns)
+        for column, cell in zip(columns.values(), cells, strict=True):
+            column.append(cell)
+    return columns
+
+
+def _cells(facts: Facts, first: Facts) -> list[str]:
+    entropy, ids = facts.entropy_bits_per_second, facts.ids_per_position
+    share = 100 * fmean(group.share for group in facts.usage)
+    perplexity = fmean(group.perplexity for group in facts.usage)
+    time = facts.real_time_factor / first.real_time_factor
+    return [
+        f"{entropy:,.0f}\n{facts.positions_per_second:.4g}×{ids}",
+        f"{share:.1f}\n{perplexity:,.0f}",
+        f"{facts.parameters / 1e6:.1f}\n{time:.2f}",
+    ]
+
+
+def _fields(facts: Facts, first: Facts) -> dict[str, Any]:
+    point, codec = facts.point, facts.point.codec
+    return {
+        "tokens": usage_record(facts.usage)
+        | {
+            "positions_per_second": facts.positions_per_second,
+            "ids_per_position": facts.ids_per_position,
+            "entropy_bits_per_second": facts.entropy_bits_per_second,
+            "nominal_bits_per_second": facts.bits_per_second,
+        },
+        "codec": {
+            "name": codec.name,
+            "fingerprint": codec.fingerprint,
+            "sample_rate": codec.sample_rate,
+            "channels": codec.channels,
+            "levels": point.levels or codec.depth,
+            "depth": codec.depth,
+            "level_groups": list(codec.quantizer.level_groups),
+            "parameters": facts.parameters,
+            "real_time_factor_here": facts.real_time_factor,
+            "relative_time": facts.real_time_factor / first.real_time_factor,
+        },
+    }
+
+
+def _split(spec: str) -> tuple[str, list[float]]:
+    """Bundle and bit rates; a path that exists is a bundle, whatever it looks like."""
+    source, at, text = spec.rpartition("@")
+    if not at or Path(spec).exists():
+        return spec, []
+    try:
+        rates = [float(rate) for rate in text.split(",")]
+    except ValueError:
+        rates = []
+    if not source or not rates or not all(0 < rate < math.inf for rate in rates):
+        raise ValueError(f"{spec!r} is no codec with bit rates: write BUNDLE@3000,6000")
+    return source, rates

@@ -1,0 +1,1 @@
+"""Figures, each as the bytes of a PNG."""

@@ -1,0 +1,1 @@
+"""Evaluation of generators: likelihood, probes, distances of samples."""

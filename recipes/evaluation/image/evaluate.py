@@ -1,0 +1,250 @@
+"""Image codecs on a data set: table, records and figures, as ``intaglio eval`` shows them."""
+
+import argparse
+import math
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.box import SIMPLE
+from rich.markup import escape
+from rich.table import Table
+from torch import Tensor
+from tqdm import tqdm
+
+from intaglio.codecs import ImageCodec, Tokens
+from intaglio.codecs.bundle import replacing
+from intaglio.data.formats.image import read_image
+from intaglio.data.image_transforms import fitted
+from intaglio.data.manifest import Record
+from intaglio.data.pictures import find_images
+from intaglio.recipes.errors import explain
+from intaglio.recipes.evaluation.audio.recordings import choose
+from intaglio.recipes.evaluation.image.baselines import ImageBaseline, image_baselines
+from intaglio.recipes.evaluation.image.comparison import (
+    ImageItem,
+    ImageResult,
+    compare_images,
+)
+from intaglio.recipes.evaluation.image.metrics import ImageMetric
+from intaglio.recipes.evaluation.image.selection import select_image_metrics
+from intaglio.recipes.evaluation.tables import (
+    NOTHING,
+    cell,
+    heading,
+    notes,
+    print_table,
+    write_records,
+)
+from intaglio.recipes.evaluation.usage import reached, usage_lines, usage_of, usage_record
+
+BASELINES = "jpeg,webp,avif"
+SHOWN = 8  # pictures of a figure
+
+
+def run_images(args: argparse.Namespace, codecs: Sequence[ImageCodec]) -> None:
+    """Evaluate image codecs by the words of the command line.
+
+    Raises:
+        OSError: an input is missing, or an output cannot be written.
+        ValueError: a wrong name or file of weights, no images, or some of them damaged.
+        ModuleNotFoundError: a figure needs matplotlib.
+    """
+    metrics = select_image_metrics(
+        _names(args.metrics) if args.metrics else None,
+        vgg_file=args.vgg,
+        inception_file=args.inception,
+        device=next(codecs[0].parameters()).device,
+    )
+    chosen = args.baselines if args.baselines is not None else BASELINES
+    baselines = image_baselines([name for name in _names(chosen) if name != "none"])
+    for option in ("suite", "rate", "save_audio"):
+        if getattr(args, option):
+            raise ValueError(
+                f"--{option.replace('_', '-')} is for audio, {codecs[0].name} is for images"
+            )
+    if len(args.data) > 1:
+        raise ValueError(f"image codecs are evaluated on one data set, not {len(args.data)}")
+    size = args.size or codecs[0].image_size
+    for codec in codecs:
+        if size != codec.image_size and not codec.any_size:
+            raise ValueError(f"{codec.name} takes {codec.image_size} pixels, not {size}")
+    shares = (args.validation_share, args.test_share)
+    folder, found = find_images(args.data[0])
+    records = choose(found, args.split, shares=shares, seed=args.seed, limit=args.limit)
+    items = read_pictures(folder, records, size)
+    _report(args, named(codecs), items, metrics, baselines)
+    if len(items) < len(records):
+        raise ValueError(
+            f"{len(records) - len(items)} of {len(records)} images could not be read; the numbers "
+            "leave them out"
+        )
+
+
+def named(codecs: Sequence[ImageCodec]) -> dict[str, ImageCodec]:
+    """Codecs by name; the second of the same name is ``NAME#2``."""
+    found: dict[str, ImageCodec] = {}
+    names: Counter[str] = Counter()
+    for codec in codecs:
+        names[codec.name] += 1
+        count = names[codec.name]
+        found[codec.name if count == 1 else f"{codec.name}#{count}"] = codec
+    return found
+
+
+def read_pictures(folder: Path, chosen: Sequence[Record], size: int) -> list[ImageItem]:
+    """Images cropped to squares; damaged ones are named on standard error and left out.
+
+    Raises:
+        ValueError: none can be read.
+    """
+    items = []
+    for record in tqdm(chosen, desc="reading", unit="file", disable=None, leave=False):
+        try:
+            pixels = fitted(read_image(folder / record.path), size)
+        except (ValueError, OSError) as error:
+            tqdm.write(f"intaglio: skipped: {explain(error)}", file=sys.stderr)
+            continue
+        items.append(ImageItem(record.path, pixels))
+    if not items:
+        raise ValueError(f"none of {len(chosen)} images in {folder} can be read")
+    return items
+
+
+def image_table(results: Sequence[ImageResult], metrics: Sequence[ImageMetric]) -> Table:
+    """Table for a terminal; below each mean the half width of its 95 % interval."""
+    table = Table(box=SIMPLE, padding=(0, 1))
+    table.add_column("system", no_wrap=True)
+    for title in (
+        *("bytes\nan image", "bits\na pixel", "tokens\nan image", "codes\nused"),
+        *(escape(heading(m)).replace(" ", "\n") for m in metrics),
+        "PSNR\nshuffled",
+    ):
+        table.add_column(title, justify="right", no_wrap=True)
+    for row, _, tokens in results:
+        sizes = [NOTHING] * 4
+        if row.bits is not None and row.bits_per_pixel is not None:
+            sizes[:2] = [f"{row.bits / 8:,.0f}", f"{row.bits_per_pixel:.3f}"]
+        if tokens:
+            sizes[2:] = [_shape(tokens[0]), f"{reached(usage_of(tokens)):.0%}"]
+        cells = ["\n".join(cell(row, metric)) for metric in metrics]
+        shuffled = NOTHING if row.shuffled is None else f"{row.shuffled:.2f}"
+        table.add_row(row.system, *sizes, *cells, shuffled, style="bold" if row.is_ours else "")
+    return table
+
+
+def image_records(name: str, results: Sequence[ImageResult], size: int) -> list[dict[str, Any]]:
+    """JSON records: name, system, bits (of an image), metrics, items, and what qualifies them."""
+    found = []
+    for row, _, tokens in results:
+        scores = row.scores.items()
+        record: dict[str, Any] = {
+            "name": name,
+            "system": row.system,
+            "bits": row.bits,
+            "bits_per_pixel": row.bits_per_pixel,
+            "metrics": {metric: score.mean for metric, score in scores},
+            "items": row.items,
+            "size": size,
+            "intervals": {m: [s.low, s.high] for m, s in scores if s.low is not None},
+            "failures": {m: s.failures for m, s in scores if s.failures},
+            "absent": {m: s.reason for m, s in scores if s.mean is None},
+        }
+        sound = ((m, s) for m, s in scores if s.mean is not None and not s.failures)
+        if qualified := {m: s.reason for m, s in sound if s.reason}:
+            record["qualified"] = qualified
+        if row.note:
+            record["note"] = row.note
+        if row.shuffled is not None:
+            record["shuffled_psnr"] = row.shuffled
+        if tokens:
+            record["tokens"] = usage_record(usage_of(tokens))
+        found.append(record)
+    return found
+
+
+def _shape(tokens: Tokens) -> str:
+    """Positions, and groups of each if there are several."""
+    positions, groups = int(tokens.mask[0].sum()), tokens.ids.shape[2]
+    return f"{positions}×{groups}" if groups > 1 else str(positions)
+
+
+def _report(
+    args: argparse.Namespace,
+    codecs: Mapping[str, ImageCodec],
+    items: Sequence[ImageItem],
+    metrics: Sequence[ImageMetric],
+    baselines: Sequence[ImageBaseline],
+) -> None:
+    size = items[0].pixels.shape[1]
+    results = list(
+        compare_images(
+            codecs, items, metrics=metrics, baselines=baselines, seed=args.seed, progress=True
+        )
+    )
+    rows = [result.row for result in results]
+    print(
+        f"{len(items)} images of {args.data[0]} ({args.split}), cropped to {size} x {size} pixels"
+    )
+    print_table(image_table(results, metrics))
+    for line in notes(rows, metrics):
+        print(line)
+    for result in results:
+        if result.row.system in codecs:
+            _print_tokens(result, name=result.row.system if len(codecs) > 1 else "")
+    if args.json:
+        write_records(args.json, image_records(args.data[0], results, size))
+    _figures(args, codecs, items, results)
+
+
+def _print_tokens(result: ImageResult, *, name: str) -> None:
+    groups = usage_of(result.tokens)
+    carried = result.tokens[0].ids.shape[1] * math.fsum(group.entropy for group in groups)
+    bits = f"bits of an image: {result.row.bits:.0f} nominal, {carried:.0f} by the entropies"
+    for line in (*usage_lines(groups), bits):
+        print(f"{name}: {line}" if name else line)
+
+
+def _figures(
+    args: argparse.Namespace,
+    codecs: Mapping[str, ImageCodec],
+    items: Sequence[ImageItem],
+    results: Sequence[ImageResult],
+) -> None:
+    from intaglio.recipes.evaluation.figures.images import picture_grid, rate_curves
+    from intaglio.recipes.evaluation.figures.training import code_usage
+
+    if args.plot:
+        _write(Path(args.plot), rate_curves([result.row for result in results]))
+    if not args.figures:
+        return
+    folder = Path(args.figures)
+    folder.mkdir(parents=True, exist_ok=True)
+    places = range(0, len(items), max(1, len(items) // SHOWN))[:SHOWN]
+    originals = [items[place].pixels for place in places]
+
+    def picked(shown: Sequence[ImageResult]) -> list[list[Tensor]]:
+        return [[one.decoded[place] for place in places] for one in shown]
+
+    ran = [one for one in results if one.decoded]
+    shown = [one for one in ran if one.row.system in codecs or one.row.system.endswith("-matched")]
+    _write(folder / "reconstructions.png", picture_grid([originals, *picked(shown)]))
+    names = ", ".join(one.row.system for one in shown)
+    print(f"{folder / 'reconstructions.png'}: from the top originals, {names}")
+    for name in codecs:
+        stem = f"{name}-" if len(codecs) > 1 else ""
+        ours = [one for one in ran if one.row.system.partition("@")[0] == name]
+        _write(folder / f"{stem}usage.png", code_usage(usage_of(ours[0].tokens)))
+        if len(ours) > 1:
+            _write(folder / f"{stem}prefixes.png", picture_grid([*picked(ours[::-1]), originals]))
+
+
+def _write(path: Path, content: bytes) -> None:
+    with replacing(path) as part:
+        part.write_bytes(content)
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]

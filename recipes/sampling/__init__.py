@@ -1,0 +1,1 @@
+"""Drawing with a generator: requests, batches, generators that come with the package."""

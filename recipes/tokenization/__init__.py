@@ -1,0 +1,1 @@
+"""Files to tokens and back: one file, batches of a data set, shards."""

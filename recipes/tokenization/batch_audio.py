@@ -1,0 +1,142 @@
+"""Recordings to token files in batches of similar length; long ones alone, block by block."""
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from intaglio.codecs import AudioCodec, Tokens
+from intaglio.data.clips import find
+from intaglio.data.formats.tokens import TokenHeader, write_tokens
+from intaglio.data.formats.wave import SUFFIXES, read_wave, resample
+from intaglio.data.manifest import Record
+from intaglio.recipes.tokenization.batch import Recording, Tokenizer
+
+WINDOW = 8  # batches that are looked through for recordings of similar length
+LONG_SECONDS = 300.0  # longer ones are encoded alone, in blocks, to bound the memory
+BLOCK_SECONDS = 30.0
+
+
+class Wave(NamedTuple):
+    """A decoded recording, [channels, samples], and its rate and length before resampling."""
+
+    samples: Tensor
+    source_rate: int
+    source_length: int
+
+
+class AudioTokenizer(Tokenizer[AudioCodec, Wave]):
+    """Makes token files of recordings.
+
+    Args:
+        codec: the codec, on its device.
+        batch_seconds: audio in a batch, at most, with what fills the shorter recordings; a longer
+            recording is a batch of its own.
+        entropy: entropy code the ids where that makes a file smaller.
+
+    Raises:
+        ValueError: there is no room in a batch.
+    """
+
+    kind, noun = "audio", "recordings"
+    suffixes = SUFFIXES
+
+    def __init__(
+        self, codec: AudioCodec, *, batch_seconds: float = 60.0, entropy: bool = False
+    ) -> None:
+        if not batch_seconds > 0:
+            raise ValueError(f"a batch must hold some audio, got {batch_seconds} seconds")
+        super().__init__(codec, entropy=entropy)
+        self.batch_seconds = batch_seconds
+
+    def find(self, source: str) -> tuple[Path, list[Record]]:
+        """See `intaglio.data.clips.find`."""
+        return find(source)
+
+    def _full(self, items: Sequence[Wave]) -> bool:
+        room = WINDOW * self.batch_seconds * self.codec.sample_rate
+        return sum(map(_samples, items)) >= room
+
+    def _decoded(self, recording: Recording, path: Path) -> Wave:
+        source, rate = read_wave(path, channels=self.codec.channels)
+        return Wave(resample(source, rate, self.codec.sample_rate), rate, source.shape[-1])
+
+    def _files(self, items: Sequence[Wave]) -> list[bytes]:
+        files = [b""] * len(items)
+        for places in self._batches(items):
+            tokens = self._tokens([items[place] for place in places])
+            for place, one in zip(places, tokens, strict=True):
+                files[place] = self._file(one, items[place])
+        return files
+
+    def _batches(self, items: Sequence[Wave]) -> list[list[int]]:
+        """Places of recordings of similar length."""
+        batches: list[list[int]] = []
+        for place in sorted(range(len(items)), key=lambda place: _samples(items[place])):
+            seconds = _samples(items[place]) / self.codec.sample_rate
+            fits = batches and (len(batches[-1]) + 1) * seconds <= self.batch_seconds
+            if fits and seconds <= LONG_SECONDS:
+                batches[-1].append(place)
+            else:
+                batches.append([place])
+        return batches
+
+    def _tokens(self, batch: Sequence[Wave]) -> list[Tokens]:
+        """Tokens of each recording, as of a batch of one."""
+        codec, device = self.codec, next(self.codec.parameters()).device
+        longest = max(map(_samples, batch))
+        if longest > LONG_SECONDS * codec.sample_rate:
+            (wave,) = batch
+            size = round(BLOCK_SECONDS * codec.sample_rate)
+            blocks = (block.to(device) for block in wave.samples.unsqueeze(0).split(size, dim=-1))
+            return [_joined(list(codec.encode_blocks(blocks)))]
+        x = torch.zeros(len(batch), codec.channels, longest)
+        for item, wave in enumerate(batch):
+            x[item, :, : _samples(wave)] = wave.samples
+        lengths = torch.tensor([_samples(wave) for wave in batch])
+        tokens = codec.encode(x.to(device), lengths.to(device))
+        return [_item(tokens, item, self._scales(wave)) for item, wave in enumerate(batch)]
+
+    def _scales(self, wave: Wave) -> int:
+        """Scales that a codec with scales gives for a recording."""
+        segments = self.codec.segments
+        return 1 if segments is None else int(segments.pieces(torch.tensor(_samples(wave))))
+
+    def _file(self, tokens: Tokens, wave: Wave) -> bytes:
+        codec, ids = self.codec, tokens.ids[0].cpu()
+        header = TokenHeader(
+            codec=codec.name,
+            fingerprint=self.fingerprint,
+            vocab=tokens.vocab,
+            positions=len(ids),
+            sample_rate=codec.sample_rate,
+            hop_length=codec.hop_length,
+            channels=codec.channels,
+            length=_samples(wave),
+            extras={"source": {"sample_rate": wave.source_rate, "length": wave.source_length}},
+            coding=self._coding,
+            scale=() if tokens.scale is None else tuple(tokens.scale[0].float().tolist()),
+        )
+        file = io.BytesIO()
+        write_tokens(file, header, ids)
+        return file.getvalue()
+
+
+def _samples(item: Wave) -> int:
+    return item.samples.shape[-1]
+
+
+def _item(tokens: Tokens, item: int, scales: int) -> Tokens:
+    """One item of a batch, without what fills it."""
+    ids = tokens.ids[item][tokens.mask[item]].unsqueeze(0)
+    scale = None if tokens.scale is None else tokens.scale[item : item + 1, :scales]
+    return tokens._replace(ids=ids, scale=scale)
+
+
+def _joined(blocks: Sequence[Tokens]) -> Tokens:
+    ids = torch.cat([block.ids for block in blocks], dim=1)
+    scales = [block.scale for block in blocks if block.scale is not None]
+    return blocks[0]._replace(ids=ids, scale=torch.cat(scales, dim=1) if scales else None)

@@ -1,0 +1,36 @@
+"""What comes with the package: it is small, says where it is from, and draws what it is told."""
+
+import torch
+
+from intaglio.data.formats.image import read_image
+from intaglio.recipes.sampling.pretrained import FOLDER, pretrained
+
+
+def test_it_is_small_and_says_where_it_is_from():
+    sizes = [path.stat().st_size for path in FOLDER.rglob("*") if path.is_file()]
+    assert 1e6 < sum(sizes) < 10e6
+    for folder in FOLDER.iterdir():
+        assert "MIT" in (folder / "NOTICE.md").read_text()
+
+
+def test_a_folder_of_the_user_goes_before(in_tmp_path):
+    assert pretrained("emoji").generator.is_dir() and pretrained("emoji").codec.is_dir()
+    for name in ("", ".", "..", "nothing", "emoji/codec"):
+        assert pretrained(name) is None
+    (in_tmp_path / "emoji").mkdir()
+    assert pretrained("emoji") is None
+
+
+def test_it_draws_what_it_is_told(intaglio, in_tmp_path):
+    """Hands of a skin tone, a yellow face, a blue uniform; four of each."""
+    texts = ["raised hand, dark skin tone", "raised hand, light skin tone"]
+    texts += ["grinning face with smiling eyes", "woman police officer, dark skin tone"]
+    words = [word for text in texts for word in ("--text", text)]
+    words += ["--count", "4", "--guidance", "3", "--temperature", "0.9"]
+    status, _, err = intaglio("sample", "emoji", "-o", "out", *words)
+    assert status == 0, err
+    pictures = torch.stack([read_image(f"out/{number:06}.png") for number in range(16)]).float()
+    assert pictures.shape == (16, 3, 64, 64)
+    dark, light, face, uniform = (255 - pictures).mean((2, 3)).view(4, 4, 3).mean(1)
+    assert dark.mean() > 1.5 * light.mean()  # of what is not white
+    assert face[2] > 3 * face[0] and uniform[0] > 1.1 * uniform[2]

@@ -1,0 +1,112 @@
+"""Which files a command reads and writes, and how it treats failures of some."""
+
+import errno
+from pathlib import Path
+
+import pytest
+
+from intaglio.recipes.file_jobs import Job, plan, run_all
+
+
+@pytest.fixture
+def tree(in_tmp_path):
+    for name in (
+        "in/b.WAV",
+        "in/a.wav",
+        "in/deep/er/c.flac",
+        "in/notes.txt",
+        "in/._a.wav",
+        "one.wav",
+    ):
+        path = in_tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return in_tmp_path
+
+
+def planned(inputs, out, overwrite=False):
+    jobs = plan(inputs, out, {".wav", ".flac"}, ".x", overwrite=overwrite)
+    return [(str(job.source), str(job.target)) for job in jobs]
+
+
+def test_a_folder_is_mirrored_without_hidden_and_foreign_files(tree):
+    assert planned(["in"], "out") == [
+        ("in/a.wav", "out/a.x"),
+        ("in/b.WAV", "out/b.x"),
+        ("in/deep/er/c.flac", "out/deep/er/c.x"),
+    ]
+
+
+def test_one_file_goes_to_a_file_or_into_a_folder(tree):
+    assert planned(["one.wav"], "out") == [("one.wav", "out")]
+    assert planned(["one.wav"], "out/") == [("one.wav", "out/one.x")]
+    assert planned(["one.wav"], "in") == [("one.wav", "in/one.x")]
+    assert planned(["in/notes.txt"], "y") == [("in/notes.txt", "y")]  # named by hand: any ending
+
+
+def test_files_and_folders_together(tree):
+    found = planned(["one.wav", "in/deep"], "out")
+    assert found == [("one.wav", "out/one.x"), ("in/deep/er/c.flac", "out/er/c.x")]
+
+
+def test_what_would_be_lost_is_refused(tree):
+    (tree / "out").touch()
+    with pytest.raises(FileExistsError, match="--overwrite"):
+        planned(["one.wav"], "out")
+    assert planned(["one.wav"], "out", overwrite=True) == [("one.wav", "out")]
+    with pytest.raises(ValueError, match="the input itself"):
+        planned(["one.wav"], "./one.wav", overwrite=True)
+    with pytest.raises(NotADirectoryError, match="out is a file"):
+        planned(["in"], "out", overwrite=True)
+    (tree / "in" / "b.flac").touch()
+    with pytest.raises(ValueError, match="in/b.WAV and in/b.flac would both become new/b.x"):
+        planned(["in"], "new")
+    (tree / "full" / "one.x").mkdir(parents=True)
+    with pytest.raises(ValueError, match="is a folder"):
+        planned(["one.wav"], "full", overwrite=True)
+
+
+def test_missing_inputs_and_empty_folders_are_refused(tree):
+    with pytest.raises(FileNotFoundError, match="gone.wav does not exist"):
+        planned(["one.wav", "gone.wav"], "out")
+    (tree / "empty").mkdir()
+    with pytest.raises(ValueError, match="empty holds no file"):
+        planned(["empty"], "out")
+
+
+def test_failures_of_some_are_named_at_the_end(capsys):
+    done = []
+
+    def work(job):
+        if job.source.stem in "bd":
+            raise ValueError(f"{job.source} is bad")
+        done.append(job.source.stem)
+
+    jobs = [Job(Path(f"{stem}.wav"), Path("x")) for stem in "abcd"]
+    with pytest.raises(ValueError, match="2 of 4 files could not be cooked"):
+        run_all(jobs, work, "cooked")
+    assert done == ["a", "c"]
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[-2:] == ["intaglio: skipped: b.wav is bad", "intaglio: skipped: d.wav is bad"]
+
+
+def test_a_single_failure_is_raised_as_it_is_and_without_a_progress_bar(capsys):
+    def work(job):
+        raise FileNotFoundError("gone")
+
+    with pytest.raises(FileNotFoundError, match="gone"):
+        run_all([Job(Path("a"), Path("b"))], work, "cooked")
+    assert capsys.readouterr().err == ""
+
+
+def test_a_full_disk_and_our_own_errors_end_the_run():
+    for error in (OSError(errno.ENOSPC, "full"), KeyError("bug")):
+        calls = []
+
+        def work(job, error=error, calls=calls):
+            calls.append(job)
+            raise error
+
+        with pytest.raises(type(error)):
+            run_all([Job(Path("a"), Path("b"))] * 3, work, "cooked")
+        assert len(calls) == 1
