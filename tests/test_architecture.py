@@ -176,7 +176,8 @@ def imports_from_higher_floors(module: Module) -> Iterator[str]:
 def floor(name: str) -> tuple[str, int | None]:
     """Folder (or stem) inside codecs and its floor, None if it has none."""
     parts = name.split(".")[1:] or ["__init__"]
-    if parts[0] in CONTRACTS or parts[-1] == "base":
+    kind = parts[0] in FLOORS and parts[0] != "training"
+    if parts[0] in CONTRACTS or (kind and parts[-1] == "base"):
         return "", 0
     return parts[0], FLOORS.get(parts[0])
 
