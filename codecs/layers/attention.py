@@ -30,7 +30,7 @@ class Attention(nn.Module):
         kv_heads: heads of keys and values, each shared by as many heads (grouped-query attention;
             Ainslie et al., 2023); divides ``heads``; as many if None.
         bias: whether the linear layers add constants.
-        qk_norm: normalise queries and keys of each head in float32: True without parameters,
+        qk_norm: normalise queries and keys of each head, at least in float32: True without any,
             ``rms`` by the root of the mean square with a learned scale (Dehghani et al., 2023),
             ``length`` to length 1, with a learned scale of each head's scores (VAR).
 
@@ -101,7 +101,7 @@ class Attention(nn.Module):
     def _normed(self, x: Tensor) -> Tensor:
         """Normalised queries and keys, [batch, heads, tokens, size]."""
         if self.q_norm is None or self.k_norm is None:
-            return F.layer_norm(x.float(), x.shape[-1:]).to(x.dtype)
+            return F.layer_norm(at_least_float32(x), x.shape[-1:]).to(x.dtype)
         q, k = at_least_float32(x).split([self.heads, self.kv_heads], dim=1)
         return torch.cat([self.q_norm(q), self.k_norm(k)], dim=1).to(x.dtype)
 

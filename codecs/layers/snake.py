@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from intaglio.codecs.layers.conv1d import exporting
+from intaglio.codecs.layers.positions import at_least_float32
 
 
 def start_small(module: nn.Module) -> None:
@@ -28,11 +29,12 @@ class Snake(nn.Module):
         self.alpha = nn.Parameter(torch.ones(channels, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        """[batch, channels, time] → the same shape; computed in float32."""
-        alpha = self.alpha.float()
+        """[batch, channels, time] → the same shape; computed in float32 at least."""
+        alpha, given = at_least_float32(self.alpha), x.dtype
+        x = at_least_float32(x)
         scale = 1 / (alpha + 1e-9)
-        phase = alpha * x.float()
+        phase = alpha * x
         if torch.is_grad_enabled() or exporting():
-            return torch.addcmul(x.float(), phase.sin().square(), scale).to(x.dtype)
+            return torch.addcmul(x, phase.sin().square(), scale).to(given)
         wave = phase.sin_().square_()  # in one place: memory, not the sine, costs the time
-        return torch.addcmul(x.float(), wave, scale, out=wave).to(x.dtype)
+        return torch.addcmul(x, wave, scale, out=wave).to(given)

@@ -1,4 +1,5 @@
 import json
+from copy import deepcopy
 
 import pytest
 import torch
@@ -8,7 +9,8 @@ from intaglio.codecs.audio.wavtokenizer import wavtokenizer
 from intaglio.codecs.quantizers.vq import VectorQuantizer
 from intaglio.export import onnx, program, torchscript
 from intaglio.export.export import export
-from intaglio.export.verify import shapes_to_try, verify
+from intaglio.export.graphs import Graphs
+from intaglio.export.verify import compare, shapes_to_try, verify
 
 KINDS = {"onnx": onnx, "torchscript": torchscript, "program": program}
 
@@ -78,8 +80,6 @@ def test_a_wrong_encoder_is_refused_and_nothing_stays(tiny_codec, tmp_path, monk
 
 
 def test_a_wrong_length_or_sample_is_refused(tiny_codec):
-    from intaglio.export.graphs import Graphs
-
     graphs = Graphs(tiny_codec)
     with torch.no_grad():
         with pytest.raises(ValueError, match="shape"):
@@ -90,16 +90,65 @@ def test_a_wrong_length_or_sample_is_refused(tiny_codec):
             verify(tiny_codec, graphs.encoder, lambda ids: graphs.decoder(ids) * float("nan"))
 
 
+def with_twins(codec):
+    """Its graphs, the second half of the codes made the first, but for rounding."""
+    codebook = codec.quantizer.codebook
+    codebook[32:] = codebook[:32] * (1 + 3e-8 * torch.randn(32, 8))
+    return Graphs(codec)
+
+
+def rounded_otherwise(graphs):
+    """The encoder with exact latents: what differs from it is rounding, on every processor."""
+    exact = deepcopy(graphs.encoder.encoder).double()
+    return lambda wave: graphs.encoder.quantizer.encode_ids(exact(wave.double()).float())
+
+
 def test_a_rounding_tie_is_no_difference(tiny_codec):
     """Two codes at the same distance: which one wins is rounding, not an error of the export."""
-    from intaglio.export.graphs import Graphs
-
-    codebook = tiny_codec.quantizer.codebook
-    codebook[32:] = codebook[:32] * (1 + 3e-8 * torch.randn(32, 8))
-    graphs = Graphs(tiny_codec)
+    graphs = with_twins(tiny_codec)
     with torch.no_grad():
-        result = verify(tiny_codec, lambda wave: graphs.encoder(wave * (1 + 1e-6)), graphs.decoder)
+        result = verify(tiny_codec, rounded_otherwise(graphs), graphs.decoder)
     assert 0 < result.ties < result.tokens
+
+
+def test_a_third_code_at_a_tie_is_refused(tiny_codec, generator):
+    graphs = with_twins(tiny_codec)
+    other = rounded_otherwise(graphs)
+    wave = torch.randn(1, 1, 4000, generator=generator)
+
+    def third(wave):
+        ids, theirs = graphs.encoder(wave), other(wave)
+        return torch.where(ids == theirs, ids, (ids + 1) % 64)
+
+    with torch.no_grad():
+        found = compare(graphs, wave, other, graphs.decoder, generator)
+        assert found.tokens == 200 and found.ties > 0 and found.wrong == 0
+        expected = found._replace(ties=0, wrong=found.ties)
+        assert compare(graphs, wave, third, graphs.decoder, generator) == expected
+
+
+def shifted(codec):
+    codec.quantizer.codebook.add_(1e-3)
+
+
+def scaled(codec):
+    codec.encoder.register_forward_hook(lambda *args: args[-1] * 1.001)
+
+
+def half_precise(codec):
+    codec.encoder.register_forward_hook(lambda *args: args[-1].bfloat16().float())
+
+
+@pytest.mark.parametrize("mistake", [shifted, scaled, half_precise])
+def test_a_mistake_a_thousandth_large_is_no_rounding(mistake, tiny_codec, generator):
+    wave = torch.randn(1, 1, 100_000, generator=generator)
+    with torch.no_grad():  # codes among the latents: one in some hundred is as near to a border
+        tiny_codec.quantizer.codebook.copy_(tiny_codec.encoder(wave[..., :1280])[0])
+    wrong = deepcopy(tiny_codec)
+    mistake(wrong)
+    graphs = Graphs(tiny_codec)
+    found = compare(graphs, wave, Graphs(wrong).encoder, graphs.decoder, generator)
+    assert found.wrong > found.ties
 
 
 def test_the_ten_lengths_begin_at_one_sample(tiny_codec):

@@ -23,6 +23,11 @@ def test_half_precision_is_computed_in_full():
     assert torch.equal(snake.bfloat16()(x), expected)
 
 
+def test_double_precision_stays():
+    x = torch.linspace(-4, 4, 50, dtype=torch.float64).view(1, 1, 50)
+    torch.testing.assert_close(Snake(1).double()(x), x + x.sin() ** 2, atol=1e-8, rtol=0)
+
+
 def test_the_small_start_reaches_normalised_weights():
     conv = nn.utils.parametrizations.weight_norm(nn.Conv1d(64, 64, 7))
     conv.apply(start_small)
