@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -27,6 +28,9 @@ from intaglio.recipes.evaluation.report.page import ExportedFile, Figure, write_
 from intaglio.recipes.evaluation.scores import Metric
 from intaglio.recipes.evaluation.tables import notes, terminal_table, write_records
 from intaglio.recipes.evaluation.tables import records as json_records
+
+if TYPE_CHECKING:
+    from intaglio.export.verify import Difference
 
 BASELINES = ("codec2-1200", "codec2-2400", "codec2-3200", "opus-6k")
 METRICS = ("stoi", "estoi", "pesq", "wer", "mel", "si_sdr")
@@ -181,28 +185,50 @@ def _through_files(out: Path, items: list[Item]) -> None:
 
 
 def _export(codec: AudioCodec, out: Path, items: list[Item]) -> list[ExportedFile]:
-    """Export to ONNX and run the exported pair on a held-out utterance."""
+    """Export to ONNX, and compare the exported pair with the codec on a held-out utterance."""
     try:
         from intaglio.export import onnx
         from intaglio.export.export import export
+        from intaglio.export.graphs import Graphs
+        from intaglio.export.verify import compare
 
-        records = export(codec, out / "exported", ["onnx"])
+        [record] = export(codec, out / "exported", ["onnx"])
         encoder, decoder = onnx.run(out / "exported")
     except ModuleNotFoundError as error:
         _say(f"going on without ONNX: {explain(error)}")
         return []
-    wave = items[0].wave[None, None]
-    tokens = codec.encode(wave)
-    equal = bool(torch.equal(encoder(wave), tokens.ids))
-    decoded = decoder(tokens.ids)[..., : wave.shape[-1]]
-    difference = (decoded - codec.decode(tokens)).abs().max().item()
-    result = records[0]["verified"]
-    check = (
-        f"{result['tokens']} tokens equal at {len(result['shapes'])} lengths; on {items[0].name}: "
-        f"{'all tokens equal' if equal else 'TOKENS DIFFER'}, samples within {difference:.1g}"
-    )
-    sizes = records[0]["files"].items()
-    return [ExportedFile(f"exported/{name}", size, check, equal) for name, size in sizes]
+    wave, generator = items[0].wave[None, None], torch.Generator().manual_seed(0)
+    found = compare(Graphs(codec), wave, encoder, decoder, generator)
+    return _checked(record, found, items[0].name)
+
+
+def _checked(record: dict[str, Any], found: "Difference", name: str) -> list[ExportedFile]:
+    """The encoder and the decoder, each with its own check on an utterance; failures are told."""
+    from intaglio.export.verify import MAX_ERROR
+
+    verified = record["verified"]
+    equal = f"equal{_but_for(found.ties)}" if not found.wrong else f"{found.wrong} DIFFER"
+    checks = {
+        "encoder.onnx": (
+            f"{verified['tokens']} tokens of made-up sounds equal{_but_for(verified['ties'])}; "
+            f"{found.tokens} of {name}: {equal}",
+            found.wrong == 0,
+        ),
+        "decoder.onnx": (
+            f"samples within {verified['error']:.1g} for made-up sounds, within {found.error:.1g} "
+            f"for {name}",
+            found.error <= MAX_ERROR,
+        ),
+    }
+    for file, (check, passed) in checks.items():
+        if not passed:
+            _say(f"the exported {file} FAILED: {check}")
+    sizes = record["files"]
+    return [ExportedFile(f"exported/{file}", sizes[file], *checks[file]) for file in sizes]
+
+
+def _but_for(ties: int) -> str:
+    return f" but for {ties} rounding tie{'s' if ties > 1 else ''}" if ties else ""
 
 
 def _pictures(out: Path) -> Figure:

@@ -57,14 +57,16 @@ def test_a_dropped_text_is_none(encoder):
     condition = EncodedText(8, encoder, channels=16, prefix=6)
     texts = condition.of_texts(["red", "green"])
     dropped = condition.dropped(texts, torch.tensor([True, False]))
-    assert torch.equal(dropped, condition.of_texts(["", "green"]))
+    # encoded alone, in products of other shapes, the text is the same but for rounding
+    torch.testing.assert_close(dropped, condition.of_texts(["", "green"]))
+    assert not dropped[0].any() and torch.equal(dropped[1], texts[1])
     assert not torch.equal(texts[0], texts[1])
 
 
 def test_captions_that_are_too_long_are_cut_and_texts_refused(encoder):
     condition = EncodedText(8, encoder, channels=16, prefix=3)
     found = condition.of_batch({"caption": ["a red red apple", "a red"]})
-    assert torch.equal(found[0], found[1])  # two words and the end
+    torch.testing.assert_close(found[0], found[1])  # two words and the end, rows of one product
     with pytest.raises(ValueError, match="a text of 5 pieces, the generator takes 3: 'a red red"):
         condition.of_texts(["sea", "a red red apple"])
 

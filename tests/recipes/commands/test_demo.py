@@ -1,6 +1,7 @@
 """The demo on a small folder of made-up speech; the real one is `make demo`."""
 
 import json
+from copy import deepcopy
 
 import pytest
 import torch
@@ -8,8 +9,16 @@ import torch
 from intaglio.codecs import load
 from intaglio.data.formats.wave import read_wave, write_wave
 from intaglio.data.synthetic.audio import speechlike
+from intaglio.export import export, onnx
+from intaglio.export.graphs import Graphs
 from intaglio.recipes import cli
 from intaglio.recipes.commands import demo
+from intaglio.recipes.evaluation.audio.comparison import Item
+
+RECORD = {
+    "files": {"encoder.onnx": 3, "decoder.onnx": 4},
+    "verified": {"tokens": 2328, "ties": 1, "error": 1e-6},
+}
 
 
 @pytest.mark.slow
@@ -61,3 +70,50 @@ def test_a_folder_of_somebody_else_is_left_alone(monkeypatch, capsys, in_tmp_pat
     assert cli.main() == 1
     assert "choose another --out" in capsys.readouterr().err
     assert mine.read_text() == "mine"
+
+
+@pytest.fixture
+def exported(tiny_codec, monkeypatch, tmp_path, generator):
+    """A function: what the demo says of a pair of exported graphs that changes ids and samples."""
+    wave = torch.randn(4000, generator=generator)
+    codebook = tiny_codec.quantizer.codebook
+    codebook[32:] = codebook[:32] * (1 + 3e-8 * torch.randn(32, 8))  # twins: many rounding ties
+    graphs = Graphs(tiny_codec)
+    exact = deepcopy(tiny_codec.encoder).double()
+
+    def check(ids=lambda ids: ids, samples=lambda x: x):
+        def encode(wave):
+            return ids(tiny_codec.quantizer.encode_ids(exact(wave.double()).float()))
+
+        pair = (encode, lambda ids: samples(graphs.decoder(ids)))
+        monkeypatch.setattr(export, "export", lambda *_: [RECORD])
+        monkeypatch.setattr(onnx, "run", lambda _: pair)
+        return demo._export(tiny_codec, tmp_path, [Item("one", wave, 1000)])
+
+    return check
+
+
+def test_a_rounding_tie_of_the_export_is_no_failure(exported, capsys):
+    encoder, decoder = exported()
+    assert encoder.passed and decoder.passed and capsys.readouterr().err == ""
+    assert encoder[:2] == ("exported/encoder.onnx", 3)
+    assert decoder[:2] == ("exported/decoder.onnx", 4)
+    assert encoder.check.startswith("2328 tokens of made-up sounds equal but for 1 rounding tie; ")
+    assert "200 of one: equal but for" in encoder.check
+    assert decoder.check == "samples within 1e-06 for made-up sounds, within 0 for one"
+
+
+def test_a_wrong_encoder_is_no_failure_of_the_decoder(exported, capsys):
+    encoder, decoder = exported(ids=lambda ids: (ids + 1) % 64)
+    assert decoder.passed and not encoder.passed
+    assert encoder.check.endswith("200 of one: 200 DIFFER")
+    assert capsys.readouterr().err == (
+        f"intaglio demo: the exported encoder.onnx FAILED: {encoder.check}\n"
+    )
+
+
+@pytest.mark.parametrize("error", [2e-4, float("nan")])
+def test_a_wrong_decoder_is_no_failure_of_the_encoder(error, exported, capsys):
+    encoder, decoder = exported(samples=lambda x: x + error)
+    assert encoder.passed and not decoder.passed
+    assert "the exported decoder.onnx FAILED" in capsys.readouterr().err
