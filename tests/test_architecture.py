@@ -5,7 +5,7 @@ import re
 import subprocess
 import sys
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,28 +25,60 @@ MAY_IMPORT = {
     "recipes": {"codecs", "data", "generators", "export"},
 }
 
-# Inside codecs a module imports its own folder and the floors below it. On the ground floor stand
-# the contracts, which may import one another: the modules named here and every base.py.
-CONTRACTS = {
-    "__init__",
-    "part",
-    "tokens",
-    "bundle",
-    "streaming",
-    "codec",
-    "audio_codec",
-    "image_codec",
-    "load",
-}
+# Inside a sub-package a module imports its own group and the floors below it. Its group is the
+# longest name of this table that its own begins with; names on one line are one group.
 FLOORS = {
-    "layers": 1,
-    **dict.fromkeys(("quantizers", "encoders", "decoders", "discriminators", "losses"), 2),
-    **dict.fromkeys(MODALITIES, 3),
-    "training": 4,
-    "task": 5,
+    "codecs": {
+        # the contracts, and every base.py of the parts
+        "__init__ part tokens bundle streaming codec audio_codec image_codec load": 0,
+        "layers": 1,
+        **dict.fromkeys(("quantizers", "encoders", "decoders", "discriminators", "losses"), 2),
+        **dict.fromkeys(MODALITIES, 3),
+        "training": 4,
+        "task": 5,
+    },
+    "generators": {
+        "inference": 1,
+        "provenance": 1,
+        "mae_encoder": 1,
+        "embeddings": 2,
+        "conditioning": 2,
+        "backbone": 3,
+        "heads": 3,
+        "orders": 4,
+        "generator": 5,
+        "load": 6,
+        "detokenize": 6,
+        "samplers": 6,
+        **dict.fromkeys(MODALITIES, 7),
+        "task": 8,
+        "__init__": 9,
+    },
+    "recipes": {
+        "__init__": 0,
+        "errors": 0,
+        "commands.options": 1,
+        "file_jobs": 1,
+        "sampling": 2,
+        "tokenization": 2,
+        "evaluation": 3,  # scores, rows, tables, usage
+        "evaluation.audio": 4,
+        "evaluation.image": 4,
+        "evaluation.generators": 5,
+        "evaluation.figures": 6,
+        "evaluation.report": 7,
+        "benchmarks": 7,
+        "callbacks": 7,
+        "samples": 7,
+        "commands": 8,
+        "lightning_cli": 8,
+        "cli": 9,
+        "__main__": 10,
+    },
 }
+LOOSE_FILES = {"__init__", "__main__", "cli", "lightning_cli", "errors", "file_jobs"}  # in recipes
 
-MAX_FILE_LINES = 400
+MAX_FILE_LINES = 300
 MAX_FUNCTION_LINES = 60
 MAX_RECIPE_LINES = 40
 VAGUE_NAMES = {"utils", "common", "misc", "helpers"}
@@ -104,19 +136,24 @@ def imported(module: Module) -> Iterator[str]:
                 base = ".".join([*parents, base]).rstrip(".")
             yield from (f"{base}.{alias.name}" for alias in node.names)
         elif isinstance(node, ast.Call) and called(node) in ("import_module", "__import__"):
-            yield from (
-                arg.value
-                for arg in node.args
-                if isinstance(arg, ast.Constant) and isinstance(arg.value, str)
-            )
+            for arg in node.args:
+                if isinstance(arg, ast.JoinedStr):  # f"intaglio.folder.{name}": any of the folder
+                    arg = arg.values[0]
+                if isinstance(arg, ast.Constant) and isinstance(arg.value, str):
+                    yield arg.value
 
 
-def ours(module: Module) -> Iterator[str]:
+def ours(module: Module, names: Collection[str] = NAMES) -> Iterator[str]:
     """Names, without ``intaglio.``, of the package's own modules that a module imports."""
     for name in imported(module):
-        if name.startswith("intaglio."):
-            inside = name.removeprefix("intaglio.")
-            yield inside if inside in NAMES else inside.rpartition(".")[0] or inside
+        if not name.startswith("intaglio."):
+            continue
+        inside = name.removeprefix("intaglio.")
+        if inside.endswith("."):
+            depth = inside.count(".")
+            yield from (one for one in names if one.startswith(inside) and one.count(".") == depth)
+        else:
+            yield inside if inside in names else inside.rpartition(".")[0] or inside
 
 
 def called(node: ast.Call) -> str:
@@ -159,27 +196,48 @@ def imports_of_other_packages(module: Module) -> Iterator[str]:
 
 
 def imports_from_higher_floors(module: Module) -> Iterator[str]:
-    if module.package != "codecs":
+    if module.package not in FLOORS:
         return
-    own_folder, own_floor = floor(module.name)
+    own_group, own_floor = floor(module.name)
     if own_floor is None:
         yield "stands on no floor: add it to FLOORS"
         return
-    for name in ours(module):
-        folder, level = floor(name)
-        if level is not None and folder != own_folder and level >= own_floor > 0:
+    for name in dict.fromkeys(ours(module)):
+        group, level = floor(name)
+        if name.partition(".")[0] != module.package or level is None or group == own_group:
+            continue
+        if level >= own_floor:
             yield f"imports intaglio.{name} of the same or a higher floor"
-        elif level is not None and own_floor == 0 < level:
-            yield f"is a contract and imports intaglio.{name}"
 
 
 def floor(name: str) -> tuple[str, int | None]:
-    """Folder (or stem) inside codecs and its floor, None if it has none."""
-    parts = name.split(".")[1:] or ["__init__"]
-    kind = parts[0] in FLOORS and parts[0] != "training"
-    if parts[0] in CONTRACTS or (kind and parts[-1] == "base"):
-        return "", 0
-    return parts[0], FLOORS.get(parts[0])
+    """Group of a module inside its sub-package and its floor, None if it has none."""
+    package, *parts = name.split(".")
+    parts = parts or ["__init__"]
+    if package == "codecs" and parts[-1] == "base" and FLOORS[package].get(parts[0], 4) < 4:
+        parts = ["codec"]  # the base of a kind of parts is a contract
+    for depth in range(len(parts), 0, -1):
+        start = ".".join(parts[:depth])
+        for group, level in FLOORS.get(package, {}).items():
+            if start in group.split():
+                return group, level
+    return "", None
+
+
+def imports_of_other_commands(module: Module) -> Iterator[str]:
+    """A command calls functions, not other commands; ``eval`` may hand over to ``eval_audio``."""
+    parent, _, own = module.name.rpartition(".")
+    for name in ours(module) if parent == "recipes.commands" else ():
+        folder, _, other = name.rpartition(".")
+        if folder == parent and other != own and not other.startswith(f"{own}_"):
+            yield f"imports intaglio.{name}"
+
+
+def loose_files(module: Module) -> Iterator[str]:
+    package, *inner = module.name.split(".")
+    folder = any(name.startswith(f"{module.name}.") for name in NAMES)
+    if package == "recipes" and len(inner) == 1 and not folder and inner[0] not in LOOSE_FILES:
+        yield "stands loose in recipes: give it a folder"
 
 
 def missing_docstrings(module: Module) -> Iterator[str]:
@@ -285,6 +343,45 @@ class Rule(NamedTuple):
     offender: Module
 
 
+# Violations that are known and shall go: a finding that begins with one of these is passed over.
+KNOWN = (
+    "intaglio.generators.inference.cuda_graph imports intaglio.generators.generator ",
+    "intaglio.generators.orders.base imports intaglio.generators.generator ",
+    "intaglio.generators.orders.cells imports intaglio.generators.generator ",
+    "intaglio.generators.orders.masked imports intaglio.generators.generator ",
+    "intaglio.generators.orders.permuted imports intaglio.generators.generator ",
+    "intaglio.generators.orders.raster imports intaglio.generators.generator ",
+    "intaglio.generators.orders.scales imports intaglio.generators.generator ",
+    "intaglio.recipes.benchmarks.memory imports intaglio.recipes.cli ",
+    "intaglio.recipes.callbacks.predictions imports intaglio.recipes.commands.encode ",
+    "intaglio.recipes.evaluation.generators.evaluate imports intaglio.recipes.evaluation.figures.",
+    "intaglio.recipes.evaluation.image.evaluate imports intaglio.recipes.evaluation.audio.",
+    "intaglio.recipes.evaluation.image.evaluate imports intaglio.recipes.evaluation.figures.",
+    "intaglio.recipes.evaluation.tables imports intaglio.recipes.evaluation.audio.comparison ",
+    "intaglio.recipes.commands.demo imports intaglio.recipes.commands.",
+    "intaglio.data.formats.wave has 318 lines",
+    "intaglio.recipes.callbacks.checkpoint has 336 lines",
+    "intaglio.recipes.commands.encode has 313 lines",
+    "intaglio.recipes.commands.eval has 302 lines",
+    "codecs.audio_codec -> codecs.streaming.long_signals -> ",
+    "generators.generator -> generators.orders.base -> ",
+    "recipes.benchmarks.memory -> recipes.cli -> recipes.commands.bench -> ",
+    "Attention: ",
+    "Block: ",
+    "FeatureNetwork: ",
+    "Part: ",
+    "Training: ",
+    "Clip: ",
+    "Limits: ",
+    "ImageItem: ",
+    "TokenSource: ",
+    "Step: ",
+    "Recording: ",
+    "Verification: ",
+    "Result: ",
+    "Job: ",
+)
+
 LONG_FUNCTION = "def f():\n" + "    x = 1\n" * MAX_FUNCTION_LINES
 RULES = [
     Rule(imports_of_other_packages, parse("codecs.x", "def f():\n    from intaglio import data")),
@@ -309,6 +406,26 @@ RULES = [
     ),
     Rule(imports_from_higher_floors, parse("codecs.audio.x", "from intaglio.codecs import task")),
     Rule(imports_from_higher_floors, parse("codecs.novelty", "")),
+    *(
+        Rule(imports_from_higher_floors, parse(low, f"def f():\n    import intaglio.{high}"))
+        for low, high in (
+            ("generators.inference.x", "generators.conditioning.base"),
+            ("generators.conditioning.x", "generators.orders.base"),
+            ("generators.heads.x", "generators.orders.base"),
+            ("generators.orders.x", "generators.generator"),
+            ("generators.generator", "generators.samplers.sampler"),
+            ("generators.samplers.x", "generators.image.var"),
+            ("generators.image.x", "generators.task"),
+            ("recipes.evaluation.scores", "recipes.evaluation.audio.metrics"),
+            ("recipes.evaluation.audio.x", "recipes.evaluation.figures.canvas"),
+            ("recipes.tokenization.x", "recipes.commands.encode"),
+            ("recipes.callbacks.x", "recipes.commands.encode"),
+            ("recipes.benchmarks.x", "recipes.cli"),
+            ("recipes.commands.x", "recipes.cli"),
+        )
+    ),
+    Rule(imports_of_other_commands, parse("recipes.commands.demo", "from . import encode")),
+    Rule(loose_files, parse("recipes.novelty", "")),
     Rule(missing_docstrings, parse("codecs.x", "x = 1")),
     Rule(missing_docstrings, parse("codecs.x", "'''Doc.'''\ndef f(): ...")),
     Rule(
@@ -335,12 +452,89 @@ RULES = [
 @pytest.mark.parametrize("rule", dict.fromkeys(rule.violations for rule in RULES))
 def test_the_package_keeps(rule: Callable[[Module], Iterator[str]]) -> None:
     found = [f"intaglio.{module.name} {what}" for module in MODULES for what in rule(module)]
+    found = [line for line in found if not line.startswith(KNOWN)]
     assert not found, "\n" + "\n".join(found)
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.violations.__name__)
 def test_the_rule_finds_its_offender(rule: Rule) -> None:
     assert list(rule.violations(rule.offender))
+
+
+def circles(modules: Sequence[Module]) -> list[str]:
+    """Chains of imports that end where they begin, the shortest through each module."""
+    names = {module.name for module in modules}
+    graph = {module.name: {*ours(module, names)} & names - {module.name} for module in modules}
+    chains = {}
+    for start in graph:
+        chain = shortest_way_back(graph, start)
+        if chain:
+            chains.setdefault(frozenset(chain), " -> ".join(chain))
+    return list(chains.values())
+
+
+def shortest_way_back(graph: dict[str, set[str]], start: str) -> list[str]:
+    """Modules from ``start`` to itself, each imported by the one before; empty if there is none."""
+    before: dict[str, str] = {}
+    waiting = [start]
+    for module in waiting:
+        for name in sorted(graph[module]):
+            if name == start:
+                chain = [start, module]
+                while chain[-1] != start:
+                    chain.append(before[chain[-1]])
+                return chain[::-1]
+            if name not in before:
+                before[name] = module
+                waiting.append(name)
+    return []
+
+
+def test_no_import_leads_back_to_its_module() -> None:
+    found = [chain for chain in circles(MODULES) if not chain.startswith(KNOWN)]
+    assert not found, "\n" + "\n".join(found)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "import intaglio.codecs.x",
+        "from . import x",
+        "def f():\n    from intaglio.codecs import x",
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from intaglio.codecs.x import X",
+        "import_module('intaglio.codecs.x')",
+        "importlib.import_module(f'intaglio.codecs.{name}')",
+    ],
+)
+def test_a_circle_of_imports_is_found(text: str) -> None:
+    modules = [
+        parse("data.a", "import intaglio.codecs.y"),
+        parse("codecs.x", "from intaglio.codecs import y"),
+        parse("codecs.y", text),
+    ]
+    found = circles(modules)
+    assert "codecs.x -> codecs.y -> codecs.x" in found
+    assert not any("data.a" in chain for chain in found)
+
+
+def shared_class_names(modules: Sequence[Module]) -> list[str]:
+    """Public names that two modules give to classes of their own."""
+    places: dict[str, list[str]] = {}
+    for module in modules:
+        for node in module.tree.body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                places.setdefault(node.name, []).append(module.name)
+    return [f"{name}: {', '.join(found)}" for name, found in places.items() if len(found) > 1]
+
+
+def test_a_public_class_name_means_one_thing() -> None:
+    found = [line for line in shared_class_names(MODULES) if not line.startswith(KNOWN)]
+    assert not found, "\n" + "\n".join(found)
+
+
+def test_a_class_name_of_two_modules_is_found() -> None:
+    modules = [parse(name, "class Part: ...\nclass _Own: ...") for name in ("codecs.a", "data.b")]
+    assert shared_class_names(modules) == ["Part: codecs.a, data.b"]
 
 
 def written(*folders: str) -> Iterator[Path]:
