@@ -263,7 +263,7 @@ def _card(generator: Generator, layout: Layout, result: Verification) -> dict[st
         "class_names": [] if origin is None else list(origin.classes),
         "no_class": layout.null,
         "tokens": {"first": layout.first, "count": layout.tokens},
-        "guidance": "logits without class + weight * (logits with it - logits without), 1 for none",
+        "guidance": "logits without class + scale * (logits with it - logits without), 1 for none",
         "verified": result._asdict(),
     }
 

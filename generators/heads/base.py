@@ -13,7 +13,7 @@ class Steering(NamedTuple):
     """What changes a law before a draw; see `Head.sample`."""
 
     null: Tensor | None
-    weight: float | Tensor
+    scale: float | Tensor
     warp: Warp
 
 
@@ -55,7 +55,7 @@ class Head(Part):
         draws: Draws,
         *,
         null: Tensor | None = None,
-        weight: float | Tensor = 1.0,
+        scale: float | Tensor = 1.0,
         warp: Warp = PLAIN,
     ) -> Tensor:
         """Draw tokens, [batch, positions, width].
@@ -64,12 +64,12 @@ class Head(Part):
             hidden: [batch, positions, dim].
             draws: random numbers for these positions.
             null: hidden vectors without the condition, for guidance (Ho and Salimans, 2022).
-            weight: of the guidance, float or float [batch]; the guided law is without + weight *
+            scale: guidance scale, float or float [batch]; what is guided becomes without + scale *
                 (with - without). 1 means none.
             warp: temperature and truncation; a continuous law takes the temperature only, as the
                 scale of its noise.
         """
-        return self._draw(hidden, draws, Steering(null, weight, warp))
+        return self._draw(hidden, draws, Steering(null, scale, warp))
 
     def _draw(self, hidden: Tensor, draws: Draws, how: Steering) -> Tensor:
         """As `sample`."""

@@ -84,12 +84,12 @@ def drawn(
         told: logits or log-probabilities, [batch, positions, vocab], of each group.
         free: those without the condition.
         draws: as of `Head.sample`.
-        how: weight of the guidance, and the warp.
+        how: guidance scale and the warp.
     """
     without = [None] * len(told) if free is None else free
     uniform = draws.uniform(Role.TOKEN, len(told)).unbind(-1)
     ids = [
-        draw(how.warp(guided(one, other, how.weight)), number)
+        draw(how.warp(guided(one, other, how.scale)), number)
         for one, other, number in zip(told, without, uniform, strict=True)
     ]
     return torch.stack(ids, dim=-1)

@@ -122,12 +122,12 @@ class DepthHead(Head):
     def _draw(self, hidden: Tensor, draws: Draws, how: Steering) -> Tensor:
         """Draw ids one by one, each told of those before it; see `Head.sample`."""
         if self.guide == "features":
-            hidden, how = guided(hidden, how.null, how.weight), how._replace(null=None)
+            hidden, how = guided(hidden, how.null, how.scale), how._replace(null=None)
         numbers = draws.uniform(Role.TOKEN, self.width).unbind(-1)
         ids = torch.empty(*hidden.shape[:2], 0, dtype=torch.int64, device=hidden.device)
         for number in numbers:
             without = None if how.null is None else self._next(how.null, ids)
-            logits = guided(self._next(hidden, ids), without, how.weight)
+            logits = guided(self._next(hidden, ids), without, how.scale)
             ids = torch.cat([ids, draw(how.warp(logits), number).unsqueeze(-1)], dim=-1)
         return ids[..., torch.tensor(self.order, device=ids.device).argsort()]
 

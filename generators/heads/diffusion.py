@@ -122,7 +122,7 @@ class DiffusionHead(Head):
                 at = Step(*torch.tensor(row).unbind())
                 out, spread = self._outputs(x, row[0], told)
                 if free is not None:
-                    out = guided(out, self._outputs(x, row[0], free)[0], how.weight)
+                    out = guided(out, self._outputs(x, row[0], free)[0], how.scale)
                 x, log_variance = self._back(at, x, out, spread)
                 if count < self.steps:
                     fresh = draws.normal(Role.NOISE, self.width, first=count * self.width)

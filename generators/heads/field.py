@@ -45,4 +45,4 @@ class FieldHead(Head):
     def _draw(self, hidden: Tensor, draws: Draws, how: Steering) -> Tensor:
         """The guided velocity; see `Head.sample`."""
         without = None if how.null is None else self.velocity(how.null)
-        return guided(self.velocity(hidden), without, how.weight)
+        return guided(self.velocity(hidden), without, how.scale)

@@ -102,7 +102,7 @@ class FlowHead(Head):
                 under = self._velocity(x, time, told)
                 if free is None:
                     return under
-                mixed = guided(under, self._velocity(x, time, free), how.weight)
+                mixed = guided(under, self._velocity(x, time, free), how.scale)
                 return renormalised(mixed, under) if self.renormalised else mixed
 
             noise = tempered(draws.normal(Role.NOISE, self.width), how.warp)

@@ -64,7 +64,7 @@ class GaussianHead(Head):
     def _draw(self, hidden: Tensor, draws: Draws, how: Steering) -> Tensor:
         """Mean plus noise; see `Head.sample`."""
         mean, log_variance = self.law(hidden)
-        mean = guided(mean, None if how.null is None else self.law(how.null)[0], how.weight)
+        mean = guided(mean, None if how.null is None else self.law(how.null)[0], how.scale)
         noise = tempered(draws.normal(Role.NOISE, self.width), how.warp)
         return mean + (log_variance / 2).exp() * noise
 
@@ -139,7 +139,7 @@ class EvidentialHead(Head):
         """
         law = self.law(hidden)
         location = guided(
-            law.location, None if how.null is None else self.law(how.null).location, how.weight
+            law.location, None if how.null is None else self.law(how.null).location, how.scale
         )
         precision = gamma_quantile(law.alpha, draws.uniform(Role.TOKEN, self.width))
         scale = (law.beta / precision.float()).sqrt()

@@ -115,7 +115,7 @@ class DecodingState:
         """Random numbers of a step's positions."""
         return Draws(self.request.seeds, step.positions, step.round)
 
-    def commit(self, step: Step, tokens: Tensor, weight: float) -> None:
+    def commit(self, step: Step, tokens: Tensor, scale: float) -> None:
         """Take tokens, [batch, count, width], drawn with that guidance; what is given stays."""
         positions = step.positions.expand(self.batch, -1)
         places = positions.unsqueeze(-1).expand_as(tokens)

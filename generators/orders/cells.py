@@ -220,14 +220,14 @@ class _CellState(DecodingState):
         self.x = torch.where(given, true, self.x)
         return self._split(self._told(self.x, start))
 
-    def commit(self, step: Step, tokens: Tensor, weight: float) -> None:
+    def commit(self, step: Step, tokens: Tensor, scale: float) -> None:
         """Go one step along the velocity."""
         start, end = self.spans[step.round]
         fresh = None
         if self.order.solver == "sde" and end:
             fresh = self._noise(step.positions, step.round + 1)
         self.x = moved(self.x, tokens.to(self.x.dtype), start, end, fresh)
-        super().commit(step, self.x, weight)
+        super().commit(step, self.x, scale)
 
     def _keep(self, stop: int) -> None:
         """Put the clean groups up to a place into the cache, if they are not there."""

@@ -171,11 +171,11 @@ class _MaskedState(DecodingState):
         self.said = self._split(hidden.gather(1, index))
         return self.said
 
-    def commit(self, step: Step, tokens: Tensor, weight: float) -> None:
+    def commit(self, step: Step, tokens: Tensor, scale: float) -> None:
         """Keep the best of what was drawn; the other places stay masked."""
         score = self.rank
         if self.order.reveal == "confidence":
-            score = self._confidence(step, tokens, weight)
+            score = self._confidence(step, tokens, scale)
         place = score.masked_fill(~self.masked, torch.inf).argsort(1).argsort(1)
         still = self.masked & (place < self.left[:, step.number].unsqueeze(1))
         positions = step.positions.expand(self.batch, -1).unsqueeze(-1).expand_as(tokens)
@@ -184,11 +184,11 @@ class _MaskedState(DecodingState):
         self.partial.tokens.copy_(torch.where(fresh, drawn, self.partial.tokens))
         self.masked = still
 
-    def _confidence(self, step: Step, tokens: Tensor, weight: float) -> Tensor:
+    def _confidence(self, step: Step, tokens: Tensor, scale: float) -> Tensor:
         """Log-probability of the drawn tokens, with noise that fades to none."""
-        hidden = guided(*self.said, weight)
+        hidden = guided(*self.said, scale)
         score = self.generator.head.log_prob(hidden.flatten(0, 1), tokens.flatten(0, 1))
         draws = Draws(self.request.seeds, self.places, step.number)
         gumbel = -torch.log(-torch.log(draws.uniform(Role.CONFIDENCE)[..., 0]))
-        scale = self.order.noise * (1 - (step.number + 1) / self.total)
-        return score.view(self.batch, -1).double() + scale * gumbel
+        spread = self.order.noise * (1 - (step.number + 1) / self.total)
+        return score.view(self.batch, -1).double() + spread * gumbel

@@ -102,9 +102,9 @@ class _RasterState(DecodingState):
         ahead = self.ahead._replace(number=step.number)
         return Draws(self.request.seeds, step.positions, step.round, ahead)
 
-    def commit(self, step: Step, tokens: Tensor, weight: float) -> None:
+    def commit(self, step: Step, tokens: Tensor, scale: float) -> None:
         """See `DecodingState.commit`."""
         if self.free:
             self.partial.tokens[:, step.number] = tokens[:, 0]
         else:
-            super().commit(step, tokens, weight)
+            super().commit(step, tokens, scale)

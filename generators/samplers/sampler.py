@@ -28,7 +28,7 @@ class Sampler:
     other items of its batch.
 
     Args:
-        guidance: weight of the condition.
+        guidance: how strongly the condition counts.
         warp: temperature and truncation of each law.
         steps: in how many steps, if the order leaves a choice; None for its own number.
         positions: draw only so many first tokens, where the order goes row by row and the codec
@@ -103,18 +103,18 @@ class Sampler:
         partial = PartialSequence(generator.normalise(start.tokens).clone(), start.given.clone())
         kept = start.given.unsqueeze(-1)
         seeds = _seeds(seed, batch).to(device)
-        guided = self.guidance.weight != 1
+        guided = self.guidance.scale != 1
         request = Request(condition, partial, seeds, guided, self.steps, self.warp)
         session = generator.order.session(generator, request)
         step = Step(0, 1, torch.empty(1, 0, dtype=torch.int64, device=device))
         drawn = False
         for step in session.steps():
             hidden, null = session.hidden(step)
-            weight = self.guidance.at(step.time)
+            scale = self.guidance.at(step.time)
             tokens = generator.head.sample(
-                hidden, session.draws(step), null=null, weight=weight, warp=self.warp
+                hidden, session.draws(step), null=null, scale=scale, warp=self.warp
             )
-            session.commit(step, tokens, weight)
+            session.commit(step, tokens, scale)
             drawn = True
             yield Event(
                 step, torch.where(kept, start.tokens, generator.denormalise(partial.tokens))

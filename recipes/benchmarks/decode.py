@@ -29,7 +29,7 @@ from intaglio.recipes.benchmarks.timing import Result, compare
 DIM, DEPTH, HEADS, HIDDEN = 768, 12, 12, 2048  # LlamaGen-B's
 VOCAB, CLASSES, TOKENS = 16_384, 1000, 256
 BATCHES = (1, 8)
-WEIGHT = 2.0  # of the guidance
+SCALE = 2.0  # of the guidance
 ROUNDS = 3
 
 
@@ -60,7 +60,7 @@ def run(tokens: int = TOKENS) -> list[Result]:
 
 def _compared(generator: Generator, theirs: Any, batch: int, *, own: bool, note: str) -> Result:
     labels = torch.arange(batch) % CLASSES
-    sampler = Sampler(guidance=Guidance(WEIGHT))
+    sampler = Sampler(guidance=Guidance(SCALE))
     way = "guidance_scale" if own else "both halves in a batch"
     result = compare(
         f"{generator.positions} tokens of {VOCAB:,}, LlamaGen-B, guided, batch {batch}",
@@ -121,7 +121,7 @@ def _drawn(
     prompts = labels.to(theirs.device).unsqueeze(1)
     none = torch.full_like(prompts, CLASSES)
     if own:
-        how: dict[str, Any] = {"guidance_scale": WEIGHT, "negative_prompt_ids": none}
+        how: dict[str, Any] = {"guidance_scale": SCALE, "negative_prompt_ids": none}
     else:
         prompts = torch.cat([prompts, none])
         mix = _greedy if greedy else _drawing
@@ -140,7 +140,7 @@ def _drawn(
 def _greedy(ids: Tensor, scores: Tensor) -> Tensor:
     """Guided logits of both halves of a batch; those of classes are none."""
     told, none = scores.chunk(2)
-    mixed = none + WEIGHT * (told - none)
+    mixed = none + SCALE * (told - none)
     mixed[:, : CLASSES + 1] = -torch.inf
     return mixed.repeat(2, 1)
 
@@ -148,7 +148,7 @@ def _greedy(ids: Tensor, scores: Tensor) -> Tensor:
 def _drawing(ids: Tensor, scores: Tensor) -> Tensor:
     """Logits that leave a single token, drawn by the guided law, the same for both halves."""
     told, none = scores.chunk(2)
-    law = (none + WEIGHT * (told - none))[:, CLASSES + 1 :].softmax(-1)
+    law = (none + SCALE * (told - none))[:, CLASSES + 1 :].softmax(-1)
     drawn = torch.multinomial(law, 1) + CLASSES + 1
     return torch.full_like(scores, -torch.inf).scatter_(1, drawn.repeat(2, 1), 0.0)
 
@@ -160,7 +160,7 @@ def _agreement(generator: Generator, theirs: Any) -> float:
         RuntimeError: it is low.
     """
     labels = torch.arange(2) % CLASSES
-    sampler = Sampler(guidance=Guidance(WEIGHT), warp=Warp(top_k=1))
+    sampler = Sampler(guidance=Guidance(SCALE), warp=Warp(top_k=1))
     ours = sampler.generate(generator, labels)[..., 0]
     found = _drawn(theirs, labels, generator.positions, greedy=True)
     # a tie that rounding decides changes all that follows it

@@ -19,11 +19,11 @@ DEFAULTS: dict[str, Any] = {
 
 def add_sampler_options(parser: argparse._ActionsContainer) -> None:
     """Declare the options; one that is not given is None, see `sampling`."""
-    parser.add_argument("--guidance", type=float, help="weight of what is told (1)")
+    parser.add_argument("--guidance", type=float, help="scale of classifier-free guidance (1)")
     parser.add_argument(
         "--schedule",
         choices=get_args(Schedule),
-        help="how the guidance grows to its weight (linear)",
+        help="how the guidance grows to its scale (linear)",
     )
     parser.add_argument("--temperature", type=float, help="above 0 (1)")
     parser.add_argument("--top-k", type=int, help="likeliest ids to draw from (all)")

@@ -9,7 +9,7 @@ TIMES = (0, 1 / 3, 2 / 3, 1)
 
 
 @pytest.mark.parametrize(
-    ("guidance", "weights"),
+    ("guidance", "scales"),
     [
         (Guidance(4.0), [4, 4, 4, 4]),
         (Guidance(4.0, "linear"), [1, 2, 3, 4]),
@@ -20,8 +20,8 @@ TIMES = (0, 1 / 3, 2 / 3, 1)
     ],
     ids=["constant", "linear", "down", "cosine", "power", "half"],
 )
-def test_by_hand(guidance, weights):
-    assert [guidance.at(time) for time in TIMES] == pytest.approx(weights)
+def test_by_hand(guidance, scales):
+    assert [guidance.at(time) for time in TIMES] == pytest.approx(scales)
 
 
 def test_the_power_of_the_cosine_is_of_the_time():

@@ -56,7 +56,7 @@ def test_samples_follow_the_guided_and_warped_law(head):
     draws = Draws(torch.arange(200), torch.arange(100)[None])
     spread = [one.expand(200, 100, 6) for one in (hidden, null)]
     warp = Warp(temperature=1.5, top_k=4)
-    ids = head.sample(spread[0], draws, null=spread[1], weight=1.7, warp=warp)
+    ids = head.sample(spread[0], draws, null=spread[1], scale=1.7, warp=warp)
     assert ids.shape == (200, 100, 1) and ids.dtype == torch.int64
     logits = head.logits(null)[0] + 1.7 * (head.logits(hidden)[0] - head.logits(null)[0])
     law = warp(logits)[0].double().exp()

@@ -57,7 +57,7 @@ def test_samples_follow_the_guided_and_warped_law(head):
     draws = Draws(torch.arange(200), torch.arange(100)[None])
     spread = [one.expand(200, 100, 6) for one in (hidden, null)]
     warp = Warp(temperature=1.5)
-    ids = head.sample(spread[0], draws, null=spread[1], weight=1.7, warp=warp)
+    ids = head.sample(spread[0], draws, null=spread[1], scale=1.7, warp=warp)
     assert ids.shape == (200, 100, 3) and ids.dtype == torch.int64
     mixed = null + 1.7 * (hidden - null)  # the map is linear, so mixing before it is mixing after
     law = head.log_prob(mixed.expand(24, 6) / 1.5, every_token()).detach().double().exp()

@@ -114,7 +114,7 @@ def test_samples_follow_the_likelihood(modulated):
     assert chi_square(counts, independent) > 2 * LIMIT  # of independent groups they do not
 
 
-def chained(head, hidden, null, weight, warp):
+def chained(head, hidden, null, scale, warp):
     """Law of guided and warped steps, by going through all tokens group by group."""
     law = torch.zeros(24, dtype=torch.float64)
     for place, token in enumerate(every_token()[:, list(ORDER)]):
@@ -123,7 +123,7 @@ def chained(head, hidden, null, weight, warp):
                 head.out[step](head.states(one[None], token[None, :step])[:, step])
                 for one in (hidden, null)
             ]
-            mixed = logits[1] + weight * (logits[0] - logits[1])
+            mixed = logits[1] + scale * (logits[0] - logits[1])
             law[place] += warp(mixed)[0, token[step]].double()
     return law.detach().exp()
 
@@ -133,14 +133,14 @@ def test_guidance_of_logits_and_the_warp_act_on_every_step():
     warp = Warp(temperature=1.3)
     law = chained(head, hidden, null, 1.6, warp)
     assert abs(float(law.sum()) - 1) < 2e-6
-    counts = counts_of(head, hidden, null=null, weight=1.6, warp=warp)
+    counts = counts_of(head, hidden, null=null, scale=1.6, warp=warp)
     assert chi_square(counts, law) < LIMIT
     assert chi_square(counts, law_of(head, null + 1.6 * (hidden - null))) > LIMIT
 
 
 def test_guidance_of_features_is_a_mixed_hidden_vector():
     head, (hidden, null) = stirred(guide="features"), torch.randn(2, 6)
-    counts = counts_of(head, hidden, null=null, weight=1.6)
+    counts = counts_of(head, hidden, null=null, scale=1.6)
     assert chi_square(counts, law_of(head, null + 1.6 * (hidden - null))) < LIMIT
     assert chi_square(counts, chained(head, hidden, null, 1.6, Warp())) > LIMIT
 

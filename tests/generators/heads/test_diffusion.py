@@ -145,7 +145,7 @@ def test_each_token_is_learned_at_several_times(monkeypatch):
     assert noise.unique().numel() == noise.numel() and abs(noise.std() - 1) < 0.05
 
 
-def sample_by_hand(head, hidden, draws, *, null=None, weight=1.0, temperature=1.0):
+def sample_by_hand(head, hidden, draws, *, null=None, scale=1.0, temperature=1.0):
     """Ancestral steps of one item, in float64."""
     steps = head.steps
     times = [round(n * 999 / (steps - 1)) for n in range(steps)]
@@ -162,7 +162,7 @@ def sample_by_hand(head, hidden, draws, *, null=None, weight=1.0, temperature=1.
         eps = noise_in(head.prediction, x, told[:, :3], left)
         if null is not None:
             free = noise_in(head.prediction, x, outputs(null)[:, :3], left)
-            eps = free + weight * (eps - free)
+            eps = free + scale * (eps - free)
         lowest = (1 - left / before) * (1 - before) / (1 - left) if n else 1.0
         mean, variance = step_back(x, eps, told[:, 3:], left, before, lowest)
         x = mean
@@ -182,8 +182,8 @@ def test_sampling_by_hand(prediction):
     assert plain.shape == (1, 4, 3) and plain.dtype == torch.float32
     by_hand = sample_by_hand(head, hidden[0], draws)
     torch.testing.assert_close(plain[0].double(), by_hand, rtol=2e-3, atol=2e-3)
-    settings = {"null": null, "weight": 1.7, "warp": Warp(temperature=0.6)}
-    by_hand = sample_by_hand(head, hidden[0], draws, null=null[0], weight=1.7, temperature=0.6)
+    settings = {"null": null, "scale": 1.7, "warp": Warp(temperature=0.6)}
+    by_hand = sample_by_hand(head, hidden[0], draws, null=null[0], scale=1.7, temperature=0.6)
     found = head.sample(hidden, draws, **settings)[0].double()
     torch.testing.assert_close(found, by_hand, rtol=2e-3, atol=2e-3)
     assert float((found - plain[0]).detach().abs().min()) > 0.001
@@ -191,14 +191,14 @@ def test_sampling_by_hand(prediction):
 
 def test_items_are_drawn_alone_each_with_its_weight_and_temperature(drawn_alone):
     head = stirred(steps=5)
-    hidden, null, weights, draws, together = drawn_alone(head, rtol=1e-4, atol=1e-4)
+    hidden, null, scales, draws, together = drawn_alone(head, rtol=1e-4, atol=1e-4)
     mixed = torch.randperm(4)
     other = Draws(draws.seeds, draws.positions[:, mixed])
-    found = head.sample(hidden[:, mixed], other, null=null[:, mixed], weight=weights)
+    found = head.sample(hidden[:, mixed], other, null=null[:, mixed], scale=scales)
     torch.testing.assert_close(found[[0, 2]], together[[0, 2]][:, mixed], rtol=1e-4, atol=1e-4)
 
 
-def test_a_weight_of_one_is_no_guidance_to_the_bit():
+def test_a_scale_of_one_is_no_guidance_to_the_bit():
     head, (hidden, null) = stirred(steps=5), torch.randn(2, 2, 4, 5)
     draws = Draws(torch.arange(2), torch.arange(4)[None])
     assert torch.equal(head.sample(hidden, draws, null=null), head.sample(hidden, draws))
@@ -217,10 +217,10 @@ def test_everything_is_float32_under_autocast(prediction):
     draws = Draws(torch.arange(1), torch.arange(4)[None])
     step = torch.tensor([0, 300, 600, 999])
     loss = head.loss_at(hidden.bfloat16(), token, step, noise)
-    x = head.sample(hidden[None].bfloat16(), draws, null=hidden[None].flip(1), weight=2.0)
+    x = head.sample(hidden[None].bfloat16(), draws, null=hidden[None].flip(1), scale=2.0)
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(head.loss_at(hidden.bfloat16(), token, step, noise), loss)
-        again = head.sample(hidden[None].bfloat16(), draws, null=hidden[None].flip(1), weight=2.0)
+        again = head.sample(hidden[None].bfloat16(), draws, null=hidden[None].flip(1), scale=2.0)
         assert torch.equal(again, x) and x.dtype == torch.float32
 
 

@@ -16,16 +16,16 @@ def test_the_first_velocity_is_zero_and_its_loss_that_of_the_truth():
     assert head.linear.weight.grad.abs().sum() > 0 and not head.tractable
 
 
-@pytest.mark.parametrize("weight", [0.0, 1.0, 2.5])
-def test_guidance_is_of_velocities(weight):
+@pytest.mark.parametrize("scale", [0.0, 1.0, 2.5])
+def test_guidance_is_of_velocities(scale):
     head = FieldHead(8, 3)
     torch.nn.init.normal_(head.linear.weight)
     torch.nn.init.normal_(head.linear.bias)
     told, null = torch.randn(2, 4, 8).split(1)
     draws = Draws(torch.zeros(1, dtype=torch.int64), torch.arange(4)[None])
-    found = head.sample(told, draws, null=null, weight=weight)
+    found = head.sample(told, draws, null=null, scale=scale)
     free = head.linear(null)
-    torch.testing.assert_close(found, free + weight * (head.linear(told) - free))
+    torch.testing.assert_close(found, free + scale * (head.linear(told) - free))
     assert torch.equal(head.sample(told, draws), head.linear(told))
 
 

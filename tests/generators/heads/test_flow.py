@@ -59,7 +59,7 @@ def test_each_token_is_learned_at_several_times(time, monkeypatch):
     assert float((law.sort().values - ranks).abs().max()) < 2.23 / 3000**0.5
 
 
-def sample_by_hand(head, hidden, draws, *, null=None, weight=1.0, temperature=1.0):
+def sample_by_hand(head, hidden, draws, *, null=None, scale=1.0, temperature=1.0):
     """Euler steps of one item."""
     x = temperature * draws.normal(Role.NOISE, 3)[0]
     s = torch.arange(head.steps + 1) / head.steps
@@ -68,7 +68,7 @@ def sample_by_hand(head, hidden, draws, *, null=None, weight=1.0, temperature=1.
         v = velocity(head, x, start[None], hidden)
         if null is not None:
             under, free = v, velocity(head, x, start[None], null)
-            v = free + weight * (under - free)
+            v = free + scale * (under - free)
             if head.renormalised:
                 v = v * (under.norm(dim=1) / v.norm(dim=1)).clamp(max=1)[:, None]
         x = x + (end - start) * v
@@ -82,8 +82,8 @@ def test_sampling_by_hand(changes):
     plain = head.sample(hidden, draws)
     assert plain.shape == (1, 40, 3) and plain.dtype == torch.float32
     torch.testing.assert_close(plain[0], sample_by_hand(head, hidden[0], draws))
-    found = head.sample(hidden, draws, null=null, weight=1.7, warp=Warp(0.6))
-    by_hand = sample_by_hand(head, hidden[0], draws, null=null[0], weight=1.7, temperature=0.6)
+    found = head.sample(hidden, draws, null=null, scale=1.7, warp=Warp(0.6))
+    by_hand = sample_by_hand(head, hidden[0], draws, null=null[0], scale=1.7, temperature=0.6)
     torch.testing.assert_close(found[0], by_hand)
 
 
@@ -105,7 +105,7 @@ def test_items_are_drawn_alone_each_with_its_weight_and_temperature(drawn_alone)
     drawn_alone(stirred(renormalised=True))
 
 
-def test_a_weight_of_one_is_no_guidance_to_the_bit():
+def test_a_scale_of_one_is_no_guidance_to_the_bit():
     head, (hidden, null) = stirred(), torch.randn(2, 2, 4, 5)
     draws = Draws(torch.arange(2), torch.arange(4)[None])
     assert torch.equal(head.sample(hidden, draws, null=null), head.sample(hidden, draws))

@@ -119,7 +119,7 @@ def test_samples_follow_the_guided_and_warped_law():
     draws = Draws(torch.arange(200), torch.arange(100)[None])
     spread = [one.expand(200, 100, 5) for one in (hidden, null)]
     warp = Warp(temperature=2.0)
-    ids = head.sample(spread[0], draws, null=spread[1], weight=1.3, warp=warp)
+    ids = head.sample(spread[0], draws, null=spread[1], scale=1.3, warp=warp)
     assert ids.shape == (200, 100, 2) and ids.dtype == torch.int64
     pairs = zip(head.log_probs(hidden), head.log_probs(null), strict=True)
     laws = [((b + 1.3 * (a - b)) / 2).softmax(-1).double() for a, b in pairs]

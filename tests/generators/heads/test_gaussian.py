@@ -136,7 +136,7 @@ def test_guidance_moves_the_centre_and_keeps_the_spread(kind):
     head, (hidden, null) = stirred(kind), torch.randn(2, 2, 4, 5)
     draws = Draws(torch.arange(2), torch.arange(4)[None])
     plain = head.sample(hidden, draws)
-    found = head.sample(hidden, draws, null=null, weight=torch.tensor([1.0, 1.7]))
+    found = head.sample(hidden, draws, null=null, scale=torch.tensor([1.0, 1.7]))
     assert torch.equal(found[0], plain[0])
     moved = 0.7 * (head.law(hidden)[0] - head.law(null)[0])[1]
     torch.testing.assert_close(found[1] - plain[1], moved, rtol=1e-4, atol=1e-4)

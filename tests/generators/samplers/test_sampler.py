@@ -40,25 +40,25 @@ def test_the_law_of_the_samples_is_that_of_the_likelihood(raster):
     assert chi < freedom + 3.72 * (2 * freedom) ** 0.5 + 9  # above the quantile for 20 to 80
 
 
-@pytest.mark.parametrize("weight", [1.0, 2.5])
-def test_cached_steps_tell_what_the_whole_tells(raster, weight):
+@pytest.mark.parametrize("scale", [1.0, 2.5])
+def test_cached_steps_tell_what_the_whole_tells(raster, scale):
     """Hidden vectors of every step in double precision, and those without the condition."""
     generator = raster(shape=(3, 3), prefix=2, dtype=torch.float64)
     condition = torch.tensor([0, 2])
     partial = given(torch.randint(0, 3, (2, 9, 1)), torch.zeros(2, 9))
     tokens = partial.tokens.clone()
-    request = Request(condition, partial, torch.arange(2), guided=weight != 1)
+    request = Request(condition, partial, torch.arange(2), guided=scale != 1)
     session = generator.order.session(generator, request)
     whole = generator.predictions(tokens, condition).hidden.view(2, 9, -1)
     none = generator.predictions(tokens, torch.tensor([-1, -1])).hidden.view(2, 9, -1)
     for step in session.steps():
         hidden, null = session.hidden(step)
         assert (hidden[:, 0] - whole[:, step.number]).abs().max() < 1e-9
-        if weight != 1:
+        if scale != 1:
             assert (null[:, 0] - none[:, step.number]).abs().max() < 1e-9
         else:
             assert null is None
-        session.commit(step, tokens[:, step.number : step.number + 1], weight)
+        session.commit(step, tokens[:, step.number : step.number + 1], scale)
 
 
 def test_an_item_is_the_same_in_any_batch(raster):
@@ -76,12 +76,12 @@ def test_an_item_is_the_same_in_any_batch(raster):
 
 
 def test_guidance_at_the_law_of_one_step(raster):
-    """A weight of 0 draws as if no class were told, 1 as if there were no guidance."""
+    """A scale of 0 draws as if there were no class, 1 as if there were no guidance."""
     generator = raster(shape=(4,))
     condition = torch.full((64,), 2)
     plain, told, unconditional = (
-        Sampler(guidance=Guidance(weight)).generate(generator, labels, seed=1)
-        for weight, labels in ((1.0, condition), (0.0, condition), (1.0, torch.full((64,), -1)))
+        Sampler(guidance=Guidance(scale)).generate(generator, labels, seed=1)
+        for scale, labels in ((1.0, condition), (0.0, condition), (1.0, torch.full((64,), -1)))
     )
     assert torch.equal(told, unconditional) and not torch.equal(told, plain)
     late = Sampler(guidance=Guidance(0.0, "linear")).generate(generator, condition, seed=1)
@@ -127,7 +127,7 @@ def test_what_cannot_be_drawn_is_refused(raster):
         Sampler().generate(generator, condition, seed=torch.tensor([1]))
     with pytest.raises(ValueError, match="call its eval"):
         Sampler().generate(generator.train(), condition)
-    with pytest.raises(ValueError, match="a weight of guidance is 0 or above"):
+    with pytest.raises(ValueError, match="a guidance scale is 0 or above"):
         Sampler(guidance=Guidance(-1.0))
     with pytest.raises(ValueError, match="schedules are constant, linear, cosine, half, not 'up'"):
         Sampler(guidance=Guidance(2.0, "up"))
@@ -144,7 +144,7 @@ def test_a_cache_goes_back_by_its_pointer(raster):
         places = torch.arange(start, start + part.shape[1])
         mask = torch.ones(part.shape[1], cache.length + part.shape[1], dtype=torch.bool)
         hidden = generator.hidden_states(
-            part, places, mask=mask.tril(start), stores=cache.layer_caches
+            part, places, mask=mask.tril(start), layer_caches=cache.layer_caches
         )
         cache.advance(part.shape[1])
         return hidden
@@ -154,7 +154,7 @@ def test_a_cache_goes_back_by_its_pointer(raster):
     run(torch.randn_like(x[:, 2:]), 2)  # a draft that is given up
     cache.rollback(2)
     assert (run(x[:, 2:], 2) - whole[:, 2:]).abs().max() < 1e-9
-    with pytest.raises(ValueError, match="there is room for 4 tokens, not for 5"):
+    with pytest.raises(ValueError, match="the cache holds at most 4 tokens, not 5"):
         run(x[:, :1], 3)
     with pytest.raises(ValueError, match="4 tokens are kept, 5 of them cannot be"):
         cache.rollback(5)

@@ -95,7 +95,7 @@ def test_wrong_words_are_one_line(
     assert "--items must be at least 2" in refusal(*base, "--items", 1)
     assert "held out" in refusal(*base, "--split", "all")
     assert "takes 16 steps, not 3" in refusal(*base, "--steps", 3)
-    assert "weight of guidance" in refusal(*base, "--guidance", -1)
+    assert "guidance scale" in refusal(*base, "--guidance", -1)
     assert "--guidance is for generators" in refusal(
         "eval", "--codec", image_bundle, "--data", shards, "--guidance", 2
     )

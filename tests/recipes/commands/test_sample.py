@@ -184,7 +184,7 @@ def test_bad_gaps_are_refused(refused, codec, draw, tmp_path):
         ("texts", ["--text", "one two three four"], "a text of 4 words, the generator takes 3"),
         ("classes", ["--temperature", "-1"], "a temperature is above 0, got -1.0"),
         ("classes", ["--top-p", "0"], "top_p is above 0"),
-        ("classes", ["--guidance", "nan"], "a weight of guidance is 0 or above"),
+        ("classes", ["--guidance", "nan"], "a guidance scale is 0 or above"),
         ("classes", ["--steps", "3"], "a raster order takes 16 steps, not 3"),
         ("gaps", ["--steps", "17"], "16 tokens cannot be drawn in 17 steps"),
         ("gaps", ["--tokens", "3"], "tiny pipeline draws all 16 tokens"),
