@@ -13,6 +13,8 @@ from intaglio.codecs.quantizers.factorized import FactorizedVectorQuantizer
 from intaglio.codecs.quantizers.residual import ResidualQuantizer
 from intaglio.codecs.quantizers.residual_fsq import ResidualFSQ
 from intaglio.export.export import export
+from intaglio.export.graphs import Graphs
+from intaglio.export.verify import by_rounding
 
 
 def encodec_like() -> AudioCodec:
@@ -44,14 +46,20 @@ def snac_like() -> AudioCodec:
         pytest.param(encodec_like, ["onnx", "program"], marks=pytest.mark.slow),
     ],
 )
-def test_tokens_are_equal_at_ten_lengths(make, kinds, tmp_path):
+def test_tokens_are_equal_at_ten_lengths(make, kinds, tmp_path, generator):
     torch.manual_seed(0)
-    records = export(make().eval(), tmp_path, kinds)
+    codec = make().eval()
+    records = export(codec, tmp_path, kinds)
     assert [record["format"] for record in records] == kinds
     for record in records:
         assert len({shape[-1] for shape in record["verified"]["shapes"]}) == 10
         assert record["verified"]["ties"] == 0
         assert record["verified"]["error"] < 1e-5
+    encoder, wave = Graphs(codec).encoder, torch.randn(2, 1, 400)
+    ids = encoder(wave)
+    others = (ids + 1) % torch.tensor(codec.vocab)
+    assert by_rounding(encoder, wave, ids, generator).all()
+    assert not by_rounding(encoder, wave, others, generator).any()
 
 
 def test_a_codec_of_segments_is_refused(tmp_path):

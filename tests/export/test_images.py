@@ -25,7 +25,7 @@ from intaglio.codecs.quantizers.vq import VectorQuantizer
 from intaglio.export import onnx, torchscript
 from intaglio.export.export import export
 from intaglio.export.graphs import Graphs
-from intaglio.export.verify import verify
+from intaglio.export.verify import by_rounding, verify
 from intaglio.recipes import cli
 
 BODY = {"width": 8, "multipliers": (1, 2), "groups": 4}
@@ -94,7 +94,7 @@ def titok_like() -> ImageCodec:
         (titok_like, "torchscript", ["ids"]),
     ],
 )
-def test_tokens_and_pictures_are_equal(make, kind, names, tmp_path):
+def test_tokens_and_pictures_are_equal(make, kind, names, tmp_path, generator):
     codec = make().eval()
     [record] = export(codec, tmp_path, [kind])
     assert {shape[0] for shape in record["verified"]["shapes"]} == {1, 2, 3}
@@ -103,8 +103,12 @@ def test_tokens_and_pictures_are_equal(make, kind, names, tmp_path):
     assert record["verified"]["error"] < 1e-5
     graphs = Graphs(codec)
     assert list(graphs.names) == names
-    ids = graphs.encoder(2 * torch.rand(2, 3, 8, 8) - 1)
+    x = 2 * torch.rand(2, 3, 8, 8) - 1
+    ids = graphs.encoder(x)
     assert len(ids.unique()) > 3  # the comparison compares something
+    others = (ids + 1) % torch.tensor(codec.vocab)
+    assert by_rounding(graphs.encoder, x, ids, generator).all()
+    assert not by_rounding(graphs.encoder, x, others, generator).any()
     card = json.loads((tmp_path / "export.json").read_text())
     assert card["image_size"] == [8, 8] and card["open_axes"] == ["batch"]
     assert set(names) <= set(card)

@@ -85,7 +85,10 @@ def released_names(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     ],
 )
 def test_codes_and_samples_equal_transformers(
-    sample_rate: int, hops: int, widths: tuple[int, int]
+    sample_rate: int,
+    hops: int,
+    widths: tuple[int, int],
+    same_codes: Callable[..., bool],
 ) -> None:
     theirs = their_model(sample_rate, widths)
     ours = our_codec(theirs.state_dict(), sample_rate, widths)
@@ -94,24 +97,24 @@ def test_codes_and_samples_equal_transformers(
     with torch.no_grad():
         coded = theirs.encode(wave)
         decoded = theirs.decode(audio_codes=coded.audio_codes).audio_values
-    tokens = ours.encode(wave)
-    assert torch.equal(tokens.ids, coded.audio_codes.transpose(1, 2))
+    tokens, codes = ours.encode(wave), coded.audio_codes.transpose(1, 2)
+    assert same_codes(tokens.ids, codes)
     lost = LOST[sample_rate]
     assert decoded.shape[-1] == samples - lost
-    mine = ours.decode(tokens)[:, 0]
+    mine = ours.decode(tokens._replace(ids=codes))[:, 0]
     # what theirs loses at the end is missing from the sight of the samples before it, too
     inner = samples if lost == 0 else samples - 6_000
     error = (mine[:, :inner] - decoded[:, :inner]).abs().max()
     assert error < 1e-4 and error < 1e-2 * decoded.std()
 
 
-def test_fewer_levels_are_their_fewer_quantizers() -> None:
+def test_fewer_levels_are_their_fewer_quantizers(same_codes: Callable[..., bool]) -> None:
     theirs = their_model(16_000)
     ours = our_codec(theirs.state_dict(), 16_000)
     wave = 0.3 * torch.randn(1, 1, 3_200)
     with torch.no_grad():
         codes = theirs.encode(wave, n_quantizers=3).audio_codes
-    assert torch.equal(ours.encode(wave, levels=3).ids, codes.transpose(1, 2))
+    assert same_codes(ours.encode(wave, levels=3).ids, codes.transpose(1, 2))
 
 
 def test_the_authors_names_mean_the_same() -> None:
