@@ -1,6 +1,6 @@
-"""The console script ``intaglio``: training commands go to Lightning, the others to their modules.
+"""The console script ``intaglio``: hands training commands to Lightning, others to their modules.
 
-Nothing heavy is imported before a command is known: ``intaglio --help`` answers at once.
+Nothing heavy is imported before the command is known, so ``intaglio --help`` answers at once.
 Set ``INTAGLIO_TRACEBACK=1`` to see the traceback behind a one-line error.
 """
 
@@ -11,49 +11,43 @@ import importlib.metadata
 import os
 import sys
 import traceback
-import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from intaglio.recipes.errors import USER_ERRORS, explain
-
-if TYPE_CHECKING:
-    from lightning.pytorch.cli import LightningCLI
 
 TRAINING = ("fit", "validate", "test", "predict")
 COMMANDS = {
     "train": {
-        "fit": "train a codec or a generator by a recipe",
-        "validate": "losses on the validation data",
-        "test": "losses on the test data",
-        "predict": "tokens of all clips of the data, as files beside the logs",
+        "fit": "train a codec or a generator from a recipe",
+        "validate": "compute the losses on the validation data",
+        "test": "compute the losses on the test data",
+        "predict": "write the tokens of all clips or images of the data next to the logs",
     },
     "use": {
-        "encode": "audio or image files to token files",
-        "decode": "token files to audio or image files",
-        "tokenize": "a data set to tar shards of tokens, in jobs that may be killed",
-        "sample": "images drawn by a generator, by class or text",
-        "info": "what a token file, a bundle or a checkpoint holds",
+        "encode": "turn audio or image files into token files",
+        "decode": "turn token files back into audio or image files",
+        "tokenize": "turn a data set into tar shards of tokens, in jobs that can be restarted",
+        "sample": "draw images from a generator, given classes or texts",
+        "info": "show what a token file, a bundle or a checkpoint holds",
     },
-    "ship": {"export": "a codec as ONNX, TorchScript or an exported program, verified"},
+    "ship": {"export": "export a codec or a generator, and verify the result"},
     "measure": {
-        "eval": "quality of a codec on a folder of recordings or images",
-        "bench": "speed and memory against named baselines",
+        "eval": "measure the quality of a codec or a generator",
+        "bench": "compare speed and memory with named baselines",
     },
     "set up": {
-        "data": "bring a data set that needs no account",
-        "demo": "the whole way on real speech, with a report",
-        "doctor": "what is installed, what works, what is missing",
+        "data": "fetch a data set that needs no account",
+        "demo": "train, evaluate and export a small codec on real speech, with a report",
+        "doctor": "show what is installed, what works and what is missing",
     },
 }
-OLD_CALLS = r"\s+.*(JsonargparseDeprecationWarning|deprecated in v4)"
 EXAMPLES = """\
 examples:
   intaglio demo                                        train a small codec, write demo/report.html
   intaglio encode recordings/ -o tokens/ --codec demo/codec
   intaglio fit -c audio/wavtokenizer --data.root /speech
 
-`intaglio COMMAND --help` tells more about a command.
+`intaglio COMMAND --help` describes the options of a command.
 """
 
 
@@ -61,8 +55,8 @@ def main() -> int:
     """Run the command line.
 
     Returns:
-        The exit status: 0 good, 1 an error of the input, told in one line, 130 interrupted. Wrong
-        usage exits with 2 from within the parser.
+        The exit status: 0 for success, 1 for an error of the user, which is reported in one line,
+        130 if interrupted. Wrong usage exits with 2 from within the parser.
     """
     try:
         try:
@@ -106,47 +100,10 @@ def find(recipe: str) -> str:
     )
 
 
-def build(args: list[str] | None = None, run: bool = True) -> "LightningCLI":
-    """Build what a recipe names and maybe run it.
-
-    Args:
-        args: words of the command line; those of the process if None.
-        run: the first word is a command to run; otherwise there is none and nothing runs.
-
-    Raises:
-        ValueError: the words or the recipe do not fit, or a part of it refuses its arguments.
-    """
-    # Lightning 2.6 still calls what jsonargparse 5 will drop, and advises to leave the
-    # modules out of the hyperparameters, which are what rebuilds a codec from a checkpoint.
-    warnings.filterwarnings("ignore", OLD_CALLS, DeprecationWarning)
-    warnings.filterwarnings("ignore", r"Attribute .* is an instance of `nn\.Module`", UserWarning)
-    # frozen parts are in evaluation mode on purpose
-    warnings.filterwarnings("ignore", r"Found \d+ module\(s\) in eval mode", UserWarning)
-    from jsonargparse import ArgumentError
-    from lightning.pytorch import LightningDataModule, LightningModule
-
-    from intaglio.recipes.callbacks.config import RecipeInCheckpoint
-    from intaglio.recipes.lightning_cli import Training
-
-    try:
-        return Training(
-            LightningModule,
-            LightningDataModule,
-            save_config_callback=RecipeInCheckpoint,
-            save_config_kwargs={"overwrite": True},
-            parser_kwargs={"parser_mode": "omegaconf+"},
-            subclass_mode_model=True,
-            subclass_mode_data=True,
-            auto_configure_optimizers=False,
-            args=args,
-            run=run,
-        )
-    except ArgumentError as error:
-        raise ValueError(str(error)) from error
-
-
 def _run(words: list[str]) -> int:
     if words and words[0] in TRAINING:
+        from intaglio.recipes.lightning_cli import build
+
         sys.argv[1:] = _with_paths(words)  # Lightning warns if given words that the process has not
         build()
         return 0
@@ -180,16 +137,16 @@ def _run(words: list[str]) -> int:
 
 
 def _with_paths(words: list[str]) -> list[str]:
-    """The words with every recipe's name, behind ``-c`` or ``--config``, replaced by its path."""
+    """The words, with the name of each recipe after ``-c`` or ``--config`` replaced by its path."""
     found = list(words)
-    for place, word in enumerate(words):
+    for index, word in enumerate(words):
         option, equals, recipe = word.partition("=")
         if option not in ("-c", "--config"):
             continue
         if equals:
-            found[place] = f"--config={find(recipe)}"
-        elif place + 1 < len(words):
-            found[place + 1] = find(words[place + 1])
+            found[index] = f"--config={find(recipe)}"
+        elif index + 1 < len(words):
+            found[index + 1] = find(words[index + 1])
     return found
 
 

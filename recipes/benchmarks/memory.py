@@ -1,4 +1,4 @@
-"""Peak memory of encoding and decoding an hour beside a minute, each in a process of its own."""
+"""Peak memory of encoding and decoding an hour, compared with a minute, each in its own process."""
 
 import subprocess
 import sys
@@ -16,6 +16,22 @@ from intaglio.codecs.bundle import save
 from intaglio.recipes.benchmarks.timing import Result
 
 MINUTES = 60
+
+# Runs a command line, in bfloat16 if the first word says so, and prints the peak memory in KiB: not
+# by getrusage, whose peak is never below that of the process that started this one.
+COMMAND_LINE = """
+import sys
+from pathlib import Path
+import torch
+from intaglio.recipes.cli import main
+
+half = sys.argv.pop(1) == "1"
+with torch.autocast("cpu", torch.bfloat16, enabled=half):
+    status = main()
+lines = Path("/proc/self/status").read_text().splitlines()
+print(*(line.split()[1] for line in lines if line.startswith("VmHWM")))
+sys.exit(status)
+"""
 
 
 def run(minutes: int = MINUTES) -> list[Result]:
@@ -49,40 +65,24 @@ def _result(codec: AudioCodec, minutes: int, *, half: bool = False) -> Result:
 
 
 def _peak(folder: Path, sample_rate: int, minutes: int, half: bool) -> float:
-    """Peak memory, MiB, of the two commands on noise of so many minutes."""
+    """Peak memory, MiB, of the two commands on noise of the given duration."""
     recording = folder / "in.wav"
     with soundfile.SoundFile(recording, "w", sample_rate, 1, "PCM_16") as file:
         for _ in range(minutes):
             file.write(0.1 * torch.randn(60 * sample_rate).numpy())
-    words = (
-        ["encode", str(recording), "-o", str(folder / "tokens.intaglio")],
-        ["decode", str(folder / "tokens.intaglio"), "-o", str(folder / "out.wav")],
+    tokens, decoded = folder / "tokens.intaglio", folder / "out.wav"
+    options = ["--codec", str(folder / "codec"), "--overwrite"]
+    return max(
+        _measured([command, str(source), "-o", str(target), *options], half)
+        for command, source, target in (("encode", recording, tokens), ("decode", tokens, decoded))
     )
-    peaks = []
-    for command in words:
-        tail = ["--codec", str(folder / "codec"), "--overwrite"]
-        code = (
-            "import sys; from intaglio.recipes.benchmarks.memory import report; "
-            f"sys.argv[1:] = {[*command, *tail]}; report({half})"
-        )
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-        if done.returncode:
-            raise RuntimeError(done.stderr)
-        peaks.append(int(done.stdout.split()[-1]) / 1024)
-    return max(peaks)
 
 
-def report(half: bool) -> None:
-    """Run the command line of this process, then print its peak memory in KiB.
-
-    Args:
-        half: compute convolutions and matrix products in bfloat16.
-    """
-    from intaglio.recipes.cli import main
-
-    with torch.autocast("cpu", torch.bfloat16, enabled=half):
-        status = main()
-    # not getrusage, whose peak is never below that of the process that started this one
-    [line] = [line for line in Path("/proc/self/status").open() if line.startswith("VmHWM")]
-    print(line.split()[1])
-    sys.exit(status)
+def _measured(words: list[str], half: bool) -> float:
+    """Peak memory, MiB, of a command line in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-c", COMMAND_LINE, str(int(half)), *words], capture_output=True, text=True
+    )
+    if done.returncode:
+        raise RuntimeError(done.stderr)
+    return int(done.stdout.split()[-1]) / 1024

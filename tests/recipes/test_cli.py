@@ -13,6 +13,7 @@ import yaml
 
 from intaglio.recipes import cli
 from intaglio.recipes.errors import explain
+from intaglio.recipes.lightning_cli import build
 
 RECIPE = """
 seed_everything: 1
@@ -214,7 +215,7 @@ def test_fit_trains_and_writes_the_recipe_into_every_checkpoint(intaglio, recipe
 
 def test_build_without_running_gives_the_parts_and_filters_two_warnings(recipe, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["intaglio"])
-    built = cli.build(["-c", str(recipe)], run=False)
+    built = build(["-c", str(recipe)], run=False)
     assert type(built.model).__name__ == "BoringModel"
     assert built.trainer.max_steps == 2
     warnings.warn(  # what Lightning says of injected modules; an error if it were not filtered
