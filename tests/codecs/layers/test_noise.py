@@ -7,8 +7,9 @@ def test_outside_training_the_noise_belongs_to_the_place():
     block = NoiseBlock(4).eval()
     x = torch.randn(2, 4, 100)
     assert torch.equal(block(x), block(x))
-    assert torch.equal(block(x)[1], block(x[1:])[0])
-    assert torch.equal(block(x[..., 40:], 40), block(x)[..., 40:])
+    # products of other shapes are equal but for rounding
+    torch.testing.assert_close(block(x)[1], block(x[1:])[0])
+    torch.testing.assert_close(block(x[..., 40:], 40), block(x)[..., 40:])
     assert torch.equal(block(x, 5), block(x, 5 + TABLE))
     assert not torch.equal(block(x, 0), block(x, 1))
     assert not torch.equal(NoiseBlock(4, seed=1).table, block.table)

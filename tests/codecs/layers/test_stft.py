@@ -164,7 +164,7 @@ def test_empty_filters_may_be_left_out():
     dropped = MelSpectrogram(48000, 32, drop_empty=True, **sizes)(x)
     empty = (kept == 0).all(dim=-1)[0, 0]
     assert empty.tolist() == [True, False, False, False, False]
-    assert torch.equal(dropped, kept[:, :, ~empty])
+    torch.testing.assert_close(dropped, kept[:, :, ~empty])  # products of other shapes
 
 
 def test_nothing_but_empty_filters():
