@@ -6,7 +6,7 @@ A codec is a plain module: it loads, runs and exports without Lightning. `CodecT
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,7 +14,7 @@ from torch import Tensor
 from intaglio.codecs.bundle import fingerprint
 from intaglio.codecs.decoders.base import Decoder
 from intaglio.codecs.encoders.base import Encoder
-from intaglio.codecs.part import Part
+from intaglio.codecs.part import Part, describe
 from intaglio.codecs.quantizers.base import Quantized, Quantizer
 from intaglio.codecs.tokens import Tokens
 
@@ -24,6 +24,30 @@ class Reconstruction(NamedTuple):
 
     values: Tensor
     quantized: Quantized
+
+
+class Hashed(NamedTuple):
+    """A fingerprint, and all that it was computed from.
+
+    Attributes:
+        recipe: constructor arguments.
+        tensors: parameters and buffers. They are held, so that no other tensor takes their address.
+        versions: address and number of changes in place of each of them.
+        fingerprint: the hash of all this.
+    """
+
+    recipe: dict[str, Any]
+    tensors: list[Tensor]
+    versions: list[tuple[int, int]]
+    fingerprint: str
+
+    def holds(self, other: "Hashed") -> bool:
+        """Whether nothing has changed: the same arguments and tensors, changed as often."""
+        return (
+            self.recipe == other.recipe
+            and self.versions == other.versions
+            and all(a is b for a, b in zip(self.tensors, other.tensors, strict=True))
+        )
 
 
 class Codec(Part):
@@ -56,6 +80,7 @@ class Codec(Part):
         self.quantizer = quantizer
         self.decoder = decoder
         self.name = name
+        self._hashed: Hashed | None = None
 
     @property
     def vocab(self) -> tuple[int, ...]:
@@ -69,8 +94,19 @@ class Codec(Part):
 
     @property
     def fingerprint(self) -> str:
-        """Hash of configuration and weights, 32 hexadecimal digits; equal codecs, equal tokens."""
-        return fingerprint(self)
+        """Hash of configuration and weights, 32 hexadecimal digits; equal codecs, equal tokens.
+
+        In evaluation mode the weights are hashed once, and again after any of them has changed.
+        Changes that PyTorch does not count, through ``.data`` or NumPy, go unseen.
+        """
+        tensors = list(self.state_dict(keep_vars=True).values())
+        if self.training or any(tensor.is_inference() for tensor in tensors):
+            return fingerprint(self)
+        versions = [(tensor.data_ptr(), tensor._version) for tensor in tensors]
+        now = Hashed(describe(self), tensors, versions, "")
+        if self._hashed is None or not self._hashed.holds(now):
+            self._hashed = now._replace(fingerprint=fingerprint(self))
+        return self._hashed.fingerprint
 
     def encode(self, x: Tensor) -> Tokens:
         """Tokens of a batch of signals; see the sub-class for the layout of ``x``."""
