@@ -20,7 +20,7 @@ IMPORTS = {  # whether the core needs it, and what to say if it fails
     "torchaudio": (False, "resampling and training need it; install the one that fits torch"),
 }
 PROGRAMS = {
-    "c2enc": "`intaglio eval` compares with Codec 2; install the package codec2",
+    "c2enc": "`intaglio eval audio` compares with Codec 2; install the package codec2",
     "opusenc": "makes Opus files by hand; intaglio itself uses soundfile",
     "ffmpeg": "converts media by hand; intaglio itself uses the media extra",
 }

@@ -1,4 +1,4 @@
-"""``intaglio eval`` of generators: table, records, figures, and how it fails."""
+"""``intaglio eval generator``: table, records, figures, and how it fails."""
 
 import json
 import math
@@ -41,7 +41,7 @@ def generators(image_bundle, tmp_path_factory):
 def test_table_records_and_figures(intaglio, generators, shards, image_bundle, tmp_path):
     pytest.importorskip("matplotlib", reason="pip install 'intaglio[demo]'")
     status, out, err = intaglio(
-        "eval", generators / "classes", generators / "texts", "--codec", image_bundle,
+        "eval", "generator", generators / "classes", generators / "texts", "--codec", image_bundle,
         "--data", shards, *QUICK, "--items", 5, "--json", tmp_path / "e.json",
         "--plot", tmp_path / "figures", "--guidance", 2,
     )  # fmt: skip
@@ -73,7 +73,16 @@ def test_table_records_and_figures(intaglio, generators, shards, image_bundle, t
 
 
 def test_two_of_one_name_and_seed(intaglio, generators, shards, image_bundle, tmp_path):
-    base = ("eval", *[generators / "texts"] * 2, "--codec", image_bundle, "--data", shards, *QUICK)
+    base = (
+        "eval",
+        "generator",
+        *[generators / "texts"] * 2,
+        "--codec",
+        image_bundle,
+        "--data",
+        shards,
+        *QUICK,
+    )
     found = []
     for number, more in enumerate([(), ("--sample-seed", 9)]):
         path = tmp_path / f"{number}.json"
@@ -87,27 +96,34 @@ def test_two_of_one_name_and_seed(intaglio, generators, shards, image_bundle, tm
 
 
 def test_wrong_words_are_one_line(
-    refusal, generators, shards, image_bundle, bundle, tmp_path, tmp_path_factory
+    intaglio, refusal, generators, shards, image_bundle, bundle, tmp_path, tmp_path_factory
 ):
     words = ("--codec", image_bundle, "--data", shards, *QUICK)
-    base = ("eval", generators / "classes", *words)
-    assert "is for codecs, not for generators" in refusal(*base, "--figures", tmp_path)
+    base = ("eval", "generator", generators / "classes", *words)
+    status, _, err = intaglio(*base, "--figures", tmp_path)
+    assert status == 2 and "intaglio eval generator: error: unrecognized arguments" in err
     assert "--items must be at least 2" in refusal(*base, "--items", 1)
-    assert "held out" in refusal(*base, "--split", "all")
+    status, _, err = intaglio(*base, "--split", "all")
+    assert status == 2 and "invalid choice: 'all' (choose from 'test', 'validation')" in err
     assert "takes 16 steps, not 3" in refusal(*base, "--steps", 3)
     assert "guidance scale" in refusal(*base, "--guidance", -1)
-    assert "--guidance is for generators" in refusal(
-        "eval", "--codec", image_bundle, "--data", shards, "--guidance", 2
-    )
-    line = refusal("eval", image_bundle, *words)
+    status, _, err = intaglio("eval", "generator", *words)
+    assert status == 2 and "required: GENERATOR" in err
+    line = refusal("eval", "generator", image_bundle, *words)
     assert "holds a ImageCodec, not a generator; a codec is given with --codec" in line
     assert "not a codec of images" in refusal(
-        "eval", generators / "classes", "--codec", bundle, "--data", shards
+        "eval", "generator", generators / "classes", "--codec", bundle, "--data", shards
     )
     none = (*base[:-6], "--features", "pixels", "--test-share", 0)
     assert "0 items of the test side" in refusal(*none)
     assert "there is no such folder of token shards" in refusal(
-        "eval", generators / "classes", "--codec", image_bundle, "--data", tmp_path / "x"
+        "eval",
+        "generator",
+        generators / "classes",
+        "--codec",
+        image_bundle,
+        "--data",
+        tmp_path / "x",
     )
 
 
@@ -117,7 +133,9 @@ def test_a_generator_of_another_codec_is_refused(
     from intaglio.generators import load as load_generator
 
     other = load_generator(generators / "classes")
-    other.origin = Provenance("another", "1" * 32, other.origin.classes)
+    other.provenance = Provenance("another", "1" * 32, other.provenance.classes)
     save(other, tmp_path / "other")
-    line = refusal("eval", tmp_path / "other", "--codec", image_bundle, "--data", shards, *QUICK)
+    line = refusal(
+        "eval", "generator", tmp_path / "other", "--codec", image_bundle, "--data", shards, *QUICK
+    )
     assert "draws tokens of another 111111111111, not of tiny picture" in line

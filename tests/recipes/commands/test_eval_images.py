@@ -1,4 +1,4 @@
-"""``intaglio eval`` of image codecs: table, records, figures, and how it fails."""
+"""``intaglio eval image``: table, records, figures, and how it fails."""
 
 import json
 
@@ -8,8 +8,8 @@ from intaglio.codecs import load
 from intaglio.data.formats.image import read_image
 from intaglio.data.image_transforms import fitted, to_pixels, to_unit
 from intaglio.data.manifest import Record
+from intaglio.recipes.commands.eval_images import read_pictures
 from intaglio.recipes.evaluation.image.comparison import compare_images
-from intaglio.recipes.evaluation.image.evaluate import read_pictures
 from intaglio.recipes.evaluation.image.metrics import PSNR, ImagePair
 
 
@@ -23,7 +23,7 @@ def data(draw, tmp_path):
 def test_table_records_and_figures(intaglio, data, image_bundle, tmp_path):
     pytest.importorskip("matplotlib", reason="pip install 'intaglio[demo]'")
     status, out, err = intaglio(
-        "eval", "--codec", image_bundle, "--data", data, "--metrics", "psnr,ssim,rfd",
+        "eval", "image", "--codec", image_bundle, "--data", data, "--metrics", "psnr,ssim,rfd",
         "--baselines", "jpeg,webp-q10", "--json", tmp_path / "e.json",
         "--plot", tmp_path / "p.png", "--figures", tmp_path / "f",
     )  # fmt: skip
@@ -72,7 +72,7 @@ def test_the_shuffled_control_is_the_score_against_the_next_image(data, image_bu
 
 def test_several_codecs_stand_side_by_side(intaglio, refusal, data, image_bundle, bundle, tmp_path):
     pytest.importorskip("matplotlib", reason="pip install 'intaglio[demo]'")
-    words = ("eval", "--data", data, "--metrics", "psnr", "--baselines", "jpeg-q30")
+    words = ("eval", "image", "--data", data, "--metrics", "psnr", "--baselines", "jpeg-q30")
     two = ("--codec", image_bundle, "--codec", image_bundle)
     status, out, err = intaglio(
         *words, *two, "--json", tmp_path / "e.json", "--figures", tmp_path / "f"
@@ -101,19 +101,27 @@ def test_sizes_that_are_no_multiple_are_cut_off_again(data, image_bundle):
 def test_damaged_images_are_named(intaglio, data, image_bundle):
     (data / "bad.png").write_bytes(b"no image")
     words = ("--metrics", "psnr", "--baselines", "none")
-    status, out, err = intaglio("eval", "--codec", image_bundle, "--data", data, *words)
+    status, out, err = intaglio("eval", "image", "--codec", image_bundle, "--data", data, *words)
     assert status == 1 and "bad.png is no image" in err and "1 of 4 images" in err
     assert "3 images of" in out
 
 
 def test_wrong_words_are_one_line(refusal, data, bundle, image_bundle, tmp_path):
-    base = ("eval", "--data", data)
-    image, audio = (*base, "--codec", image_bundle), (*base, "--codec", bundle)
+    base = ("eval", "image", "--data", data)
+    image = (*base, "--codec", image_bundle)
     assert "unknown metric stoi; of images" in refusal(*image, "--metrics", "stoi")
     assert "of images there are jpeg" in refusal(*image, "--baselines", "opus-6k")
-    assert "--rate is for audio" in refusal(*image, "--rate", 16000)
-    assert "no audio files" in refusal(*audio)
-    assert "for codecs of images" in refusal(*audio, "--size", 32)
+    assert "not a codec of images" in refusal(*base, "--codec", bundle)
     (tmp_path / "empty").mkdir()
-    line = refusal("eval", "--codec", image_bundle, "--data", tmp_path / "empty")
+    line = refusal(*image, "--data", tmp_path / "empty")
     assert "no image files" in line
+
+
+def test_each_kind_has_its_own_codecs_and_options(intaglio, refusal, data, bundle, image_bundle):
+    audio = ("eval", "audio", "--data", data)
+    assert "no audio files" in refusal(*audio, "--codec", bundle)
+    assert "not a codec of waveforms" in refusal(*audio, "--codec", image_bundle)
+    status, _, err = intaglio(*audio, "--codec", bundle, "--size", 32)
+    assert status == 2 and "intaglio eval audio: error: unrecognized arguments: --size 32" in err
+    status, _, err = intaglio("eval", "image", "--data", data, "--rate", 16000)
+    assert status == 2 and "intaglio eval image: error: unrecognized arguments: --rate" in err

@@ -229,7 +229,7 @@ def test_wrong_company_is_refused(codec, data):
     with pytest.raises(ValueError, match="3 classes"):
         check_fits(generator, codec, data)
     text = fresh(TextCondition(16))
-    text.origin = generator.provenance
+    text.provenance = generator.provenance
     check_fits(text, codec, data)  # it is told no numbers of classes
     generator.provenance = Provenance("other", "0" * 32, NAMES)
     with pytest.raises(ValueError, match="draws tokens of other 000000000000"):

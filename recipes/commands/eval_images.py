@@ -1,4 +1,4 @@
-"""Image codecs on a data set: table, records and figures, as ``intaglio eval`` shows them."""
+"""``intaglio eval image``: quality of image codecs on pictures, next to classic codecs."""
 
 import argparse
 import math
@@ -16,10 +16,21 @@ from tqdm import tqdm
 
 from intaglio.codecs import ImageCodec, Tokens
 from intaglio.codecs.bundle import replacing
+from intaglio.codecs.losses.lpips import FILE as VGG_FILE
 from intaglio.data.formats.image import read_image
 from intaglio.data.image_transforms import fitted
 from intaglio.data.manifest import Record
 from intaglio.data.pictures import find_images
+from intaglio.recipes.commands.options.codec import (
+    add_codec_options,
+    default_source,
+    load_image_codec,
+)
+from intaglio.recipes.commands.options.evaluation import (
+    add_evaluation_options,
+    check_folders,
+    names,
+)
 from intaglio.recipes.errors import explain
 from intaglio.recipes.evaluation.audio.recordings import choose
 from intaglio.recipes.evaluation.image.baselines import ImageBaseline, image_baselines
@@ -28,6 +39,7 @@ from intaglio.recipes.evaluation.image.comparison import (
     ImageResult,
     compare_images,
 )
+from intaglio.recipes.evaluation.image.inception import FILES as INCEPTION_FILES
 from intaglio.recipes.evaluation.image.metrics import ImageMetric
 from intaglio.recipes.evaluation.image.selection import select_image_metrics
 from intaglio.recipes.evaluation.tables import (
@@ -40,39 +52,88 @@ from intaglio.recipes.evaluation.tables import (
 )
 from intaglio.recipes.evaluation.usage import reached, usage_lines, usage_of, usage_record
 
+ABOUT = "measure the quality of image codecs on pictures, next to JPEG, WebP and AVIF"
 BASELINES = "jpeg,webp,avif"
 SHOWN = 8  # pictures of a figure
+EXAMPLES = """\
+  intaglio eval image --codec BUNDLE --data pictures/ --plot rates.png --figures figures/
+  intaglio eval image --codec BUNDLE --codec OTHER --data pictures/ --split test --json eval.json"""
+EPILOG = f"""\
+examples:
+{EXAMPLES}
+
+Images are cropped to squares of the codec's size; --codec may be repeated, and "PSNR shuffled" is
+what the tokens of another image reach. A codec that was trained with prefixes of its tokens has a
+row for every power of two of them.
+
+rFID and LPIPS need weights that you have: --inception and --vgg. Nothing is fetched. Metrics whose
+package is missing and baselines that Pillow lacks say so in the table. Damaged files are skipped,
+named, and make the exit status 1.
+"""
 
 
-def run_images(args: argparse.Namespace, codecs: Sequence[ImageCodec]) -> None:
-    """Evaluate image codecs by the words of the command line.
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of the command."""
+    parser.epilog = EPILOG
+    add_codec_options(parser, several=True)
+    add_evaluation_options(
+        parser,
+        data="folder or manifest of images, or name of a fetched set (intaglio data)",
+        limit="at most so many images, evenly spread",
+    )
+    parser.add_argument(
+        "--metrics",
+        metavar="NAMES",
+        help="psnr, ssim, lpips-lite, rkid, rfd, lpips, rfid (all; the last two if their "
+        "weights are there)",
+    )
+    parser.add_argument(
+        "--baselines",
+        metavar="NAMES",
+        default=BASELINES,
+        help="jpeg, webp, avif at the size of the tokens and at several qualities, or one quality "
+        f"such as jpeg-q30, or none ({BASELINES})",
+    )
+    parser.add_argument("--size", type=int, help="sides in pixels (the codec's)")
+    parser.add_argument(
+        "--vgg",
+        metavar="FILE",
+        help=f"weights for the metric lpips ({VGG_FILE}, if torch.hub has kept it)",
+    )
+    parser.add_argument(
+        "--inception",
+        metavar="FILE",
+        help=f"weights for the metric rfid ({INCEPTION_FILES[0]}, likewise)",
+    )
+    parser.add_argument("--plot", metavar="FILE", help="draw quality over bits per pixel, as PNG")
+    parser.add_argument(
+        "--figures", metavar="FOLDER", help="draw reconstructions, usage and prefixes, as PNG"
+    )
+
+
+def run(args: argparse.Namespace) -> None:
+    """Evaluate and print the table.
 
     Raises:
         OSError: an input is missing, or an output cannot be written.
         ValueError: a wrong name or file of weights, no images, or some of them damaged.
         ModuleNotFoundError: a figure needs matplotlib.
     """
+    check_folders(args.json, args.plot)
+    codecs = [load_image_codec(one, args.device) for one in args.codec or [default_source()]]
     metrics = select_image_metrics(
-        _names(args.metrics) if args.metrics else None,
+        names(args.metrics) if args.metrics else None,
         vgg_file=args.vgg,
         inception_file=args.inception,
         device=next(codecs[0].parameters()).device,
     )
-    chosen = args.baselines if args.baselines is not None else BASELINES
-    baselines = image_baselines([name for name in _names(chosen) if name != "none"])
-    for option in ("suite", "rate", "save_audio"):
-        if getattr(args, option):
-            raise ValueError(
-                f"--{option.replace('_', '-')} is for audio, {codecs[0].name} is for images"
-            )
-    if len(args.data) > 1:
-        raise ValueError(f"image codecs are evaluated on one data set, not {len(args.data)}")
+    baselines = image_baselines([name for name in names(args.baselines) if name != "none"])
     size = args.size or codecs[0].image_size
     for codec in codecs:
         if size != codec.image_size and not codec.any_size:
             raise ValueError(f"{codec.name} takes {codec.image_size} pixels, not {size}")
     shares = (args.validation_share, args.test_share)
-    folder, found = find_images(args.data[0])
+    folder, found = find_images(args.data)
     records = choose(found, args.split, shares=shares, seed=args.seed, limit=args.limit)
     items = read_pictures(folder, records, size)
     _report(args, named(codecs), items, metrics, baselines)
@@ -185,9 +246,7 @@ def _report(
         )
     )
     rows = [result.row for result in results]
-    print(
-        f"{len(items)} images of {args.data[0]} ({args.split}), cropped to {size} x {size} pixels"
-    )
+    print(f"{len(items)} images of {args.data} ({args.split}), cropped to {size} x {size} pixels")
     print_table(image_table(results, metrics))
     for line in notes(rows, metrics):
         print(line)
@@ -195,7 +254,7 @@ def _report(
         if result.row.system in codecs:
             _print_tokens(result, name=result.row.system if len(codecs) > 1 else "")
     if args.json:
-        write_records(args.json, image_records(args.data[0], results, size))
+        write_records(args.json, image_records(args.data, results, size))
     _figures(args, codecs, items, results)
 
 
@@ -244,7 +303,3 @@ def _figures(
 def _write(path: Path, content: bytes) -> None:
     with replacing(path) as part:
         part.write_bytes(content)
-
-
-def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]

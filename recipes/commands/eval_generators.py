@@ -1,4 +1,4 @@
-"""Generators on token shards: options, table, records and figures of ``intaglio eval``."""
+"""``intaglio eval generator``: generators on held-out tokens, next to tables of counts."""
 
 import argparse
 from collections import Counter
@@ -12,12 +12,15 @@ from rich.markup import escape
 from rich.table import Table
 
 from intaglio.codecs.bundle import replacing
-from intaglio.data.manifest import Side
 from intaglio.data.tokens import TokenShards
 from intaglio.generators import Generator, load
-from intaglio.recipes.commands.options import sampler
-from intaglio.recipes.commands.options.codec import default_source, load_image_codec
-from intaglio.recipes.commands.options.sampler import add_sampler_options, sampler_of
+from intaglio.recipes.commands.options.codec import (
+    add_codec_options,
+    default_source,
+    load_image_codec,
+)
+from intaglio.recipes.commands.options.evaluation import add_evaluation_options, check_folders
+from intaglio.recipes.commands.options.sampler import add_sampler_options, sampler_of, sampling
 from intaglio.recipes.evaluation.generators.comparison import (
     GeneratorRow,
     control_rows,
@@ -29,83 +32,83 @@ from intaglio.recipes.evaluation.generators.tokens import check_fits
 from intaglio.recipes.evaluation.scores import Metric
 from intaglio.recipes.evaluation.tables import NOTHING, cell, heading, print_table, write_records
 
+ABOUT = "measure how well generators predict held-out tokens, and the images they draw"
 SHOWN = 16  # pictures of a figure
-DEFAULTS: dict[str, Any] = {
-    "items": None,
-    "sample_seed": 0,
-    **sampler.DEFAULTS,
-    "features": NETWORKS[0],
-}
-OTHERS = ("suite", "metrics", "rate", "baselines", "figures", "size", "vgg", "save_audio")
+EXAMPLES = """\
+  intaglio eval generator GENERATOR --codec CODEC --data TOKENS --guidance 2 --json eval.json
+  intaglio eval generator RUN OTHER --codec CODEC --data TOKENS --items 500 --plot figures/"""
+EPILOG = f"""\
+examples:
+{EXAMPLES}
+
+A generator is measured on the tokens that its training left out (--split test, with the shares and
+the seed of that training): nats per token, next to tables of counts, and images drawn with the
+conditions of those items, scored by linear probes trained on real images, next to real images.
+Several generators over the same tokens make several rows.
+"""
 
 
-def add_generator_options(parser: argparse.ArgumentParser) -> None:
-    """Declare what is only for generators."""
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of the command."""
+    parser.epilog = EPILOG
     parser.add_argument(
-        "generators",
-        nargs="*",
-        metavar="GENERATOR",
-        help="bundle or training checkpoint; --data is then a folder of token shards",
+        "generators", nargs="+", metavar="GENERATOR", help="bundle or training checkpoint"
     )
-    group = parser.add_argument_group("generators")
-    group.add_argument("--items", type=int, help="images to draw (as many as are held out)")
-    group.add_argument("--sample-seed", type=int, help="of the first image (0)")
-    add_sampler_options(group)
-    group.add_argument(
+    add_codec_options(parser)
+    add_evaluation_options(
+        parser,
+        data="folder of token shards",
+        limit="at most so many training items for probes and distances, evenly spread",
+        sides=("test", "validation"),
+        side="test",
+    )
+    parser.add_argument("--items", type=int, help="images to draw (as many as are held out)")
+    parser.add_argument("--sample-seed", type=int, default=0, help="of the first image (0)")
+    add_sampler_options(parser)
+    parser.add_argument(
         "--features",
         choices=NETWORKS,
-        help=f"what judges and distances see ({NETWORKS[0]}); inception takes --inception",
+        default=NETWORKS[0],
+        help=f"what probes and distances see ({NETWORKS[0]}); inception takes --inception",
     )
+    parser.add_argument("--inception", metavar="FILE", help="weights for the features of inception")
+    parser.add_argument("--plot", metavar="FOLDER", help="draw samples next to real images, as PNG")
 
 
-def refuse_generator_options(args: argparse.Namespace) -> None:
-    """Raise ValueError if an option is given that says nothing of a codec."""
-    for option in DEFAULTS:
-        if getattr(args, option) is not None:
-            raise ValueError(f"--{option.replace('_', '-')} is for generators; none is named")
-
-
-def run_generators(args: argparse.Namespace) -> None:
-    """Evaluate generators by the words of the command line.
+def run(args: argparse.Namespace) -> None:
+    """Evaluate and print the table.
 
     Raises:
         OSError: an input is missing, or an output cannot be written.
         ValueError: an option is wrong, or generators, codec and tokens do not fit together.
         ModuleNotFoundError: the package of the features or of the figures is not installed.
     """
-    given = {name: getattr(args, name) for name in DEFAULTS if getattr(args, name) is not None}
-    told = DEFAULTS | given
-    for option in OTHERS:
-        if getattr(args, option):
-            raise ValueError(f"--{option.replace('_', '-')} is for codecs, not for generators")
+    check_folders(args.json, args.plot)
     for option in ("items", "limit"):
         if getattr(args, option) is not None and getattr(args, option) < 2:
             raise ValueError(f"--{option} must be at least 2, got {getattr(args, option)}")
-    if args.split == "all":
-        raise ValueError("generators are measured on items held out: --split test or validation")
-    if len(args.data) > 1 or len(args.codec or ()) > 1:
-        raise ValueError("generators are measured with one --codec and one --data")
-    split: Side = "validation" if args.split == "validation" else "test"
-    sampler = sampler_of(told)
-    codec = load_image_codec((args.codec or [default_source()])[0], args.device)
+    options = sampling(args)
+    sampler = sampler_of(options)
+    codec = load_image_codec(args.codec or default_source(), args.device)
     device = next(codec.parameters()).device
-    network = feature_network(told["features"], inception_file=args.inception, device=device)
+    network = feature_network(args.features, inception_file=args.inception, device=device)
     generators = named([load_generator(source, device) for source in args.generators])
     data = token_set(args)
     for generator in generators.values():
         check_fits(generator, codec, data)
     bench = Bench(
-        codec, data, network, split=split, items=args.items, limit=args.limit, seed=args.seed
+        codec, data, network, split=args.split, items=args.items, limit=args.limit, seed=args.seed
     )
     rows: list[GeneratorRow] = []
     drawn: dict[str, Drawn] = {}
     for name, generator in generators.items():
-        row, drawn[name] = generator_row(bench, name, generator, sampler, seed=told["sample_seed"])
+        row, drawn[name] = generator_row(bench, name, generator, sampler, seed=args.sample_seed)
         rows.append(row)
     rows += control_rows(bench)
-    _tell(args.data[0], split, bench, rows)
+    _tell(args.data, args.split, bench, rows)
     if args.json:
-        write_records(args.json, generator_records(args.data[0], rows, told))
+        settings = {"items": args.items, "sample_seed": args.sample_seed, "features": args.features}
+        write_records(args.json, generator_records(args.data, rows, options | settings))
     if args.plot:
         _plot(Path(args.plot), bench, drawn, data.classes)
 
@@ -137,7 +140,7 @@ def named(generators: Sequence[Generator]) -> dict[str, Generator]:
 def token_set(args: argparse.Namespace) -> TokenShards:
     """The tokens, split as in a training with the same shares and seed."""
     data = TokenShards(
-        args.data[0],
+        args.data,
         validation_share=args.validation_share,
         test_share=args.test_share,
         seed=args.seed,

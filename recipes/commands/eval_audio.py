@@ -1,0 +1,231 @@
+"""``intaglio eval audio``: quality of audio codecs on recordings, next to classic codecs."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from intaglio.codecs import AudioCodec
+from intaglio.codecs.bundle import replacing
+from intaglio.data.clips import find
+from intaglio.data.manifest import Record
+from intaglio.recipes.commands.options.codec import add_codec_options, default_source, load_codec
+from intaglio.recipes.commands.options.evaluation import (
+    add_evaluation_options,
+    check_folders,
+    names,
+)
+from intaglio.recipes.evaluation.audio import suite
+from intaglio.recipes.evaluation.audio.baselines import Baseline, baseline
+from intaglio.recipes.evaluation.audio.comparison import (
+    Comparison,
+    Item,
+    Point,
+    Row,
+    evaluate,
+    evaluate_codec,
+)
+from intaglio.recipes.evaluation.audio.metrics import select
+from intaglio.recipes.evaluation.audio.recordings import choose, file_name, read_items, save_audio
+from intaglio.recipes.evaluation.scores import Metric
+from intaglio.recipes.evaluation.tables import (
+    notes,
+    print_table,
+    records,
+    terminal_table,
+    write_records,
+)
+from intaglio.recipes.evaluation.usage import (
+    entropy_rate,
+    usage_lines,
+    usage_of,
+    usage_record,
+)
+
+ABOUT = "measure the quality of audio codecs on recordings, next to classic codecs"
+BASELINES = "opus-6k,codec2-1200"
+EXAMPLES = f"""\
+  intaglio eval audio --codec demo/codec --data recordings/
+  intaglio eval audio --codec demo/codec --data speech-prompts --split test --json eval.json
+  intaglio eval audio --suite {suite.NAME} --codec demo/codec --codec encodec@3000,6000 \\
+    --data speech-prompts --json suite.json"""
+EPILOG = f"""\
+examples:
+{EXAMPLES}
+
+With --suite, --codec and --data may be repeated, and a codec may be followed by @ and bit rates
+(bits per second): for each it uses as many of its levels as stay within. Without @ it uses all.
+
+Metrics whose package is missing and baselines whose program is missing say so in the table.
+Damaged files are skipped, named, and make the exit status 1.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of the command."""
+    parser.epilog = EPILOG
+    add_codec_options(parser, several=True)
+    add_evaluation_options(
+        parser,
+        data="folder, manifest or name of a fetched set (intaglio data)",
+        limit="at most so many recordings, evenly spread",
+        several=True,
+    )
+    parser.add_argument(
+        "--suite",
+        choices=(suite.NAME,),
+        help="several codecs and bit rates side by side, with the use of their tokens; see below",
+    )
+    known = ",".join(metric.name for metric in select())
+    parser.add_argument(
+        "--metrics", metavar="NAMES", help=f"default: {known}; of a suite {','.join(suite.METRICS)}"
+    )
+    parser.add_argument(
+        "--rate",
+        type=int,
+        metavar="HZ",
+        help="sample rate at which mel distance and SI-SDR compare (the codec's; "
+        f"of a suite {suite.RATE})",
+    )
+    parser.add_argument(
+        "--baselines",
+        metavar="NAMES",
+        default=BASELINES,
+        help="classic codecs: opus-6k, opus-12k…, codec2-1200, -1300, -2400, -3200, or none "
+        f"({BASELINES})",
+    )
+    parser.add_argument("--plot", metavar="FILE", help="draw quality over bit rate, as PNG")
+    parser.add_argument("--save-audio", metavar="FOLDER", help="write every decoded recording")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Evaluate and print the table.
+
+    Raises:
+        OSError: an input is missing, or an output cannot be written.
+        ValueError: a wrong name, a damaged codec, or no recordings.
+        ModuleNotFoundError: the plot needs matplotlib.
+    """
+    check_folders(args.json, args.plot)
+    sources = args.codec or [default_source()]
+    codec = None if args.suite else load_codec(sources[0], args.device)
+    metrics = _metrics(args)
+    baselines = [baseline(name) for name in names(args.baselines) if name != "none"]
+    chosen = {name: _chosen(args, name) for name in args.data}
+    if args.suite:
+        points = suite.points(sources, lambda source: load_codec(source, args.device))
+        read = _run_suite(args, points, chosen, metrics, baselines)
+    elif codec is None or len(sources) > 1 or len(args.data) > 1:
+        raise ValueError(f"several codecs or data sets are compared with --suite {suite.NAME}")
+    else:
+        read = _run_single(args, codec, chosen, metrics, baselines)
+    count = sum(len(records) for _, records in chosen.values())
+    if read < count:
+        raise ValueError(
+            f"{count - read} of {count} recordings could not be read; the numbers leave them out"
+        )
+
+
+Chosen = dict[str, tuple[Path, list[Record]]]  # folder and recordings by name of the data set
+
+
+def _run_single(
+    args: argparse.Namespace,
+    codec: AudioCodec,
+    chosen: Chosen,
+    metrics: Sequence[Metric],
+    baselines: Sequence[Baseline],
+) -> int:
+    """One codec on one data set; gives the number of recordings that could be read."""
+    ((name, found),) = chosen.items()
+    items = read_items(*found, codec.sample_rate)
+    comparison = evaluate_codec(
+        codec, items, metrics=metrics, baselines=baselines, seed=args.seed, progress=True
+    )
+    _announce(args, name, items)
+    print_table(terminal_table(comparison.rows, metrics))
+    groups = usage_of(comparison.tokens)
+    for line in (*notes(comparison.rows, metrics), *usage_lines(groups)):
+        print(line)
+    rate = entropy_rate(groups, codec.frame_rate)
+    print(f"bit rate: {codec.bits_per_second:.0f} nominal, {rate:.0f} by the entropies")
+    if args.json:
+        write_records(args.json, _records(name, codec, comparison))
+    _plot(args, comparison.rows)
+    if args.save_audio:
+        for system, waves in comparison.decoded.items():
+            save_audio(Path(args.save_audio) / file_name(system), items, waves)
+    return len(items)
+
+
+def _run_suite(
+    args: argparse.Namespace,
+    points: Sequence[Point],
+    chosen: Chosen,
+    metrics: Sequence[Metric],
+    baselines: Sequence[Baseline],
+) -> int:
+    """Codecs on data sets; gives the number of recordings that could be read."""
+    if args.plot and len(chosen) > 1:
+        raise ValueError(f"--plot draws one data set, not {len(chosen)}")
+    entries: list[suite.Entry] = []
+    read = 0
+    for name, found in chosen.items():
+        items = read_items(*found, None)
+        read += len(items)
+        _announce(args, name, items)
+        for result in evaluate(
+            points, items, metrics=metrics, baselines=baselines, seed=args.seed, progress=True
+        ):
+            entries.append(suite.entry(name, result, points, items))
+            if args.save_audio and result.decoded:
+                folder = Path(args.save_audio) / (file_name(name) if len(chosen) > 1 else "")
+                save_audio(folder / file_name(result.row.system), items, result.decoded)
+    table, lines = suite.table(entries, metrics)
+    print_table(table)
+    print("\n".join(lines))
+    if args.json:
+        write_records(args.json, suite.entry_records(entries, _rate(args)))
+    _plot(args, [entry.row for entry in entries])
+    return read
+
+
+def _metrics(args: argparse.Namespace) -> list[Metric]:
+    preset = suite.METRICS if args.suite else None
+    return select(preset if args.metrics is None else names(args.metrics), rate=_rate(args))
+
+
+def _rate(args: argparse.Namespace) -> int | None:
+    return suite.RATE if args.suite and args.rate is None else args.rate
+
+
+def _chosen(args: argparse.Namespace, name: str) -> tuple[Path, list[Record]]:
+    shares = (args.validation_share, args.test_share)
+    folder, found = find(name)
+    return folder, choose(found, args.split, shares=shares, seed=args.seed, limit=args.limit)
+
+
+def _announce(args: argparse.Namespace, name: str, items: Sequence[Item]) -> None:
+    seconds = sum(len(item.wave) / item.sample_rate for item in items)
+    print(f"{len(items)} recordings, {seconds:.0f} s, of {name} ({args.split})")
+
+
+def _plot(args: argparse.Namespace, rows: Sequence[Row]) -> None:
+    if args.plot:
+        from intaglio.recipes.evaluation.figures.training import rate_distortion
+
+        with replacing(Path(args.plot)) as part:
+            part.write_bytes(rate_distortion(rows))
+
+
+def _records(name: str, codec: AudioCodec, comparison: Comparison) -> list[dict[str, Any]]:
+    """JSON records, with the use of the codebooks in the one of the codec under test."""
+    groups = usage_of(comparison.tokens)
+    tokens = usage_record(groups) | {
+        "entropy_bits_per_second": entropy_rate(groups, codec.frame_rate),
+        "nominal_bits_per_second": codec.bits_per_second,
+    }
+    return [
+        record | ({"tokens": tokens} if row.is_ours else {})
+        for record, row in zip(records(comparison.rows, name), comparison.rows, strict=True)
+    ]

@@ -1,0 +1,57 @@
+"""What is evaluated and where the records go: the options that all kinds of `eval` share."""
+
+import argparse
+from pathlib import Path
+
+SIDES = ("test", "validation", "all")
+
+
+def add_evaluation_options(
+    parser: argparse.ArgumentParser,
+    *,
+    data: str,
+    limit: str,
+    sides: tuple[str, ...] = SIDES,
+    side: str = "all",
+    several: bool = False,
+) -> None:
+    """Add the options ``--data``, ``--limit``, ``--split`` with its shares and seed, ``--json``.
+
+    Args:
+        parser: of a kind.
+        data: help of ``--data``.
+        limit: help of ``--limit``.
+        sides: of the split to choose from.
+        side: the default.
+        several: ``--data`` may be repeated and gives a list.
+    """
+    action = "append" if several else "store"
+    parser.add_argument("--data", required=True, action=action, help=data)
+    parser.add_argument("--limit", type=int, help=limit)
+    left_out = "what training on the same data left out"
+    parser.add_argument(
+        "--split",
+        choices=sides,
+        default=side,
+        help=f"{left_out}, or all ({side})" if "all" in sides else f"{left_out} ({side})",
+    )
+    parser.add_argument("--validation-share", type=float, default=0.05, help="as in training")
+    parser.add_argument("--test-share", type=float, default=0.05, help="as in training")
+    parser.add_argument("--seed", type=int, default=0, help="of the split and the intervals")
+    parser.add_argument("--json", metavar="FILE", help="write one record a system")
+
+
+def names(text: str) -> list[str]:
+    """The names of a list that is separated by commas."""
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def check_folders(*paths: str | None) -> None:
+    """Refuse output files in folders that do not exist, before hours of work.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+    """
+    for path in paths:
+        if path and not Path(path).absolute().parent.is_dir():
+            raise FileNotFoundError(f"{path}: there is no folder {Path(path).parent}")
