@@ -72,7 +72,8 @@ def test_a_codec_that_keeps_everything_is_perfect(items):
     pytest.importorskip("pystoi", reason="pip install 'intaglio[metrics]'")
     (_, row) = entries_of([Point("echo", Echo())], items, [STOI(), MelDistance(), SISDR()])
     scores = row.row.scores
-    assert scores["stoi"].mean == pytest.approx(1, abs=1e-6) and scores["mel"].mean == 0
+    assert scores["stoi"].mean == pytest.approx(1, abs=1e-6)
+    assert scores["mel"].mean < 1e-4  # rows of one product may round apart
     assert scores["si_sdr"].failures == 2 and "a copy" in scores["si_sdr"].reason
 
 
