@@ -59,7 +59,6 @@ FLOORS = {
         "errors": 0,
         "commands.options": 1,
         "file_jobs": 1,
-        "sampling": 2,
         "tokenization": 2,
         "evaluation": 3,  # scores, rows, tables, usage
         "evaluation.audio": 4,
@@ -69,7 +68,8 @@ FLOORS = {
         "evaluation.report": 7,
         "benchmarks": 7,
         "callbacks": 7,
-        "samples": 7,
+        "sampling": 7,
+        "samples": 8,
         "commands": 8,
         "lightning_cli": 8,
         "cli": 9,

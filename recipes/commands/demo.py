@@ -16,7 +16,10 @@ from intaglio.data import sets
 from intaglio.data.clips import find
 from intaglio.data.formats.wave import read_wave, write_wave
 from intaglio.data.sets.tools import codec2_programs, get_codec2
-from intaglio.recipes.commands import decode, encode, sample
+from intaglio.generators import load as load_generator
+from intaglio.recipes.commands import decode, encode
+from intaglio.recipes.commands.options.codec import load_image_codec
+from intaglio.recipes.commands.options.sampler import DEFAULTS, sampler_of
 from intaglio.recipes.errors import explain
 from intaglio.recipes.evaluation.audio.baselines import baseline
 from intaglio.recipes.evaluation.audio.comparison import Comparison, Item, evaluate_codec
@@ -28,6 +31,10 @@ from intaglio.recipes.evaluation.report.page import ExportedFile, Figure, write_
 from intaglio.recipes.evaluation.scores import Metric
 from intaglio.recipes.evaluation.tables import notes, terminal_table, write_records
 from intaglio.recipes.evaluation.tables import records as json_records
+from intaglio.recipes.sampling.folder import provenance_record, write_samples
+from intaglio.recipes.sampling.images import image_pipeline, write_grid
+from intaglio.recipes.sampling.pretrained import pretrained
+from intaglio.recipes.sampling.requests import requests_of
 
 if TYPE_CHECKING:
     from intaglio.export.verify import Difference
@@ -42,6 +49,7 @@ CAPTIONS = (
     "thumbs up sign, light skin tone",
     "poland flag",
 )
+PICTURES = 6  # of each caption
 MIN_SECONDS = 1.5  # of an utterance that is scored
 
 
@@ -234,15 +242,24 @@ def _but_for(ties: int) -> str:
 def _pictures(out: Path) -> Figure:
     """Draw pictures of captions with the generator that comes with the package."""
     _say("drawing pictures")
-    parser = argparse.ArgumentParser()
-    sample.add_arguments(parser)
-    texts = [word for caption in CAPTIONS for word in ("--text", caption)]
-    words = ["emoji", "-o", str(out / "pictures"), "--count", "6", "--grid", "--overwrite"]
-    words += ["--guidance", "3", "--temperature", "0.9"]
-    sample.run(parser.parse_args([*words, *texts]))
+    shipped = pretrained("emoji")
+    assert shipped is not None
+    codec = load_image_codec(str(shipped.codec), "auto")
+    generator = load_generator(shipped.generator).to(next(codec.parameters()).device)
+    options = {**DEFAULTS, "guidance": 3.0, "temperature": 0.9}
+    requests = requests_of(generator, texts=CAPTIONS, count=PICTURES)
+    files, _ = write_samples(
+        image_pipeline(generator, codec, sampler_of(options)),
+        requests,
+        out / "pictures",
+        about=provenance_record(generator, codec) | options,
+        overwrite=True,
+    )
+    grid = out / "pictures" / "grid.png"
+    write_grid(grid, [file.path for file in files], CAPTIONS, columns=PICTURES)
     return Figure(
-        (out / "pictures" / "grid.png").read_bytes(),
-        f"Six pictures each of: {'; '.join(CAPTIONS)}",
+        grid.read_bytes(),
+        f"{PICTURES} pictures each of: {'; '.join(CAPTIONS)}",
         "Drawn from the words before each row, by the generator of emoji that comes with the "
         "package: 64 tokens an image, one after the other.",
     )

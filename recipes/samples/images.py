@@ -3,8 +3,8 @@
 python recipes/samples/images.py GENERATOR CODEC "a red apple" "a happy snail" --out images.png
 
 GENERATOR and CODEC are bundles, or checkpoints of `intaglio fit`. A generator that was trained with
-classes takes their names or numbers in the place of texts. Each row of the picture is one text;
-image n has the seed SEED + n, so the same command draws the same picture.
+classes takes their names or numbers instead of texts. Each row of the picture is one text; image n
+has the seed SEED + n, so the same command draws the same picture.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from intaglio.generators.conditioning.guidance import Guidance
 from intaglio.generators.detokenize import check_codec, images_of
 from intaglio.generators.samplers.sampler import Sampler
 from intaglio.recipes.errors import USER_ERRORS, explain
-from intaglio.recipes.sampling.images import class_number
+from intaglio.recipes.sampling.requests import class_number
 
 
 def main() -> None:
@@ -39,7 +39,7 @@ def main() -> None:
     args = parser.parse_args()
     generator, codec = load(args.generator), load_codec(args.codec)
     if not isinstance(codec, ImageCodec):
-        raise ValueError(f"{args.codec} is no codec of images")
+        raise ValueError(f"{args.codec} is not a codec of images")
     check_codec(generator, codec)  # tokens of one codec mean nothing to another
     if isinstance(generator.condition, PromptCondition):
         condition = generator.condition.of_texts(args.requests)

@@ -1,1 +1,1 @@
-"""Drawing with a generator: requests, batches, generators that come with the package."""
+"""Sampling from a generator: requests, pipelines, files, generators shipped with the package."""

@@ -1,4 +1,4 @@
-"""``intaglio sample``: files, shards and records; resumed or alone the same; gaps; bad requests."""
+"""``intaglio sample``: files, shards, records; resumed or alone the same; inpainting; refusals."""
 
 import io
 import json
@@ -17,7 +17,8 @@ from intaglio.generators.conditioning.text import TextCondition
 from intaglio.generators.orders.masked import MaskedOrder
 from intaglio.generators.orders.raster import RasterOrder
 from intaglio.generators.samplers.sampler import Sampler
-from intaglio.recipes.sampling.images import ImagePipeline, ImageRequest, InpaintingRegion
+from intaglio.recipes.sampling.images import InpaintingRegion, image_pipeline
+from intaglio.recipes.sampling.requests import SampleRequest
 
 
 @pytest.fixture(scope="module")
@@ -32,11 +33,11 @@ def make(tiny_generator_of):
 
 @pytest.fixture(scope="module")
 def generators(make, codec, painted, tmp_path_factory):
-    """Bundles of a generator told classes, one told texts, and one that fills gaps."""
+    """Bundles of generators: class-conditional, of texts, and one that can inpaint."""
     folder = tmp_path_factory.mktemp("generators")
     made = {
         "texts": make(codec, RasterOrder(), TextCondition(16, prefix=3, rows=99)),
-        "gaps": make(codec, MaskedOrder(16, steps=4), ClassCondition(3, 16)),
+        "masked": make(codec, MaskedOrder(16, steps=4), ClassCondition(3, 16)),
     }
     saved = {name: save(generator, folder / name) for name, generator in made.items()}
     return saved | {"classes": painted}
@@ -129,7 +130,7 @@ def test_texts_of_a_file(sample, tmp_path):
     assert [one["text"] for one in json.loads(files["samples.json"])] == ["a cat", "red"]
 
 
-def test_nothing_told_is_no_condition(sample, make, codec, tmp_path):
+def test_without_class_or_text_samples_are_unconditional(sample, make, codec, tmp_path):
     files = sample("classes", tmp_path / "out", "--seed", 2)
     generator = make(codec, RasterOrder(), ClassCondition(3, 16))
     drawn = Sampler().generate(generator, torch.tensor([-1]), seed=2)
@@ -138,39 +139,39 @@ def test_nothing_told_is_no_condition(sample, make, codec, tmp_path):
     assert "label" not in json.loads(files["samples.json"])[0]
 
 
-def test_only_a_gap_is_drawn(sample, make, codec, draw, tmp_path):
+def test_only_the_region_is_drawn(sample, make, codec, draw, tmp_path):
     """Squares with a white pixel of the mask get other tokens, the rest keep theirs."""
     image = draw(tmp_path / "image.png", 16, 16)
     mask = torch.zeros(3, 16, 16, dtype=torch.uint8)
     mask[:, 5:9, 11] = 255  # one pixel below the first row of squares, into the third
     write_image(tmp_path / "mask.png", mask)
     generator = make(codec, MaskedOrder(16, steps=4), ClassCondition(3, 16))
-    pipeline = ImagePipeline(
+    pipeline = image_pipeline(
         generator, codec, Sampler(), region=InpaintingRegion(read_image(image), mask[0] > 0)
     )
     ids = codec.encode(to_unit(read_image(image)).unsqueeze(0)).ids
     assert torch.equal(pipeline.given.tokens, ids)
     assert (~pipeline.given.given[0]).nonzero().flatten().tolist() == [4 + 2, 8 + 2]
     words = ["--inpaint", image, "--mask", tmp_path / "mask.png", "--class", "cat", "--count", 2]
-    sample("gaps", tmp_path / "out", *words)
-    expected = pipeline.draw([ImageRequest(0, 0), ImageRequest(1, 0)])
+    sample("masked", tmp_path / "out", *words)
+    expected = pipeline.draw([SampleRequest(0, 0), SampleRequest(1, 0)])
     for number in range(2):
         found = read_image(tmp_path / "out" / f"{number:06}.png")
         assert torch.equal(found, expected[number])
 
 
-def test_bad_gaps_are_refused(refused, codec, draw, tmp_path):
+def test_bad_regions_are_refused(refused, codec, draw, tmp_path):
     image, mask = draw(tmp_path / "image.png", 16, 16), tmp_path / "mask.png"
     region = ["--inpaint", image, "--mask", mask]
-    assert "belong together" in refused("gaps", "--inpaint", image)
+    assert "belong together" in refused("masked", "--inpaint", image)
     write_image(mask, torch.zeros(3, 16, 16, dtype=torch.uint8))
-    assert "no white pixel" in refused("gaps", *region)
+    assert "no white pixel" in refused("masked", *region)
     write_image(mask, torch.zeros(3, 16, 12, dtype=torch.uint8))
-    assert "the mask has 12 x 16 pixels, the image 16 x 16" in refused("gaps", *region)
+    assert "the mask has 12 x 16 pixels, the image 16 x 16" in refused("masked", *region)
     white = torch.zeros(3, 16, 16, dtype=torch.uint8)
     white[:, :4] = 255
     write_image(mask, white)
-    assert "to fill a region takes an order that masks" in refused("classes", *region)
+    assert "takes an order that masks" in refused("classes", *region)
 
 
 @pytest.mark.parametrize(
@@ -178,25 +179,25 @@ def test_bad_gaps_are_refused(refused, codec, draw, tmp_path):
     [
         ("classes", ["--class", "dig"], "no class 'dig': give one of dog, or a number below 3"),
         ("classes", ["--class", "3"], "no class '3'"),
-        ("classes", ["--text", "a cat"], "is told classes, not texts: use --class"),
-        ("texts", ["--class", "cat"], "is told texts, not classes: use --text"),
-        ("texts", ["--text", " ?! "], "a text has words, ' ?! ' has none"),
+        ("classes", ["--text", "a cat"], "is conditioned on classes, not texts: use --class"),
+        ("texts", ["--class", "cat"], "is conditioned on texts, not classes: use --text"),
+        ("texts", ["--text", " ?! "], "the text ' ?! ' has no words"),
         ("texts", ["--text", "one two three four"], "a text of 4 words, the generator takes 3"),
         ("classes", ["--temperature", "-1"], "a temperature is above 0, got -1.0"),
         ("classes", ["--top-p", "0"], "top_p is above 0"),
         ("classes", ["--guidance", "nan"], "a guidance scale is 0 or above"),
         ("classes", ["--steps", "3"], "a raster order takes 16 steps, not 3"),
-        ("gaps", ["--steps", "17"], "16 tokens cannot be drawn in 17 steps"),
-        ("gaps", ["--tokens", "3"], "tiny pipeline draws all 16 tokens"),
+        ("masked", ["--steps", "17"], "16 tokens cannot be drawn in 17 steps"),
+        ("masked", ["--tokens", "3"], "tiny pipeline draws all 16 tokens"),
         ("classes", ["--count", "0"], "--count is 1 or more"),
         ("classes", ["--grid", "--per-shard", "2"], "--grid is for files"),
     ],
 )
-def test_bad_wishes_are_one_line(refused, kind, words, reason):
+def test_bad_requests_are_one_line(refused, kind, words, reason):
     assert reason in refused(kind, *words)
 
 
-def test_a_refused_wish_leaves_the_folder_free(refused, sample, tmp_path):
+def test_a_refused_request_leaves_the_folder_free(refused, sample, tmp_path):
     refused("classes", "--class", "cat", "--steps", 3)
     assert "000000.png" in sample("classes", tmp_path / "refused", "--class", "cat")
 

@@ -1,4 +1,4 @@
-"""The sample script of images: what it draws is what the command draws; its help teaches."""
+"""The sample script of images: what it draws is what the command draws; its help explains it."""
 
 import runpy
 import sys
@@ -39,7 +39,7 @@ def test_the_script_draws(run, painted, image_bundle, intaglio, in_tmp_path):
 
 def test_what_is_wrong_is_one_line(run, painted, image_bundle, bundle):
     for words, reason in (
-        ([painted, bundle, "dog"], "is no codec of images"),
+        ([painted, bundle, "dog"], "is not a codec of images"),
         (["nowhere", image_bundle, "dog"], "nowhere"),
         ([painted, image_bundle, "unicorn"], "there is no class 'unicorn'"),
     ):
@@ -48,7 +48,7 @@ def test_what_is_wrong_is_one_line(run, painted, image_bundle, bundle):
         assert str(caught.value).startswith("images.py: ") and "\n" not in str(caught.value)
 
 
-def test_its_help_teaches(run, capsys):
+def test_its_help_explains_it(run, capsys):
     with pytest.raises(SystemExit):
         run("--help")
     text = capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""What comes with the package: it is small, says where it is from, and draws what it is told."""
+"""The pretrained generator: it is small, says where it is from, and draws what the text says."""
 
 import torch
 
@@ -21,7 +21,7 @@ def test_a_folder_of_the_user_goes_before(in_tmp_path):
     assert pretrained("emoji") is None
 
 
-def test_it_draws_what_it_is_told(intaglio, in_tmp_path):
+def test_it_draws_what_the_text_says(intaglio, in_tmp_path):
     """Hands of a skin tone, a yellow face, a blue uniform; four of each."""
     texts = ["raised hand, dark skin tone", "raised hand, light skin tone"]
     texts += ["grinning face with smiling eyes", "woman police officer, dark skin tone"]

@@ -1,0 +1,160 @@
+"""Samples as files of a folder or in tar shards; a run that was interrupted can be repeated.
+
+A folder belongs to one request, which ``request.json`` holds. Files that are there are left alone.
+"""
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from torch import Tensor
+from tqdm import tqdm
+
+from intaglio.codecs import Codec
+from intaglio.codecs.bundle import fingerprint
+from intaglio.data.formats.atomic import replacing
+from intaglio.data.formats.shards import ShardWriter
+from intaglio.generators.generator import Generator
+from intaglio.generators.samplers.sampler import Event
+from intaglio.recipes.sampling.pipeline import Medium, SamplingPipeline
+from intaglio.recipes.sampling.requests import SampleRequest
+
+REQUEST = "request.json"
+RECORDS = "samples.json"
+SHARD_SUFFIX = ".tar"
+
+
+class SampleFile(NamedTuple):
+    """A file to write, and the requests whose items go into it."""
+
+    path: Path
+    requests: Sequence[SampleRequest]
+
+
+class SampledFolder(NamedTuple):
+    """What a folder holds after a run.
+
+    Attributes:
+        files: all that belong to the request, in order.
+        kept: how many of them were there before.
+    """
+
+    files: list[SampleFile]
+    kept: int
+
+
+def provenance_record(generator: Generator, codec: Codec) -> dict[str, str]:
+    """Names and fingerprints of the parts that made a sample."""
+    return {
+        "generator": generator.name,
+        "generator_fingerprint": fingerprint(generator),
+        "codec": codec.name,
+        "codec_fingerprint": codec.fingerprint,
+    }
+
+
+def write_samples(
+    pipeline: SamplingPipeline,
+    requests: Sequence[SampleRequest],
+    out: Path,
+    *,
+    about: dict[str, Any],
+    batch_size: int = 16,
+    per_shard: int | None = None,
+    overwrite: bool = False,
+) -> SampledFolder:
+    """Draw what is missing: ``OUT/000000.png`` or shards, ``samples.json`` and ``request.json``.
+
+    Args:
+        pipeline: draws the items.
+        requests: one for each item.
+        out: folder, made if it is missing.
+        about: what else determines the items; part of every record.
+        batch_size: items drawn together; does not change them.
+        per_shard: items of a tar shard, each with a JSON record; None for a file each.
+        overwrite: draw items again that are there, also of another request.
+
+    Raises:
+        FileExistsError: the folder holds items of another request.
+        OSError: the folder cannot be written.
+        ValueError: the sampler does not fit the generator.
+    """
+    medium = pipeline.medium
+    request = about | {"requests": [one._asdict() for one in requests]}
+    _claim(out, request, medium, overwrite)
+    files = list(_files(out, requests, medium, per_shard))
+    missing = [file for file in files if overwrite or not file.path.exists()]
+    _draw(pipeline, missing, about, batch_size)
+    records = [
+        {"file": file.path.name, **request.record(), **about}
+        for file in files
+        for request in file.requests
+    ]
+    with replacing(out / RECORDS) as part:
+        part.write_text(json.dumps(records, indent=1) + "\n", encoding="utf-8")
+    return SampledFolder(files, len(files) - len(missing))
+
+
+def _claim(out: Path, request: dict[str, Any], medium: Medium, overwrite: bool) -> None:
+    """Write down the request, or compare it with that of an earlier run."""
+    out.mkdir(parents=True, exist_ok=True)
+    path = out / REQUEST
+    text = json.dumps(request, indent=1) + "\n"
+    used = any(file.suffix in (medium.suffix, SHARD_SUFFIX) for file in out.iterdir())
+    if used and not overwrite and not (path.exists() and path.read_text("utf-8") == text):
+        raise FileExistsError(
+            f"{out} holds {medium.noun}s of another request; add --overwrite or choose another "
+            "folder"
+        )
+    with replacing(path) as part:
+        part.write_text(text, encoding="utf-8")
+
+
+def _files(
+    out: Path, requests: Sequence[SampleRequest], medium: Medium, per_shard: int | None
+) -> Iterator[SampleFile]:
+    size = per_shard or 1
+    suffix = SHARD_SUFFIX if per_shard else medium.suffix
+    for number, start in enumerate(range(0, len(requests), size)):
+        yield SampleFile(out / f"{number:06}{suffix}", requests[start : start + size])
+
+
+def _draw(
+    pipeline: SamplingPipeline, files: Sequence[SampleFile], about: dict[str, Any], batch_size: int
+) -> None:
+    """Write the files one by one; items of a batch may go into several."""
+    medium = pipeline.medium
+    requests = [request for file in files for request in file.requests]
+    with tqdm(total=len(requests), unit=medium.noun, disable=None, file=sys.stderr) as progress:
+
+        def show(event: Event) -> None:
+            progress.set_postfix_str(f"step {event.step.number + 1}/{event.step.total}")
+
+        drawn = pipeline.batches(requests, batch_size, show)
+        for file in files:
+            content = []
+            for _ in file.requests:
+                content.append(next(drawn))
+                progress.update()
+            with replacing(file.path) as part:
+                if file.path.suffix == SHARD_SUFFIX:
+                    _write_shard(part, content, medium, about)
+                else:
+                    part.write_bytes(medium.to_bytes(content[0][1]))
+
+
+def _write_shard(
+    path: Path,
+    content: Sequence[tuple[SampleRequest, Tensor]],
+    medium: Medium,
+    about: dict[str, Any],
+) -> None:
+    with path.open("wb") as file:
+        writer = ShardWriter(file)
+        for request, item in content:
+            record = json.dumps(request.record() | about).encode()
+            files = {medium.suffix[1:]: medium.to_bytes(item), "json": record}
+            writer.add(f"{request.seed:09}", files)
+        writer.close()

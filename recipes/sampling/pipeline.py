@@ -1,0 +1,84 @@
+"""Draws items on request: a generator, a sampler, and the medium that the tokens are decoded to."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from intaglio.generators.generator import Generator
+from intaglio.generators.orders.base import PartialSequence
+from intaglio.generators.samplers.sampler import Event, Sampler
+from intaglio.recipes.sampling.requests import SampleRequest, condition_of
+
+
+class Medium(Protocol):
+    """What tokens become: all that is particular to a modality.
+
+    Attributes:
+        noun: what one item is called, for messages.
+        suffix: of the files that items are written to, with its dot.
+    """
+
+    noun: str
+    suffix: str
+
+    def decode(self, tokens: Tensor) -> Tensor:
+        """Items of tokens [batch, positions, groups], as a batch."""
+
+    def to_bytes(self, item: Tensor) -> bytes:
+        """Content of the file of one item."""
+
+
+class SamplingPipeline:
+    """A generator, a sampler and a medium.
+
+    Args:
+        generator: on its device, in evaluation mode.
+        sampler: how tokens are drawn.
+        medium: what they are decoded to, by the codec that the generator was trained with.
+        given: tokens that every item keeps, of a batch of one; None to draw all tokens.
+    """
+
+    def __init__(
+        self,
+        generator: Generator,
+        sampler: Sampler,
+        medium: Medium,
+        *,
+        given: PartialSequence | None = None,
+    ) -> None:
+        self.generator, self.sampler, self.medium = generator, sampler, medium
+        self.given = given
+
+    def draw(
+        self, requests: Sequence[SampleRequest], callback: Callable[[Event], None] | None = None
+    ) -> Tensor:
+        """Items of the medium, [batch, …].
+
+        Raises:
+            ValueError: there is no such class, or a text is too long.
+        """
+        given = self.given
+        if given is not None:
+            size = len(requests)
+            given = PartialSequence(given.tokens.expand(size, -1, -1), given.given.expand(size, -1))
+        tokens = self.sampler.generate(
+            self.generator,
+            condition_of(self.generator, requests),
+            seed=torch.tensor([request.seed for request in requests]),
+            given=given,
+            callback=callback,
+        )
+        return self.medium.decode(tokens)
+
+    def batches(
+        self,
+        requests: Sequence[SampleRequest],
+        size: int,
+        callback: Callable[[Event], None] | None = None,
+    ) -> Iterator[tuple[SampleRequest, Tensor]]:
+        """Each request with its item; ``size`` of them are drawn together."""
+        for start in range(0, len(requests), size):
+            batch = requests[start : start + size]
+            yield from zip(batch, self.draw(batch, callback), strict=True)
