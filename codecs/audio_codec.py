@@ -4,6 +4,7 @@ import functools
 import itertools
 import math
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -142,6 +143,10 @@ class AudioCodec(Codec):
         mask = self._mask(lengths, x.shape[-1])
         ids = ids[:, : mask.shape[1]]
         return self.tokens(ids * mask.unsqueeze(-1), mask)._replace(lengths=lengths, scale=scale)
+
+    def encode_batch(self, batch: dict[str, Any]) -> Tokens:
+        """Tokens of a training batch: of its ``wave``, which may have ``lengths``."""
+        return self.encode(batch[self.signal], batch.get("lengths"))
 
     def decode(self, tokens: Tokens) -> Tensor:
         """Waveform of tokens, float [batch, channels, samples]; zero behind the end of an item.

@@ -18,9 +18,13 @@ from intaglio.codecs.part import Part, describe
 from intaglio.codecs.quantizers.base import Quantized, Quantizer
 from intaglio.codecs.tokens import Tokens
 
+# Names that several parts give to their losses. A recipe may weight them whatever the parts of its
+# codec, so that a quantizer or decoder can be exchanged on the command line.
+COMMON_LOSSES = frozenset({"commitment", "codebook", "entropy", "kl", "flow", "proxy"})
+
 
 class Reconstruction(NamedTuple):
-    """A signal after encoding, quantizing and decoding, with what the quantizer said."""
+    """A signal after encoding, quantizing and decoding, with what the quantizer gave."""
 
     values: Tensor
     quantized: Quantized
@@ -88,6 +92,12 @@ class Codec(Part):
         return self.quantizer.vocab
 
     @property
+    def losses(self) -> set[str]:
+        """Names of the losses that the quantizer and the decoder, at any depth, add in training."""
+        parts = (part for part in self.modules() if isinstance(part, Quantizer | Decoder))
+        return {name for part in parts for name in part.losses}
+
+    @property
     def bits_per_position(self) -> float:
         """Bits that one position of the token sequence carries."""
         return sum(math.log2(size) for size in self.vocab)
@@ -111,6 +121,10 @@ class Codec(Part):
     def encode(self, x: Tensor) -> Tokens:
         """Tokens of a batch of signals; see the sub-class for the layout of ``x``."""
         raise NotImplementedError
+
+    def encode_batch(self, batch: dict[str, Any]) -> Tokens:
+        """Tokens of a training batch: of its ``signal``, and of what else in it `encode` takes."""
+        return self.encode(batch[self.signal])
 
     def decode(self, tokens: Tokens) -> Tensor:
         """Signals of tokens, in the layout that `encode` takes."""

@@ -17,6 +17,10 @@ from torch import nn
 # but theirs is imported, wherever a recipe comes from and whatever lies in the working directory.
 HOMES = ("intaglio.codecs.", "intaglio.generators.")
 
+# Path of a class or builder today: its path when it was first released. That path is what recipes
+# are written with and fingerprints hash: bundles, token files and generators survive a move.
+WRITTEN_PATHS: dict[str, str] = {}
+
 
 class Part(nn.Module):
     """A module of this package that can be described as a recipe and built again from it."""
@@ -65,6 +69,7 @@ def describe(value: Any, *, defaults: bool = True) -> Any:
     """
     if isinstance(value, Part):
         path = f"{type(value).__module__}.{type(value).__qualname__}"
+        path = WRITTEN_PATHS.get(path, path)
         arguments = describe(value.init_args, defaults=defaults)
         if not defaults:
             usual = inspect.signature(type(value).__init__).parameters
@@ -129,7 +134,8 @@ def _maker(path: Any) -> Any:
     """Class or builder function at ``path``, or ValueError."""
     if not isinstance(path, str) or not path.startswith(HOMES):
         raise ValueError(f"refused to build {path!r}: it is no part of intaglio")
-    module_name, _, name = path.rpartition(".")
+    moved = {written: today for today, written in WRITTEN_PATHS.items()}
+    module_name, _, name = moved.get(path, path).rpartition(".")
     try:
         maker = getattr(importlib.import_module(module_name), name)
     except (ImportError, AttributeError) as error:

@@ -13,21 +13,16 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from intaglio.codecs.audio_codec import AudioCodec
-from intaglio.codecs.codec import Codec, Reconstruction
-from intaglio.codecs.decoders.base import ImageDecoder
+from intaglio.codecs.codec import COMMON_LOSSES, Codec, Reconstruction
 from intaglio.codecs.losses.adversary import Adversary
 from intaglio.codecs.losses.balancer import Balancer
 from intaglio.codecs.losses.base import LatentLoss, ReconstructionLoss
 from intaglio.codecs.tokens import Tokens
-from intaglio.codecs.training.base import Batch, Terms, Training
+from intaglio.codecs.training.base import Batch, Terms, TrainingTask
 from intaglio.codecs.training.stages import Stage, check, enter, stage_at
 
-# losses that quantizers and generative decoders bring themselves
-CODEC_LOSSES = {"commitment", "codebook", "entropy", "kl", "flow", "proxy"}
 
-
-class Part(NamedTuple):
+class MicroBatch(NamedTuple):
     """Some items of a batch, and their share of it."""
 
     signal: Tensor
@@ -41,16 +36,16 @@ class GeneratorLoss(NamedTuple):
     terms: Terms
 
 
-class CodecTask(Training):
+class CodecTask(TrainingTask):
     """Train a codec on batches of ``wave``, [batch, channels, samples], with their ``lengths``, or
     of ``image``, [batch, 3, height, width].
 
     Args:
         codec: what is trained.
         losses: distances between output and input, by name.
-        latent_losses: of what the decoder is given, by name.
-        weights: weight of each loss and of each of the quantizer's losses (``commitment`` …) by
-            name; 1 where a name is left out.
+        latent_losses: losses of the decoder's input, by name.
+        weights: weight of each loss, also of those that the codec's parts bring (``commitment`` …),
+            by name; 1 where a name is left out.
         adversaries: discriminators with their losses, by name.
         optimizer: gives the generator's optimizer from its parameters.
         discriminator_optimizer: gives the discriminators'; the same as ``optimizer`` if None.
@@ -64,9 +59,9 @@ class CodecTask(Training):
         clip_norm: largest gradient norm of either player; None leaves gradients alone.
         stages: which parts of the codec learn from which step on, and with which weights; all from
             the start on if None.
-        accumulate: parts that a batch is worked off in, one after the other, to save memory. The
-            gradient is that of the whole batch if losses are means over items; codebooks that
-            follow running means move once a part.
+        accumulate: micro-batches that a batch is split into, processed one after the other, to save
+            memory. The gradient is that of the whole batch if losses are means over items; moving
+            averages of codebooks are updated once a micro-batch.
         max_skipped: how many steps in a row may be skipped for values that are not finite.
 
     Raises:
@@ -115,10 +110,10 @@ class CodecTask(Training):
         self.frozen = {name for name, p in codec.named_parameters() if not p.requires_grad}
         self.entered: Stage | None = None
         if accumulate < 1:
-            raise ValueError(f"a batch cannot be worked off in {accumulate} parts")
+            raise ValueError(f"a batch cannot be split into {accumulate} micro-batches")
         check(self.stages, codec)
         named = set(self.weights).union(*(stage.weights for stage in self.stages))
-        unknown = named - set(losses) - set(self.latent_losses) - CODEC_LOSSES
+        unknown = named - set(losses) - set(self.latent_losses) - codec.losses - COMMON_LOSSES
         if unknown:
             raise ValueError(f"weights name no loss: {', '.join(sorted(unknown))}")
 
@@ -138,9 +133,9 @@ class CodecTask(Training):
     def training_step(self, batch: Batch, batch_index: int) -> dict[str, Tensor]:
         """One step of the generator, then one of the discriminators; gives the ids to callbacks."""
         self._seed_step()
-        parts = _parts(batch[self.codec.signal], self.accumulate)
+        parts = _split(batch[self.codec.signal], self.accumulate)
         stage = stage_at(self.stages, self.global_step)
-        if stage is not self.entered:  # to walk through a large codec takes a tenth of a second
+        if stage is not self.entered:  # going through a large codec takes a tenth of a second
             enter(stage, self.codec, self.frozen)
             self.entered = stage
         adversarial = bool(self.adversaries) and self.global_step >= self.adversarial_from
@@ -161,7 +156,7 @@ class CodecTask(Training):
         self._log_terms(means, tuple(self.losses) + ("loss",))
         stepped = self._step(generator, means["loss"], "generator")
         self.untoggle_optimizer(generator)
-        if stepped and adversarial and self._discriminators_turn():
+        if stepped and adversarial and self._discriminators_learn():
             self._discriminator_step(parts, fakes)
         self._count(stepped, batch)
         self._log_terms(_means(stats, parts), ("perplexity",))
@@ -178,7 +173,7 @@ class CodecTask(Training):
 
     def predict_step(self, batch: Batch, batch_index: int) -> Any:
         """Tokens of a batch."""
-        return self._encode(batch)
+        return self._tokens(batch)
 
     def _generator_loss(
         self, output: Reconstruction, real: Tensor, given: dict[str, float], adversarial: bool
@@ -198,8 +193,8 @@ class CodecTask(Training):
             for kind, term in adversary.generator_losses(real, output.values).items():
                 terms[f"{name}/{kind}"], weights[f"{name}/{kind}"] = term, factors[kind]
             if adversary.adaptive:
-                place = f"{name}/adversarial"
-                weights[place] *= self._gradient_ratio(plain, terms[place])
+                key = f"{name}/adversarial"
+                weights[key] *= self._gradient_ratio(plain, terms[key])
         if self.balancer is None:
             total = _weighted(terms, weights, output.values)
         else:
@@ -215,8 +210,7 @@ class CodecTask(Training):
 
     def _gradient_ratio(self, plain: Tensor, adversarial: Tensor) -> float:
         """Gradient of the other losses at the decoder's last layer over the adversarial one's."""
-        decoder = self.codec.decoder
-        weight = decoder.last_weight if isinstance(decoder, ImageDecoder) else None
+        weight = self.codec.decoder.last_weight
         if weight is None or not weight.requires_grad or not plain.requires_grad:
             return 1.0
         sizes = [
@@ -227,12 +221,12 @@ class CodecTask(Training):
         self.log("train/adaptive_weight", ratio)
         return ratio
 
-    def _discriminators_turn(self) -> bool:
-        """Whether the discriminators learn from this batch; alike in all processes."""
+    def _discriminators_learn(self) -> bool:
+        """Whether the discriminators learn from this batch; the same in all processes."""
         draw = random.Random(f"{self.seed} {self.batches}").random()
         return draw < self.discriminator_share
 
-    def _discriminator_step(self, parts: list[Part], fakes: list[Tensor]) -> None:
+    def _discriminator_step(self, parts: list[MicroBatch], fakes: list[Tensor]) -> None:
         # the bare optimizer: a wrapped one would count its steps as steps of the training
         optimizer = self._optimizers()[1].optimizer
         self.toggle_optimizer(optimizer)
@@ -257,7 +251,7 @@ class CodecTask(Training):
     def _evaluate(self, batch: Batch, stage: str) -> dict[str, Tensor]:
         signal = batch[self.codec.signal]
         if self.codec.vocab:
-            tokens = self._encode(batch)
+            tokens = self._tokens(batch)
             decoded, ids = self.codec.decode(tokens), tokens.ids[tokens.mask]
         else:  # a continuous bottleneck
             output = self.codec(signal)
@@ -268,17 +262,14 @@ class CodecTask(Training):
             self.log(f"{stage}/{name}", value, batch_size=size, prog_bar=True, sync_dist=True)
         return {"ids": ids, "decoded": decoded}
 
-    def _encode(self, batch: Batch) -> Tokens:
-        """Tokens of a batch, whatever the trainer's precision; waveforms may have lengths."""
-        signal = batch[self.codec.signal]
-        with torch.autocast(signal.device.type, enabled=False):
-            if isinstance(self.codec, AudioCodec):
-                return self.codec.encode(signal, batch.get("lengths"))
-            return self.codec.encode(signal)
+    def _tokens(self, batch: Batch) -> Tokens:
+        """Tokens of a batch, whatever the trainer's precision."""
+        with torch.autocast(batch[self.codec.signal].device.type, enabled=False):
+            return self.codec.encode_batch(batch)
 
 
-def _parts(signal: Tensor, count: int) -> list[Part]:
-    return [Part(part, len(part) / len(signal)) for part in signal.chunk(count)]
+def _split(signal: Tensor, count: int) -> list[MicroBatch]:
+    return [MicroBatch(part, len(part) / len(signal)) for part in signal.chunk(count)]
 
 
 def _weighted(terms: Terms, weights: dict[str, float], like: Tensor) -> Tensor:
@@ -289,8 +280,8 @@ def _weighted(terms: Terms, weights: dict[str, float], like: Tensor) -> Tensor:
     return total
 
 
-def _means(terms: list[Terms], parts: list[Part]) -> Terms:
-    """Means over the batch of what was found in its parts, without gradients."""
+def _means(terms: list[Terms], parts: list[MicroBatch]) -> Terms:
+    """Means over the batch of terms of its micro-batches, without gradients."""
     return {
         name: torch.stack(
             [part.share * term[name].detach() for term, part in zip(terms, parts, strict=True)]

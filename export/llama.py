@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from intaglio.codecs.bundle import fingerprint
 from intaglio.codecs.layers.positions import LADDER
 from intaglio.codecs.layers.transformer import Block, SwiGLU
-from intaglio.export.llama_reader import Verification, verify
+from intaglio.export.llama_reader import LogitComparison, verify
 from intaglio.generators.conditioning.classes import ClassCondition
 from intaglio.generators.embeddings.base import IdEmbedding
 from intaglio.generators.generator import Generator
@@ -249,7 +249,7 @@ def _drawing(generator: Generator, layout: Layout) -> dict[str, Any]:
     }
 
 
-def _card(generator: Generator, layout: Layout, result: Verification) -> dict[str, Any]:
+def _card(generator: Generator, layout: Layout, result: LogitComparison) -> dict[str, Any]:
     """What a caller of the model needs to know."""
     origin = generator.provenance
     return {

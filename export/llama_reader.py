@@ -21,13 +21,13 @@ MAX_ERROR = 1e-4  # of a logit, or of the largest one's share where that is abov
 ITEMS = 4
 
 
-class Verification(NamedTuple):
+class LogitComparison(NamedTuple):
     """Result of a comparison.
 
     Attributes:
         logits: how many were compared.
         error: largest difference.
-        greedy: share of the places where both find the same token likeliest.
+        greedy: share of the positions where both find the same token likeliest.
     """
 
     logits: int
@@ -35,7 +35,7 @@ class Verification(NamedTuple):
     greedy: float
 
 
-def verify(generator: Generator, folder: Path, first: int, *, seed: int = 0) -> Verification:
+def verify(generator: Generator, folder: Path, first: int, *, seed: int = 0) -> LogitComparison:
     """Compare logits of random items, of random classes and of none.
 
     Args:
@@ -64,7 +64,7 @@ def verify(generator: Generator, folder: Path, first: int, *, seed: int = 0) -> 
             "allowed): nothing was written"
         )
     same = (ours.argmax(-1) == theirs.argmax(-1)).double().mean().item()
-    return Verification(ours.numel(), error, same)
+    return LogitComparison(ours.numel(), error, same)
 
 
 def run(folder: Path, ids: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from intaglio.codecs import Codec, load
 from intaglio.codecs.layers.distributed import summed
-from intaglio.codecs.training.base import Batch, Training
+from intaglio.codecs.training.base import Batch, TrainingTask
 from intaglio.generators.generator import Generator
 from intaglio.generators.provenance import Provenance
 
@@ -37,7 +37,7 @@ class TokenData(Protocol):
         ...
 
 
-class GeneratorTask(Training):
+class GeneratorTask(TrainingTask):
     """Train a generator on batches of ``tokens``, [batch, positions, width], and what its condition
     reads of a batch (``label``, ``caption``).
 

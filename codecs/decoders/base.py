@@ -15,10 +15,17 @@ class Decoder(Part):
     Attributes:
         dim: size of a latent vector.
         hop_length: output samples (of an image: pixels of a side) per latent vector.
+        losses: names of the losses that the decoder adds to the training objective.
     """
 
     dim: int
     hop_length: int
+    losses: tuple[str, ...] = ()
+
+    @property
+    def last_weight(self) -> Tensor | None:
+        """Weight of the last layer, at which adaptive weights are measured; None for none."""
+        return None
 
 
 class AudioDecoder(Decoder):
@@ -62,11 +69,6 @@ class ImageDecoder(Decoder):
     """
 
     takes_prefixes: bool = False
-
-    @property
-    def last_weight(self) -> Tensor | None:
-        """Weight of the last layer, at which adaptive weights are measured; None for none."""
-        return None
 
     def forward(
         self,

@@ -36,6 +36,7 @@ class FlowDecoder(ImageDecoder):
         ValueError: the trunk has not two streams.
     """
 
+    losses = ("flow",)
     takes_prefixes = True
     sines: Tensor
     latent_sines: Tensor

@@ -25,6 +25,7 @@ class ProxyDecoder(ImageDecoder):
         ValueError: the teacher has more than one codebook.
     """
 
+    losses = ("proxy",)
     takes_prefixes = True
 
     def __init__(self, body: ImageDecoder, teacher: ImageCodec, *, hidden: int) -> None:

@@ -95,7 +95,7 @@ class Context(nn.Module):
     def __init__(self, width: int, dropout: float) -> None:
         super().__init__()
         self.before = nn.ModuleList(ResidualBlock(width, dropout) for _ in range(2))
-        self.attention = Attention(width)
+        self.attention = FrameAttention(width)
         self.after = nn.ModuleList(ResidualBlock(width, dropout) for _ in range(2))
         self.norm = GroupNorm1d(32, width, eps=1e-6)
 
@@ -125,7 +125,7 @@ class ResidualBlock(nn.Module):
         return x + self.convs[1](_masked(y, mask))
 
 
-class Attention(nn.Module):
+class FrameAttention(nn.Module):
     """Self-attention with one head over the whole sequence, added to its input."""
 
     def __init__(self, width: int) -> None:

@@ -33,6 +33,7 @@ class Quantizer(Part):
     Attributes:
         dim: size of a latent vector.
         vocab: codebook size of each group.
+        losses: names of the losses that `forward` gives, not those of its sub-quantizers.
         stride: latents that share a position of the ids.
         fixed_positions: whether only one number of latents can be quantized.
         level_groups: groups of each level. Levels refine one another: a prefix of them can be
@@ -45,6 +46,7 @@ class Quantizer(Part):
 
     dim: int
     vocab: tuple[int, ...]
+    losses: tuple[str, ...] = ()
     stride: int = 1
     fixed_positions: bool = False
 

@@ -54,6 +54,7 @@ class BinaryQuantizer(Quantizer):
         ValueError: a size, temperature or kind out of range.
     """
 
+    losses = ("entropy", "commitment")
     powers: Tensor
 
     def __init__(

@@ -69,6 +69,8 @@ class KLBottleneck(ContinuousBottleneck):
         dim: size of a latent vector; the encoder gives twice that, means first.
     """
 
+    losses = ("kl",)
+
     @property
     def input_dim(self) -> int:
         """Mean and logarithm of the variance of each latent."""

@@ -26,6 +26,8 @@ class FactorizedVectorQuantizer(Quantizer):
         stride: latents that share a code: their mean is quantized, and all get its value.
     """
 
+    losses = ("commitment", "codebook")
+
     def __init__(
         self, dim: int, codebook_size: int = 1024, *, codebook_dim: int = 8, stride: int = 1
     ) -> None:

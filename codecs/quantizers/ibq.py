@@ -40,6 +40,8 @@ class IndexBackpropagationQuantizer(Quantizer):
         ValueError: a temperature that is not positive.
     """
 
+    losses = ("index", "commitment", "codebook", "entropy")
+
     def __init__(
         self,
         dim: int,

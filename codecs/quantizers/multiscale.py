@@ -45,6 +45,7 @@ class MultiScaleQuantizer(Quantizer):
             of a stride.
     """
 
+    losses = ("commitment", "codebook")
     fixed_positions = True
 
     def __init__(

@@ -47,6 +47,8 @@ class VectorQuantizer(Quantizer):
         ValueError: an update or revival of another name.
     """
 
+    losses = ("commitment", "codebook")
+
     def __init__(
         self,
         dim: int,

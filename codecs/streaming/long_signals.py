@@ -1,4 +1,4 @@
-"""Long signals block by block, in constant memory: the work behind `AudioCodec.encode_blocks`.
+"""Long signals block by block, in constant memory: what `AudioCodec.encode_blocks` does.
 
 Codecs of convolutions and recurrent layers give what they give for the whole signal, up to the
 rounding of sums. Codecs of segments do as well: segments are coded apart anyway. Only decoders that
@@ -6,24 +6,67 @@ look at everything at once (WavTokenizer's attention) are approximated on long s
 """
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
+from contextlib import AbstractContextManager
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from intaglio.codecs.decoders.base import AudioDecoder
+from intaglio.codecs.encoders.base import AudioEncoder
+from intaglio.codecs.quantizers.base import Quantizer
+from intaglio.codecs.streaming.segments import Segments
 from intaglio.codecs.streaming.streams import Blocks, Stream, chain, joined
 from intaglio.codecs.tokens import Tokens
-
-if TYPE_CHECKING:
-    from intaglio.codecs.audio_codec import AudioCodec
 
 WINDOW = 30.0  # seconds that a decoder without streams decodes at once
 CONTEXT = 2.0  # seconds that it sees to each side besides
 FADE = 0.02  # seconds in which a window gives way to the next one
 
 
+class BlockwiseCodec(Protocol):
+    """What is asked of a codec here; `AudioCodec` has it."""
+
+    encoder: AudioEncoder
+    quantizer: Quantizer
+    decoder: AudioDecoder
+    segments: Segments | None
+    normalise: bool
+    sample_rate: int
+
+    @property
+    def hop_length(self) -> int:
+        """Samples per position."""
+
+    @property
+    def frame_rate(self) -> float:
+        """Positions per second."""
+
+    @property
+    def depth(self) -> int:
+        """Levels of the quantizer."""
+
+    def encode(self, x: Tensor, *, levels: int | None = None) -> Tokens:
+        """Tokens of a batch of waveforms."""
+
+    def decode(self, tokens: Tokens) -> Tensor:
+        """Waveforms of tokens."""
+
+    def tokens(self, ids: Tensor) -> Tokens:
+        """Tokens of ids."""
+
+    def check(self, x: Tensor) -> None:
+        """Raise ValueError if waveforms are not what `encode` takes."""
+
+    def check_tokens(self, tokens: Tokens) -> None:
+        """Raise ValueError if the tokens cannot be decoded."""
+
+    def inference(self) -> AbstractContextManager[None]:
+        """No gradients, and evaluation mode for the time being."""
+
+
 def encode_blocks(
-    codec: "AudioCodec", blocks: Iterable[Tensor], levels: int | None
+    codec: BlockwiseCodec, blocks: Iterable[Tensor], levels: int | None
 ) -> Iterator[Tokens]:
     """See `AudioCodec.encode_blocks`."""
     stream = codec.encoder.stream()
@@ -38,7 +81,7 @@ def encode_blocks(
         yield codec.encode(piece, levels=levels)._replace(lengths=None)
 
 
-def decode_blocks(codec: "AudioCodec", blocks: Iterable[Tokens]) -> Iterator[Tensor]:
+def decode_blocks(codec: BlockwiseCodec, blocks: Iterable[Tokens]) -> Iterator[Tensor]:
     """See `AudioCodec.decode_blocks`."""
     stream = codec.decoder.stream()
     if codec.segments is not None:
@@ -49,7 +92,7 @@ def decode_blocks(codec: "AudioCodec", blocks: Iterable[Tokens]) -> Iterator[Ten
 
 
 def _encode_stream(
-    codec: "AudioCodec", stream: Stream, blocks: Iterable[Tensor], levels: int | None
+    codec: BlockwiseCodec, stream: Stream, blocks: Iterable[Tensor], levels: int | None
 ) -> Iterator[Tokens]:
     quantizer = codec.quantizer
     depth = codec.depth if levels is None else levels
@@ -70,7 +113,7 @@ def _encode_stream(
         yield push(x[..., :0], last=True)
 
 
-def _segments(codec: "AudioCodec", blocks: Iterable[Tensor]) -> Iterator[Tensor]:
+def _segments(codec: BlockwiseCodec, blocks: Iterable[Tensor]) -> Iterator[Tensor]:
     """The pieces in which `Segments` cuts the whole signal."""
     assert codec.segments is not None
     size, step = codec.segments.size, codec.segments.step
@@ -91,7 +134,7 @@ def _whole(blocks: Iterable[Tensor]) -> Iterator[Tensor]:
 
 
 def _decode_stream(
-    codec: "AudioCodec", stream: Stream, blocks: Iterable[Tokens]
+    codec: BlockwiseCodec, stream: Stream, blocks: Iterable[Tokens]
 ) -> Iterator[Tensor]:
     latents = None
     for tokens in blocks:
@@ -107,7 +150,7 @@ def _decode_stream(
         yield y
 
 
-def _decode_segments(codec: "AudioCodec", blocks: Iterable[Tokens]) -> Iterator[Tensor]:
+def _decode_segments(codec: BlockwiseCodec, blocks: Iterable[Tokens]) -> Iterator[Tensor]:
     """Decodes a segment as soon as there is more behind it; the overlap waits for the next one."""
     assert codec.segments is not None
     segments, each = codec.segments, codec.segments.size // codec.hop_length
@@ -138,7 +181,7 @@ def _regrouped(blocks: Iterable[Tokens], size: int) -> Iterator[tuple[Tokens, bo
         yield _part(kept, 0, size, scales=slice(1)), True
 
 
-def _decode_windows(codec: "AudioCodec", blocks: Iterable[Tokens]) -> Iterator[Tensor]:
+def _decode_windows(codec: BlockwiseCodec, blocks: Iterable[Tokens]) -> Iterator[Tensor]:
     """Windows that see some context on both sides and fade into one another."""
     hop, rate = codec.hop_length, codec.frame_rate
     window, context = round(WINDOW * rate), round(CONTEXT * rate)

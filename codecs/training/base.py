@@ -22,8 +22,8 @@ Batch = dict[str, Any]
 Terms = dict[str, Tensor]
 
 
-class Training(LightningModule):
-    """Base of the tasks: learning rates, exact draws, and steps that are left out.
+class TrainingTask(LightningModule):
+    """Base of the tasks: learning rates, exact draws, and steps that are skipped.
 
     Args:
         warmup_steps: steps of linear growth of the learning rate.

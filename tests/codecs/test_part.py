@@ -1,7 +1,13 @@
+import sys
+from types import ModuleType
+
 import pytest
+import torch
 from torch import nn
 
+from intaglio.codecs import part
 from intaglio.codecs.audio.speech_small import speech_small
+from intaglio.codecs.bundle import fingerprint, load_part, save
 from intaglio.codecs.part import Part, build, describe
 from intaglio.codecs.quantizers.fsq import FSQ
 
@@ -96,3 +102,59 @@ def test_arguments_that_do_not_fit_are_told():
 def test_arguments_that_are_no_plain_data_are_refused():
     with pytest.raises(ValueError, match="Linear"):
         describe(Outer(nn.Linear(1, 1)))
+
+
+@pytest.fixture
+def place(monkeypatch):
+    """Puts a class into a new module of the package."""
+
+    def put(kind: type, name: str) -> None:
+        module = ModuleType(name)
+        setattr(module, kind.__name__, kind)
+        kind.__module__ = name
+        monkeypatch.setitem(sys.modules, name, module)
+
+    return put
+
+
+def scaled() -> type[Part]:
+    """A new class of parts, which its module is going to define."""
+
+    class Scaled(Part):
+        def __init__(self, size: int, inner: Part | None = None):
+            super().__init__()
+            self.scale = nn.Parameter(torch.randn(size))
+            self.inner = inner
+
+    Scaled.__qualname__ = "Scaled"
+    return Scaled
+
+
+def test_a_part_moves_with_one_line_and_its_bundles_stay_valid(place, monkeypatch, tmp_path):
+    old, new = "intaglio.codecs.layers.before", "intaglio.codecs.quantizers.after"
+    kind = scaled()
+    place(kind, old)
+    saved = kind(3, kind(2))
+    before = fingerprint(saved)
+    save(saved, tmp_path / "bundle")
+
+    monkeypatch.delitem(sys.modules, old)
+    kind = scaled()
+    place(kind, new)
+    with pytest.raises(ValueError, match=f"no {old}.Scaled"):
+        load_part(tmp_path / "bundle", kind, "part")
+    monkeypatch.setitem(part.WRITTEN_PATHS, f"{new}.Scaled", f"{old}.Scaled")
+    loaded = load_part(tmp_path / "bundle", kind, "part")
+    assert type(loaded) is type(loaded.inner) is kind
+    assert torch.equal(loaded.scale, saved.scale) and fingerprint(loaded) == before
+    assert describe(loaded)["class_path"] == f"{old}.Scaled"
+    again = save(loaded, tmp_path / "again")
+    for name in ("config.json", "model.safetensors"):
+        assert (again / name).read_bytes() == (tmp_path / "bundle" / name).read_bytes()
+    assert isinstance(build({"class_path": f"{new}.Scaled", "init_args": {"size": 1}}), kind)
+
+
+def test_a_line_for_a_move_opens_no_door(monkeypatch):
+    monkeypatch.setitem(part.WRITTEN_PATHS, "os.system", "intaglio.codecs.old.Part")
+    with pytest.raises(ValueError, match="refused"):
+        build({"class_path": "intaglio.codecs.old.Part", "init_args": {}})

@@ -13,6 +13,8 @@ from intaglio.codecs.losses.adversary import Adversary
 from intaglio.codecs.losses.balancer import Balancer
 from intaglio.codecs.losses.matching import FeatureMatchingLoss
 from intaglio.codecs.losses.waveform import WaveformLoss
+from intaglio.codecs.quantizers.fsq import FSQ
+from intaglio.codecs.quantizers.residual import ResidualQuantizer
 from intaglio.codecs.quantizers.vq import VectorQuantizer
 from intaglio.codecs.task import CodecTask
 
@@ -97,7 +99,7 @@ def test_both_players_learn(tiny_codec):
     assert "codec.quantizer.book.codes" in names
 
 
-def test_the_discriminator_enters_when_told(tiny_codec):
+def test_the_discriminator_enters_at_its_step(tiny_codec):
     module = task(tiny_codec, adversarial_from=3)
     before = state(module)
     fit(module, 3)
@@ -170,12 +172,12 @@ def test_a_balancer_makes_the_scale_of_a_loss_irrelevant(tiny_codec):
 def test_discriminators_may_learn_from_a_share_of_the_batches(tiny_codec):
     module = task(tiny_codec, discriminator_share=0.5)
     module.seed = 1
-    turns = []
+    learn = []
     for module.batches in range(400):
-        turns.append(module._discriminators_turn())
-    assert 160 < sum(turns) < 240
+        learn.append(module._discriminators_learn())
+    assert 160 < sum(learn) < 240
     module.batches = 7
-    assert module._discriminators_turn() == turns[7]
+    assert module._discriminators_learn() == learn[7]
     module = task(tiny_codec, discriminator_share=0.0)
     before = state(module)
     fit(module, 2)
@@ -250,13 +252,13 @@ def test_half_precision_keeps_the_quantizer_and_the_losses_exact(tiny_codec):
 
 
 @pytest.mark.parametrize("accumulate", [2, 3])
-def test_a_batch_worked_off_in_parts_gives_the_step_of_the_whole(tiny_codec, accumulate):
-    """Also in unequal parts; without dropout and with codes that the gradient moves."""
+def test_a_batch_split_into_micro_batches_gives_the_step_of_the_whole(tiny_codec, accumulate):
+    """Also if they are unequal; without dropout and with codes that the gradient moves."""
     states = []
     quantizer = VectorQuantizer(8, 64, update="gradient", kmeans_iterations=0, dead_below=0)
     tiny_codec.quantizer = quantizer
     start = copy.deepcopy(tiny_codec).eval()
-    for parts in (1, accumulate):
+    for count in (1, accumulate):
         codec = copy.deepcopy(start)
         for layer in codec.modules():
             if isinstance(layer, torch.nn.Dropout):
@@ -265,13 +267,13 @@ def test_a_batch_worked_off_in_parts_gives_the_step_of_the_whole(tiny_codec, acc
         module = task(
             codec,
             weights={"wave": 2.0, "commitment": 0.25, "codebook": 1.0},
-            accumulate=parts,
+            accumulate=count,
             optimizer=lambda parameters: torch.optim.SGD(parameters, lr=0.1),
         )
         metrics = fit(module, 3, batch_size=4).callback_metrics
         states.append((state(module), metrics["train/wave"], metrics["train/loss"]))
     for name, value in states[0][0].items():
-        if not name.startswith("codec.quantizer.book.u"):  # counts are of parts
+        if not name.startswith("codec.quantizer.book.u"):  # counts are of micro-batches
             torch.testing.assert_close(states[1][0][name], value, atol=1e-5, rtol=1e-4, msg=name)
     torch.testing.assert_close(states[0][1:], states[1][1:], atol=1e-5, rtol=1e-4)
 
@@ -295,11 +297,45 @@ def test_what_a_step_draws_depends_on_its_number_alone(tiny_codec):
     assert len(set(drawn[:4])) == 4
 
 
-def test_no_parts_are_refused(tiny_codec):
-    with pytest.raises(ValueError, match="in 0 parts"):
+def test_no_micro_batches_are_refused(tiny_codec):
+    with pytest.raises(ValueError, match="into 0 micro-batches"):
         task(tiny_codec, accumulate=0)
 
 
 def test_a_weight_without_a_loss_is_refused(tiny_codec):
     with pytest.raises(ValueError, match="mell"):
         task(tiny_codec, weights={"mell": 45})
+
+
+class Spread(FSQ):
+    """A quantizer with a loss that nothing else has: distance of the latents' mean from zero."""
+
+    losses = ("spread",)
+
+    def forward(self, latents, mask=None):
+        quantized = super().forward(latents, mask)
+        return quantized._replace(losses={"spread": latents.mean().square()})
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_new_loss_of_a_quantizer_is_weighted_by_its_name(tiny_codec, nested):
+    spread = Spread(8, (5, 5))
+    tiny_codec.quantizer = ResidualQuantizer([spread]) if nested else spread
+    module = task(tiny_codec, adversaries=None, weights={"wave": 2.0, "spread": 30.0})
+    metrics = fit(module, 1).callback_metrics
+    total = 2 * metrics["train/wave"] + 30 * metrics["train/spread"]
+    torch.testing.assert_close(metrics["train/loss"], total)
+    with pytest.raises(ValueError, match="name no loss: sprat"):
+        task(tiny_codec, weights={"sprat": 1.0})
+
+
+def test_a_loss_of_another_quantizer_is_unknown(tiny_codec):
+    with pytest.raises(ValueError, match="name no loss: spread"):
+        task(tiny_codec, weights={"spread": 1.0})
+
+
+def test_tokens_of_a_batch_are_those_of_its_items(tiny_codec):
+    batch = {"wave": torch.randn(2, 1, 200), "lengths": torch.tensor([200, 90]), "path": ["a", "b"]}
+    tokens = task(tiny_codec).eval().predict_step(batch, 0)
+    assert tokens.mask.sum(1).tolist() == [10, 5]
+    assert torch.equal(tokens.ids, tiny_codec.encode(batch["wave"], batch["lengths"]).ids)

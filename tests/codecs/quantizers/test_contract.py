@@ -126,6 +126,9 @@ def test_gradients_reach_latents_and_every_loss_is_finite(quantizer):
     assert (data.grad.abs().sum(-1) > 0).all()
     for name, parameter in quantizer.named_parameters():
         assert parameter.grad is not None and parameter.grad.isfinite().all(), name
+    kinds = [part for part in quantizer.modules() if isinstance(part, Quantizer)]
+    declared = {name for kind in kinds for name in kind.losses}
+    assert set(quantized.losses) <= declared
     terms = {**quantized.losses, **quantized.stats}
     assert all(term.shape == () and term.isfinite() for term in terms.values())
     assert 1 <= quantized.stats["perplexity"] <= max(quantizer.vocab) * 1.001
