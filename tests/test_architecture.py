@@ -30,7 +30,7 @@ MAY_IMPORT = {
 FLOORS = {
     "codecs": {
         # the contracts, and every base.py of the parts
-        "__init__ part tokens bundle streaming codec audio_codec image_codec load": 0,
+        "__init__ lazy part tokens bundle streaming codec audio_codec image_codec load": 0,
         "layers": 1,
         **dict.fromkeys(("quantizers", "encoders", "decoders", "discriminators", "losses"), 2),
         **dict.fromkeys(MODALITIES, 3),
@@ -92,9 +92,11 @@ class Module(NamedTuple):
 
     Attributes:
         name: dotted name without the leading ``intaglio.``.
+        folder: dotted name, without the leading ``intaglio.``, of the folder it lies in.
     """
 
     name: str
+    folder: str
     text: str
     tree: ast.Module
 
@@ -108,16 +110,14 @@ class Module(NamedTuple):
 
 
 def parse(name: str, text: str) -> Module:
-    return Module(name, text, ast.parse(text, filename=name))
+    folder = name.rpartition(".")[0]
+    return Module(name.removesuffix(".__init__"), folder, text, ast.parse(text, filename=name))
 
 
 def load_modules() -> list[Module]:
     paths = [path for folder in MAY_IMPORT for path in sorted((ROOT / folder).rglob("*.py"))]
     names = [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in paths]
-    return [
-        parse(name.removesuffix(".__init__"), path.read_text())
-        for name, path in zip(names, paths, strict=True)
-    ]
+    return [parse(name, path.read_text()) for name, path in zip(names, paths, strict=True)]
 
 
 MODULES = load_modules()
@@ -132,7 +132,8 @@ def imported(module: Module) -> Iterator[str]:
         elif isinstance(node, ast.ImportFrom):
             base = node.module or ""
             if node.level:
-                parents = f"intaglio.{module.name}".split(".")[: -node.level]
+                parents = f"intaglio.{module.folder}".split(".")
+                parents = parents[: len(parents) + 1 - node.level]
                 base = ".".join([*parents, base]).rstrip(".")
             yield from (f"{base}.{alias.name}" for alias in node.names)
         elif isinstance(node, ast.Call) and called(node) in ("import_module", "__import__"):
@@ -380,6 +381,7 @@ RULES = [
     Rule(imports_of_other_packages, parse("codecs.x", "def f():\n    from intaglio import data")),
     Rule(imports_of_other_packages, parse("data.x", "from intaglio.codecs import load")),
     Rule(imports_of_other_packages, parse("data.x", "from ..codecs import load")),
+    Rule(imports_of_other_packages, parse("data.sets.__init__", "from ...codecs import load")),
     Rule(imports_of_other_packages, parse("data.x", "import_module('intaglio.recipes.cli')")),
     Rule(imports_of_other_packages, parse("generators.x", "import intaglio.export")),
     Rule(imports_of_other_packages, parse("export.x", "from intaglio import recipes")),

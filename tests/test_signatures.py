@@ -15,15 +15,15 @@ from typing import Any
 import pytest
 
 from intaglio.codecs.part import Part
-from intaglio.codecs.quantizers.fsq import FSQ
+from intaglio.codecs.quantizers import FSQ
 
 ROOT = Path(__file__).parent.parent
 VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 SCRIPT = """\
 from intaglio.codecs.audio.speech_small import speech_small
-from intaglio.codecs.encoders.seanet import SEANetEncoder
-from intaglio.codecs.quantizers.fsq import FSQ
+from intaglio.codecs.encoders import SEANetEncoder
+from intaglio.codecs.quantizers import FSQ
 
 quantizer = FSQ(8, levels=(5, 5, 5))
 misspelt = FSQ(8, levles=(5, 5, 5))

@@ -1,1 +1,17 @@
 """Encoders: signals to latents."""
+
+from typing import TYPE_CHECKING
+
+from intaglio.codecs.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from .base import AudioEncoder as AudioEncoder
+    from .base import Encoder as Encoder
+    from .base import ImageEncoder as ImageEncoder
+    from .convnet2d import ConvEncoder as ConvEncoder
+    from .dac import DACEncoder as DACEncoder
+    from .latents import DenseEncoder as DenseEncoder
+    from .latents import LatentEncoder as LatentEncoder
+    from .seanet import SEANetEncoder as SEANetEncoder
+else:
+    __getattr__, __dir__, __all__ = lazy_names(__name__)

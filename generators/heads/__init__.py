@@ -1,1 +1,19 @@
 """Heads: the law of a token, given what the backbone says at its position."""
+
+from typing import TYPE_CHECKING
+
+from intaglio.codecs.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from .base import Head as Head
+    from .base import Steering as Steering
+    from .categorical import CategoricalHead as CategoricalHead
+    from .depth import DepthHead as DepthHead
+    from .diffusion import DiffusionHead as DiffusionHead
+    from .field import FieldHead as FieldHead
+    from .flow import FlowHead as FlowHead
+    from .fourier import FourierHead as FourierHead
+    from .gaussian import EvidentialHead as EvidentialHead
+    from .gaussian import GaussianHead as GaussianHead
+else:
+    __getattr__, __dir__, __all__ = lazy_names(__name__)
