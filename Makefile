@@ -4,6 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/installed
 CLEAN := build/environment
+FOLDERS := codecs data export generators recipes
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test pytest lint wheel
@@ -29,7 +30,8 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-# mypy follows no import hooks: .links/intaglio shows it this folder as the package `intaglio`.
+# Type checkers do not run `__init__.py`, which finds the sub-packages of a checkout: .links shows
+# them the package as it is installed.
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo 'intaglio needs Python 3.11 or newer: make PYTHON=/path/to/python3.11 …'; exit 1; }
@@ -37,7 +39,8 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/pip install -c constraints.txt -e '.[dev]'
 	@$(BIN)/pip install -c constraints.txt pesq || \
 	  echo 'PESQ was not installed: building it needs a C compiler. It is left out of the metrics.'
-	mkdir -p .links && ln -sfn .. .links/intaglio
+	rm -rf .links && mkdir -p .links/intaglio
+	ln -s $(addprefix ../../,$(FOLDERS) recipes/package/intaglio/__init__.py) .links/intaglio
 	touch $@
 
 # The wheel alone goes into a new environment. A .pth file lends it the libraries of .venv: Python

@@ -1,6 +1,7 @@
 """Discrete codecs: parts by kind, published systems by name, and the contract they keep."""
 
 from intaglio.codecs.audio_codec import AudioCodec
+from intaglio.codecs.bundle import save
 from intaglio.codecs.codec import Codec, Reconstruction
 from intaglio.codecs.image_codec import ImageCodec
 from intaglio.codecs.load import load
@@ -15,4 +16,5 @@ __all__ = [
     "Reconstruction",
     "Tokens",
     "load",
+    "save",
 ]

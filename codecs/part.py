@@ -132,7 +132,8 @@ def _build(value: Any) -> Any:
 
 def _maker(path: Any) -> Any:
     """Class or builder function at ``path``, or ValueError."""
-    if not isinstance(path, str) or not path.startswith(HOMES):
+    module_name, _, name = str(path).rpartition(".")
+    if module_name != "intaglio" and not f"{module_name}.".startswith(HOMES):
         raise ValueError(f"refused to build {path!r}: it is no part of intaglio")
     moved = {written: today for today, written in WRITTEN_PATHS.items()}
     module_name, _, name = moved.get(path, path).rpartition(".")

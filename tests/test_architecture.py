@@ -73,6 +73,7 @@ FLOORS = {
         "commands": 8,
         "lightning_cli": 8,
         "cli": 9,
+        "package": 9,
         "__main__": 10,
     },
 }
@@ -608,6 +609,7 @@ def test_one_module_imports_torchaudio() -> None:
 @pytest.mark.parametrize(
     ("module", "heavy"),
     [
+        ("intaglio", "torch numpy lightning torchaudio wandb matplotlib tensorboard"),
         ("intaglio.codecs", "lightning torchaudio wandb matplotlib tensorboard"),
         ("intaglio.recipes.cli", "torch lightning torchaudio wandb matplotlib tensorboard"),
     ],

@@ -18,8 +18,9 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parent.parent
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PROJECT = PYPROJECT["project"]
-SETUPTOOLS = PYPROJECT["tool"]["setuptools"]
-FOLDERS = [ROOT / folder for folder in SETUPTOOLS["package-dir"].values()]
+WHEEL = PYPROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]
+FOLDERS = [ROOT / folder for folder in WHEEL["only-include"]]
+FRONT = ROOT / "recipes" / "package" / "intaglio"
 
 # Dependencies that a library we import loads for us, and the word of ours that makes it do so.
 INDIRECT = {
@@ -33,17 +34,17 @@ INDIRECT = {
 }
 
 
-def shipped() -> Iterator[Path]:
-    """Every file of the checkout that belongs into the wheel."""
+def shipped() -> dict[str, Path]:
+    """Every file of the checkout that belongs into the wheel, by its path inside the package."""
+    files = {path.name: path for path in (FRONT / "__init__.py", FRONT / "py.typed")}
     for folder in FOLDERS:
         for path in sorted(folder.rglob("*")):
             inside_recipes = path.is_relative_to(ROOT / "recipes")
-            if path.suffix == ".py" or path.name == "py.typed":
-                yield path
-            elif path.suffix == ".yaml" and inside_recipes:
-                yield path
-            elif path.is_relative_to(ROOT / "recipes" / "weights") and path.is_file():
-                yield path
+            weights = path.is_relative_to(ROOT / "recipes" / "weights") and path.is_file()
+            code = path.suffix == ".py" and FRONT not in path.parents
+            if code or weights or (path.suffix == ".yaml" and inside_recipes):
+                files[path.relative_to(ROOT).as_posix()] = path
+    return files
 
 
 def requirements() -> list[Requirement]:
@@ -53,59 +54,42 @@ def requirements() -> list[Requirement]:
     return [one for one in map(Requirement, texts) if one.name != "intaglio"]
 
 
-def test_every_package_is_listed() -> None:
-    inits = [init for folder in FOLDERS for init in folder.rglob("__init__.py")]
-    names = ["intaglio." + ".".join(init.parent.relative_to(ROOT).parts) for init in inits]
-    assert sorted(names) == sorted(SETUPTOOLS["packages"])
+def test_the_wheel_has_every_folder_under_its_name() -> None:
+    assert WHEEL["sources"] == {folder.name: f"intaglio/{folder.name}" for folder in FOLDERS}
 
 
 def test_every_folder_with_modules_is_a_package() -> None:
-    bare = {
-        path.parent
-        for folder in FOLDERS
-        for path in folder.rglob("*.py")
-        if not (path.parent / "__init__.py").exists()
-    }
-    assert not bare
+    bare = {path.parent for path in shipped().values() if path.suffix == ".py"}
+    assert not [folder for folder in bare if not (folder / "__init__.py").exists()]
 
 
-def test_the_namespace_has_no_init() -> None:
-    import intaglio
-
-    assert intaglio.__file__ is None
-    assert not (ROOT / "__init__.py").exists()
-
-
-def test_every_sub_package_is_typed() -> None:
-    assert [folder.name for folder in FOLDERS if not (folder / "py.typed").exists()] == []
-
-
-def test_data_files_match_the_package_data_patterns() -> None:
-    patterns = SETUPTOOLS["package-data"]
-    assert patterns["*"] == ["py.typed"]
-    matched = {
-        path
-        for pattern in patterns["intaglio.recipes"]
-        for path in (ROOT / "recipes").glob(pattern)
-        if path.is_file()
-    }
-    wanted = set(shipped())
-    assert matched == {p for p in wanted if p.suffix != ".py" and p.name != "py.typed"}
+def test_the_folders_hold_nothing_else() -> None:
+    """All that lies in them is put into the wheel."""
+    wanted = set(shipped().values())
     strays = [
         path
         for folder in FOLDERS
         for path in folder.rglob("*")
-        if path.suffix in {".yml", ".json", ".txt", ".safetensors"} and path not in wanted
+        if path.is_file() and path not in wanted and path.parent.name != "__pycache__"
     ]
-    assert not strays, "these files would be missing from the wheel"
+    assert not strays
+
+
+def test_the_folder_on_the_path_of_an_editable_install_holds_the_package_alone() -> None:
+    (place,) = WHEEL["dev-mode-dirs"]
+    assert [path.name for path in (ROOT / place).iterdir()] == ["intaglio"]
+    files = {path.name for path in FRONT.iterdir() if path.is_file()}
+    assert files == {"__init__.py", "py.typed"}
+    assert not (ROOT / "__init__.py").exists()
 
 
 def test_the_installed_files_are_those_of_the_checkout() -> None:
     wrong = []
-    for path in shipped():
-        package = importlib.import_module(f"intaglio.{path.relative_to(ROOT).parts[0]}")
+    for name, path in shipped().items():
+        top = name.partition("/")[0] if "/" in name else "__init__.py"
+        package = importlib.import_module("intaglio" if "/" not in name else f"intaglio.{top}")
         assert package.__file__ is not None
-        installed = Path(package.__file__).parent.joinpath(*path.relative_to(ROOT).parts[1:])
+        installed = Path(package.__file__).parent / name.removeprefix(f"{top}/")
         if not installed.is_file() or installed.read_bytes() != path.read_bytes():
             wrong.append(str(installed))
     assert not wrong
@@ -121,12 +105,19 @@ def test_the_install_is_the_one_it_says_it_is() -> None:
 
 
 def test_every_package_imports() -> None:
-    for name in SETUPTOOLS["packages"]:
-        importlib.import_module(name)
+    for name in shipped():
+        if name.endswith("/__init__.py"):
+            importlib.import_module(".".join(["intaglio", *Path(name).parent.parts]))
 
 
 def test_the_version_is_that_of_the_metadata() -> None:
     assert importlib.metadata.version("intaglio") == PROJECT["version"]
+
+
+def test_the_installed_package_has_the_version() -> None:
+    import intaglio
+
+    assert intaglio.__version__ == PROJECT["version"]
 
 
 def test_the_version_is_the_same_everywhere() -> None:
@@ -154,14 +145,16 @@ def test_the_constraints_satisfy_the_ranges() -> None:
 
 def test_the_constraints_pin_the_build_backend() -> None:
     (backend,) = [Requirement(text) for text in PYPROJECT["build-system"]["requires"]]
-    (pin,) = [Requirement(line) for line in lines("constraints.txt") if "setuptools" in line]
+    (pin,) = [
+        Requirement(line) for line in lines("constraints.txt") if line.startswith(backend.name)
+    ]
     assert backend.specifier.contains(str(pin.specifier)[2:])
 
 
 def test_every_dependency_is_used() -> None:
     modules = importlib.metadata.packages_distributions()
     tools = {Requirement(text).name for text in PROJECT["optional-dependencies"]["dev"]}
-    files = [path for path in shipped() if path.suffix in {".py", ".yaml"}]
+    files = [path for path in shipped().values() if path.suffix in {".py", ".yaml"}]
     text = "\n".join(path.read_text() for path in files)
     imported = {name for path in files if path.suffix == ".py" for name in imports(path)}
     used = {
@@ -184,7 +177,7 @@ def test_every_import_is_declared() -> None:
     declared = {canonicalize_name(one.name) for one in requirements()}
     undeclared = {
         f"{path.relative_to(ROOT)}: {name}"
-        for path in shipped()
+        for path in shipped().values()
         if path.suffix == ".py"
         for name in imports(path)
         if name not in sys.stdlib_module_names
