@@ -1,5 +1,6 @@
 """Every shipped recipe parses, builds, and trains two steps; what it leaves behind loads."""
 
+import inspect
 import re
 import shutil
 from pathlib import Path
@@ -66,7 +67,8 @@ def narrow(monkeypatch):
         (MultiResolutionDiscriminator, {"channels": 4}),
         (ComplexSTFTDiscriminator, {"width": 4}),
     ):
-        monkeypatch.setattr(judge.__init__, "__kwdefaults__", judge.__init__.__kwdefaults__ | fewer)
+        init = inspect.unwrap(judge.__init__)
+        monkeypatch.setattr(init, "__kwdefaults__", init.__kwdefaults__ | fewer)
 
 
 @pytest.mark.parametrize("name", SYSTEMS)
