@@ -1,8 +1,8 @@
 """Names of a folder, such as ``intaglio.codecs.quantizers.FSQ``, imported when first asked for.
 
 A folder of parts cannot import its modules outright: `image_codec` imports ``decoders.base``, hence
-the folder ``decoders``, and ``decoders.proxy`` imports `image_codec`. So each folder lists its names,
-under ``if TYPE_CHECKING:``, one a line; type checkers read them there, and `lazy_names` too.
+the folder ``decoders``, and ``decoders.proxy`` imports `image_codec`. So each folder lists its
+names under ``if TYPE_CHECKING:``, one a line; type checkers read them there, and `lazy_names` too.
 """
 
 import ast
