@@ -7,7 +7,7 @@ from jsonargparse import ArgumentError
 from lightning.pytorch import LightningDataModule, LightningModule
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
-from intaglio.recipes.callbacks.checkpoint import newest, run_folder
+from intaglio.recipes.callbacks.checkpoint_files import newest, run_folder
 from intaglio.recipes.callbacks.config import RecipeInCheckpoint
 
 OLD_CALLS = r"\s+.*(JsonargparseDeprecationWarning|deprecated in v4)"

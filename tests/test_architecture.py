@@ -227,12 +227,18 @@ def floor(name: str) -> tuple[str, int | None]:
 
 
 def imports_of_other_commands(module: Module) -> Iterator[str]:
-    """A command calls functions, not other commands; ``eval`` may hand over to ``eval_audio``."""
-    parent, _, own = module.name.rpartition(".")
-    for name in ours(module) if parent == "recipes.commands" else ():
-        folder, _, other = name.rpartition(".")
-        if folder == parent and other != own and not other.startswith(f"{own}_"):
-            yield f"imports intaglio.{name}"
+    """A command calls functions, never another command; ``eval`` may dispatch to ``eval_audio``."""
+    if not module.name.startswith("recipes.commands."):
+        return
+    own = f"intaglio.{module.name}"
+    for name in imported(module):
+        command, _, attribute = name.rpartition(".")
+        if name.removeprefix("intaglio.") in NAMES:
+            command, attribute = name, "run"
+        of_commands = command.rpartition(".")[0] == "intaglio.recipes.commands"
+        other = command != own and not command.startswith(f"{own}_")
+        if of_commands and other and attribute in ("run", "add_arguments"):
+            yield f"imports {command}"
 
 
 def loose_files(module: Module) -> Iterator[str]:
@@ -361,7 +367,6 @@ KNOWN = (
     "intaglio.recipes.evaluation.tables imports intaglio.recipes.evaluation.audio.comparison ",
     "intaglio.recipes.commands.demo imports intaglio.recipes.commands.",
     "intaglio.data.formats.wave has 318 lines",
-    "intaglio.recipes.callbacks.checkpoint has 336 lines",
     "intaglio.recipes.commands.encode has 313 lines",
     "intaglio.recipes.commands.eval has 302 lines",
     "generators.generator -> generators.orders.base -> ",
@@ -421,6 +426,10 @@ RULES = [
         )
     ),
     Rule(imports_of_other_commands, parse("recipes.commands.demo", "from . import encode")),
+    Rule(
+        imports_of_other_commands,
+        parse("recipes.commands.demo", "from intaglio.recipes.commands.encode import run"),
+    ),
     Rule(loose_files, parse("recipes.novelty", "")),
     Rule(missing_docstrings, parse("codecs.x", "x = 1")),
     Rule(missing_docstrings, parse("codecs.x", "'''Doc.'''\ndef f(): ...")),

@@ -1,11 +1,11 @@
-"""A codec compiled in place: the names of its weights, checkpoints and exports stay as they are."""
+"""Compiles a codec in place: names of weights, checkpoints and exports do not change."""
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import nn
 
 
 class CompiledCodec(Callback):
-    """Compile a sub-module's forward pass with torch.compile before the training begins.
+    """Compile a sub-module's forward pass with torch.compile before training.
 
     Args:
         name: the sub-module.
@@ -15,6 +15,6 @@ class CompiledCodec(Callback):
         self.name = name
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Compile it; the first batch does the work."""
+        """Mark it for compilation, which happens in the first batch."""
         module: nn.Module = pl_module.get_submodule(self.name)
         module.compile()

@@ -10,7 +10,7 @@ class RecipeInCheckpoint(SaveConfigCallback):
     """Write the resolved recipe into the folder of the logs, and into every checkpoint as YAML
     text.
 
-    It is found there under ``recipe``: one file says how to repeat the run that it belongs to.
+    A checkpoint keeps it under ``recipe``, so that one file says how to repeat its run.
     """
 
     text = ""
@@ -19,6 +19,6 @@ class RecipeInCheckpoint(SaveConfigCallback):
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Add the recipe; plain text, so that the file loads with ``weights_only=True``."""
-        # once: the parser checks all that it writes, which takes as long as some steps
+        # only once: the parser checks what it writes, which takes as long as several steps
         self.text = self.text or self.parser.dump(self.config, skip_unset=False)
         checkpoint["recipe"] = self.text

@@ -1,7 +1,7 @@
-"""Average of a codec's parameters over the training, used for validation and for release.
+"""Moving average of a codec's parameters, used for validation and for release.
 
-Only parameters are averaged: a codebook that follows running means lives in buffers, is an average
-already, and an average of it would no longer fit the codes that were trained with it.
+Only parameters are averaged. A codebook with EMA updates is a buffer and an average already; a
+second average would not fit the parameters that were trained with the first.
 """
 
 from typing import Any
@@ -14,12 +14,12 @@ from torch import Tensor
 class ParameterEMA(Callback):
     """Exponential moving average of the parameters of one sub-module.
 
-    The average takes the live parameters' place during validation, tests and prediction, and is in
-    every checkpoint beside them; `intaglio.codecs.load` prefers it.
+    The average replaces the live parameters during validation, tests and prediction. Checkpoints
+    hold both; `intaglio.codecs.load` reads the average.
 
     Args:
-        decay: share of the old average that a step keeps. The first steps keep less,
-            (1 + step) / (10 + step), so that the start is forgotten.
+        decay: share of the old average that a step keeps. The first steps keep at most
+            (1 + step) / (10 + step), so that the initial values do not linger.
         name: the sub-module.
     """
 
@@ -33,7 +33,7 @@ class ParameterEMA(Callback):
         self.steps = 0
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begin with the parameters as they are, unless a checkpoint brought an average."""
+        """Start from the current parameters, unless a checkpoint holds an average."""
         parameters = self._parameters(pl_module)
         if not self.average:
             self.average = {name: p.detach().clone() for name, p in parameters.items()}
@@ -43,7 +43,7 @@ class ParameterEMA(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Move the average towards the parameters, once for each step of the generator."""
+        """Update the average, once for each step of the codec's optimiser."""
         if trainer.global_step == self.steps:
             return
         self.steps = trainer.global_step
@@ -52,7 +52,7 @@ class ParameterEMA(Callback):
             self.average[name].lerp_(parameter.detach(), 1 - keep)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Put the average in the parameters' place."""
+        """Replace the live parameters by the average."""
         if self.average and not self.live:
             parameters = self._parameters(pl_module)
             self.live = {name: p.detach().clone() for name, p in parameters.items()}
@@ -70,7 +70,7 @@ class ParameterEMA(Callback):
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Store the average, and the live parameters even in the middle of a validation."""
+        """Store the average, and the live parameters even during a validation."""
         checkpoint["averaged_weights"] = {self.name: dict(self.average)}
         checkpoint["averaged_steps"] = self.steps
         for name, parameter in self.live.items():
@@ -79,7 +79,7 @@ class ParameterEMA(Callback):
     def on_load_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Take the average of an interrupted training, if it kept one."""
+        """Restore the average of an interrupted training, if it has one."""
         self.average = checkpoint.get("averaged_weights", {}).get(self.name, {})
         self.steps = checkpoint.get("averaged_steps", 0)
 

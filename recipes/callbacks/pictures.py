@@ -1,4 +1,4 @@
-"""Decoded validation images beside their originals, in every logger of a run."""
+"""Logs decoded validation images below their originals, in every logger of a run."""
 
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ NAME = "reconstructions"
 class PictureLogger(FirstBatch):
     """Log the first validation images, originals above and decoded ones below.
 
-    TensorBoard and wandb get them in their own form; beside a CSV log they are PNG files in
+    TensorBoard and wandb receive them as images; next to a CSV log they are PNG files in
     ``samples/``.
 
     Args:
@@ -33,7 +33,7 @@ class PictureLogger(FirstBatch):
         super().__init__(num_images, every_n_validations)
 
     def show(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any) -> None:
-        """Log one picture of them all."""
+        """Log one picture with all of them."""
         rows = [
             list(to_pixels(images[: self.count])) for images in (batch["image"], outputs["decoded"])
         ]

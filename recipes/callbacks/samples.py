@@ -1,4 +1,4 @@
-"""Decoded validation clips to listen to and look at, in every logger of a run."""
+"""Logs decoded validation clips as audio and spectrograms, in every logger of a run."""
 
 from pathlib import Path
 from typing import Any, cast
@@ -18,8 +18,8 @@ from intaglio.recipes.evaluation.figures.signals import Sound, spectrograms
 class SampleLogger(FirstBatch):
     """Log original and decoded audio, and their spectrograms, of the first validation clips.
 
-    TensorBoard and wandb get them in their own form; beside a CSV log they are files in
-    ``samples/``. Without matplotlib (``pip install 'intaglio[demo]'``) there are no spectrograms.
+    TensorBoard and wandb receive them as media; next to a CSV log they are files in ``samples/``.
+    Spectrograms need matplotlib (``pip install 'intaglio[demo]'``).
 
     Args:
         num_clips: clips of the first validation batch.
@@ -32,16 +32,16 @@ class SampleLogger(FirstBatch):
         super().__init__(num_clips, every_n_validations)
 
     def show(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any) -> None:
-        """Log each clip by itself."""
+        """Log each clip."""
         rate = cast(AudioCodec, pl_module.codec).sample_rate
-        for place in range(min(self.count, len(batch["wave"]))):
-            size = int(batch["lengths"][place])
+        for item in range(min(self.count, len(batch["wave"]))):
+            length = int(batch["lengths"][item])
             pair = [
-                wave[place, 0, :size].float().cpu() for wave in (batch["wave"], outputs["decoded"])
+                wave[item, 0, :length].float().cpu() for wave in (batch["wave"], outputs["decoded"])
             ]
             picture = _picture(pair, rate)
             for logger in trainer.loggers:
-                _write(logger, f"clip_{place}", pair, picture, rate, trainer.global_step)
+                _write(logger, f"clip_{item}", pair, picture, rate, trainer.global_step)
 
 
 def _picture(pair: list[Tensor], rate: int) -> bytes | None:

@@ -1,4 +1,4 @@
-"""How much of the codebook a training uses, over many steps instead of one batch."""
+"""Codebook usage in training, counted over many steps instead of one batch."""
 
 import logging
 from typing import Any, cast
@@ -15,12 +15,11 @@ log = logging.getLogger(__name__)
 
 
 class CodeUsage(Callback):
-    """Log share of codes used, perplexity and dead codes; warn when a codebook collapses.
+    """Log the share of codes used, perplexity and dead codes; warn of a collapsing codebook.
 
     Args:
         window: steps over which codes are counted.
-        alarm: share of used codes, of those that so many tokens could use, below which a full
-            window draws a warning.
+        alarm: warn if a window uses less than this share of the codes that its tokens could use.
     """
 
     def __init__(self, window: int = 100, alarm: float = 0.1) -> None:
@@ -44,8 +43,8 @@ class CodeUsage(Callback):
         if share < self.alarm * ceiling and not self.warned:
             self.warned = True
             log.warning(
-                "only %.1f %% of the codes were used in the last %d steps, in which %.1f %% could "
-                "be: the codebook collapses; lower the learning rate, raise dead_below "
+                "only %.1f %% of the codes were used in the last %d steps, out of at most %.1f %%: "
+                "the codebook is collapsing; lower the learning rate, raise dead_below "
                 "or use a smaller codebook",
                 100 * share,
                 self.window,
@@ -53,7 +52,7 @@ class CodeUsage(Callback):
             )
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begin counting anew."""
+        """Reset the count."""
         self.epoch = self._added(None, pl_module, torch.zeros(0, len(_codec(pl_module).vocab)))
 
     def on_validation_batch_end(
@@ -74,11 +73,11 @@ class CodeUsage(Callback):
             self._log(pl_module, self.epoch, "val")
 
     def state_dict(self) -> dict[str, Any]:
-        """What is counted, for a training that goes on."""
+        """The counts, for a resumed training."""
         return {"counts": self.counts, "steps": self.steps, "warned": self.warned}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Count on."""
+        """Restore the counts."""
         self.counts = state_dict["counts"]
         self.steps, self.warned = state_dict["steps"], state_dict["warned"]
 
@@ -90,7 +89,7 @@ class CodeUsage(Callback):
         return new if counts is None else counts.to(new.device) + new
 
     def _log(self, pl_module: LightningModule, counts: Tensor, stage: str) -> tuple[float, float]:
-        """Log the statistics of counts; the share of used codes, and what it could be at most."""
+        """Log statistics of counts; the share of used codes, and the largest possible share."""
         vocab = _codec(pl_module).vocab
         counts = summed(counts)
         used = (counts > 0).sum().item()

@@ -1,4 +1,4 @@
-"""Checkpoint files: whole or not there, and no damage goes unnoticed."""
+"""Checkpoint files: complete or absent, and no damage goes unnoticed."""
 
 import errno
 import os
@@ -6,7 +6,8 @@ import os
 import pytest
 import torch
 
-from intaglio.recipes.callbacks.checkpoint import CheckedIO, LastCheckpoint, check, newest
+from intaglio.recipes.callbacks.checkpoint import LastCheckpoint
+from intaglio.recipes.callbacks.checkpoint_files import CheckedIO, check, newest
 
 
 def content(step):
@@ -55,7 +56,7 @@ def test_every_damage_is_found_or_harmless(folder):
 
 def test_a_damaged_one_is_named_and_passed_over(folder):
     (folder / "last.ckpt").write_bytes(b"PK")
-    with pytest.warns(UserWarning, match=r"last.ckpt is damaged.*looking for the one before"):
+    with pytest.warns(UserWarning, match=r"last.ckpt is damaged.*trying the one before"):
         assert newest(folder.parent.parent) == folder / "previous.ckpt"
     with pytest.raises(ValueError, match="damaged"):
         CheckedIO().load_checkpoint(folder / "last.ckpt")
@@ -101,5 +102,5 @@ def test_there_is_no_checkpoint(tmp_path):
 
 
 def test_the_interval_is_checked():
-    with pytest.raises(ValueError, match="every 0 steps"):
+    with pytest.raises(ValueError, match="every_n_steps must be at least 1, got 0"):
         LastCheckpoint(every_n_steps=0)

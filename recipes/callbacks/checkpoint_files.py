@@ -1,0 +1,124 @@
+"""Checkpoint files: complete or absent, checked when read, found in any start of a run.
+
+A file appears under its name when all of it is on the disk, and `last.ckpt` becomes `previous.ckpt`
+before the next one takes its place. The format is torch's own, a zip archive, whose checksums are
+verified before anything is read: `intaglio.codecs.load` reads these files too.
+"""
+
+import os
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric.plugins import TorchCheckpointIO
+from lightning.pytorch import Trainer
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_warn
+
+from intaglio.data.formats.atomic import replacing
+
+FOLDER, LAST, PREVIOUS = "checkpoints", "last.ckpt", "previous.ckpt"
+
+
+class CheckedIO(TorchCheckpointIO):
+    """Writes complete checkpoints or none, and refuses to read damaged ones."""
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None
+    ) -> None:
+        """Write a file; the one before ``last.ckpt`` is kept as ``previous.ckpt``.
+
+        Raises:
+            OSError: it cannot be written; what was there before is still there.
+        """
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as part:
+            with part.open("wb") as file:
+                try:
+                    torch.save(checkpoint, file)
+                except RuntimeError as error:  # how torch reports that the file cannot be written
+                    raise (error.__context__ or error) from None
+                file.flush()
+                os.fsync(file.fileno())  # before the old file loses its name
+            if path.name == LAST and path.exists():
+                os.replace(path, path.with_name(PREVIOUS))
+        _flush_folder(path.parent)
+
+    def load_checkpoint(
+        self, path: str | Path, map_location: Any = "cpu", weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        """Read a file.
+
+        Raises:
+            FileNotFoundError: there is none.
+            ValueError: it is damaged.
+        """
+        check(Path(path))
+        try:
+            return super().load_checkpoint(path, map_location, weights_only)
+        except (RuntimeError, UnicodeError) as error:  # in fields without checksums
+            raise ValueError(f"the checkpoint {path} is damaged: {error!r}") from error
+
+
+def check(path: Path) -> None:
+    """Verify the checksums of a checkpoint.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: it is damaged or not a checkpoint.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"there is no checkpoint at {path}") from error
+    except PermissionError:
+        raise
+    except Exception as error:  # zipfile raises a dozen kinds
+        raise ValueError(f"the checkpoint {path} is damaged: {error!r}") from error
+    if damaged is not None:
+        raise ValueError(f"the checkpoint {path} is damaged in {damaged}")
+
+
+def newest(folder: Path) -> Path | None:
+    """The newest undamaged checkpoint of all starts of a run, or None.
+
+    Damaged ones are skipped with a warning.
+
+    Args:
+        folder: of the run; ``checkpoints`` lies in it or in its sub-folders.
+    """
+    found = [
+        path
+        for name in (LAST, PREVIOUS)
+        for path in (*folder.glob(f"{FOLDER}/{name}"), *folder.glob(f"*/{FOLDER}/{name}"))
+    ]
+    for path in sorted(found, key=lambda path: path.stat().st_mtime_ns, reverse=True):
+        try:
+            CheckedIO().load_checkpoint(path, weights_only=True)
+        except (ValueError, OSError) as error:
+            rank_zero_warn(f"{error}; trying the one before it")
+            continue
+        return path
+    return None
+
+
+def run_folder(trainer: Trainer) -> Path:
+    """Folder of a run, the same for all its starts: each start logs to a sub-folder of its own."""
+    for logger in trainer.loggers[:1]:
+        if isinstance(logger, CSVLogger | TensorBoardLogger):
+            return Path(logger.root_dir)
+        if logger.save_dir is not None:
+            return Path(logger.save_dir)
+    return Path(trainer.default_root_dir)
+
+
+def _flush_folder(folder: Path) -> None:
+    """Have the new names on the disk, too."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
