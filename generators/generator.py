@@ -72,6 +72,7 @@ class Generator(Part):
         name: str = "generator",
     ) -> None:
         super().__init__()
+        condition.bind(backbone.dim)
         if embedding.width != head.width:
             raise ValueError(f"tokens of width {embedding.width} need no head of {head.width}")
         if backbone.dim != head.dim:

@@ -1,7 +1,7 @@
 """What every condition becomes: tokens before a sequence."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 from torch import Tensor
 
@@ -12,11 +12,32 @@ from intaglio.generators.provenance import Provenance
 class Condition(Part):
     """Base of conditions.
 
+    A condition is constructed without the size of a token: the generator knows it and calls `bind`.
+
     Attributes:
-        prefix: number of tokens that stand before the sequence.
+        prefix: number of tokens before the sequence.
+        dim: size of a token; None before `bind`.
     """
 
     prefix: int
+    dim: int | None = None
+
+    def bind(self, dim: int) -> Self:
+        """Create the weights for tokens of ``dim`` channels.
+
+        Raises:
+            ValueError: the condition already has weights for another size.
+        """
+        if self.dim is None:
+            self.dim = dim
+            self.create_weights(dim)
+        if self.dim != dim:
+            raise ValueError(f"a condition of {self.dim} channels does not fit a backbone of {dim}")
+        return self
+
+    def create_weights(self, dim: int) -> None:
+        """Set the parameters, given the size of a token; called once, by `bind`."""
+        raise NotImplementedError
 
     def check(self, provenance: Provenance) -> None:
         """Compare the condition with the data.

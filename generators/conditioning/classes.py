@@ -17,17 +17,21 @@ class ClassCondition(Condition):
 
     Args:
         num_classes: how many there are.
-        dim: size of a token.
         prefix: tokens of a class; all are the same row, apart from learned places if there are
             several (MAR; Li et al., 2024).
     """
 
-    def __init__(self, num_classes: int, dim: int, *, prefix: int = 1) -> None:
+    def __init__(self, num_classes: int, *, prefix: int = 1) -> None:
         super().__init__()
         self.num_classes, self.prefix = num_classes, prefix
-        self.table = nn.Embedding(num_classes + 1, dim)
+
+    def create_weights(self, dim: int) -> None:
+        """See `Condition.create_weights`."""
+        self.table = nn.Embedding(self.num_classes + 1, dim)
         nn.init.normal_(self.table.weight, std=0.02)
-        self.places = nn.Parameter(0.02 * torch.randn(prefix, dim)) if prefix > 1 else None
+        self.position_embedding = (
+            nn.Parameter(0.02 * torch.randn(self.prefix, dim)) if self.prefix > 1 else None
+        )
 
     def check(self, provenance: Provenance) -> None:
         """See `Condition.check`."""
@@ -55,7 +59,7 @@ class ClassCondition(Condition):
                 f"classes are 0 to {self.num_classes - 1}, or {NO_CLASS} for none, got {wrong}"
             )
         tokens = self.table(condition % (self.num_classes + 1)).unsqueeze(1)
-        return tokens if self.places is None else tokens + self.places
+        return tokens if self.position_embedding is None else tokens + self.position_embedding
 
     def dropped(self, condition: Tensor, drop: Tensor) -> Tensor:
         """See `Condition.dropped`."""

@@ -22,7 +22,6 @@ class EncodedText(PromptCondition):
     bundle holds its name alone.
 
     Args:
-        dim: size of a token.
         encoder: what ``transformers`` loads with its tokenizer: a folder, or a name on the hub.
         channels: of the encoder's states; 2,048 are those of Flan-T5 XL.
         prefix: states of a text, at most.
@@ -30,15 +29,18 @@ class EncodedText(PromptCondition):
 
     nothing: Tensor
 
-    def __init__(self, dim: int, encoder: str, *, channels: int = 2048, prefix: int = 120) -> None:
+    def __init__(self, encoder: str, *, channels: int = 2048, prefix: int = 120) -> None:
         super().__init__()
         self.encoder, self.prefix, self.channels = encoder, prefix, channels
+        self.register_buffer("nothing", torch.randn(prefix, channels) / channels**0.5)
+
+    def create_weights(self, dim: int) -> None:
+        """See `Condition.create_weights`."""
         self.network = nn.Sequential(
-            nn.Linear(channels, dim, bias=False),
+            nn.Linear(self.channels, dim, bias=False),
             nn.GELU(approximate="tanh"),
             nn.Linear(dim, dim, bias=False),
         )
-        self.register_buffer("nothing", torch.randn(prefix, channels) / channels**0.5)
 
     def check_texts(self, texts: Sequence[str]) -> None:
         """See `PromptCondition.check_texts`.

@@ -25,17 +25,19 @@ class TextCondition(PromptCondition):
     """A table of parts of words, with a row for no word.
 
     Args:
-        dim: size of a token.
         prefix: words of a text, at most.
         rows: of the table; parts of the same hash share a row.
     """
 
-    def __init__(self, dim: int, *, prefix: int = 16, rows: int = 8192) -> None:
+    def __init__(self, *, prefix: int = 16, rows: int = 8192) -> None:
         super().__init__()
         self.prefix, self.rows = prefix, rows
-        self.table = nn.Embedding(rows + 1, dim)
+
+    def create_weights(self, dim: int) -> None:
+        """See `Condition.create_weights`."""
+        self.table = nn.Embedding(self.rows + 1, dim)
         nn.init.normal_(self.table.weight, std=0.02)
-        self.places = nn.Parameter(0.02 * torch.randn(prefix, dim))
+        self.position_embedding = nn.Parameter(0.02 * torch.randn(self.prefix, dim))
 
     def of_batch(self, batch: Mapping[str, Any]) -> Tensor:
         """The captions; of longer ones the first words."""
@@ -75,7 +77,7 @@ class TextCondition(PromptCondition):
         vectors = self.table(condition) * there.unsqueeze(-1)
         mean = vectors.sum(2) / there.sum(2, keepdim=True).clamp(min=1)
         nothing = ~there.any(2, keepdim=True) * self.table.weight[0]
-        return mean + nothing + self.places
+        return mean + nothing + self.position_embedding
 
     def dropped(self, condition: Tensor, drop: Tensor) -> Tensor:
         """See `Condition.dropped`."""

@@ -8,8 +8,8 @@ along a line.
 """
 
 from collections.abc import Sequence
-from typing import Literal
 
+from intaglio.generators.conditioning.base import Condition
 from intaglio.generators.generator import Generator
 from intaglio.generators.image.llamagen import Size, llamagen
 
@@ -19,7 +19,7 @@ def flextok_ar(
     *,
     positions: int = 256,
     levels: Sequence[int] = (8, 8, 8, 5, 5, 5),
-    condition: Literal["class", "text"] = "class",
+    condition: Condition | None = None,
     num_classes: int = 1000,
     dropout: float = 0.1,
 ) -> Generator:
@@ -29,8 +29,8 @@ def flextok_ar(
         size: of LlamaGen's.
         positions: tokens of an image.
         levels: of the codec's finite scalar quantizer.
-        condition: what is told.
-        num_classes: if classes are told.
+        condition: what the generator is conditioned on; `ClassCondition` if None.
+        num_classes: of the default condition.
         dropout: share of embedded tokens and of what the blocks add that is dropped in training.
 
     Raises:

@@ -1,9 +1,8 @@
 """LlamaGen (Sun et al., 2024): a Llama over the tokens of an image, row by row.
 
-The published blocks, sizes and initialisation. Two things differ: the release multiplies queries
-and keys of the condition by zero, here they are not turned; and texts are, without a frozen encoder
-such as the release's T5 (`EncodedText`), words that are learned with the generator
-(`TextCondition`).
+The published blocks, sizes and initialisation. The release multiplies queries and keys of the
+condition by zero; here they are not rotated. It conditions on classes, or on the states of a frozen
+text encoder, which `EncodedText` gives; `TextCondition` needs no encoder.
 """
 
 import math
@@ -15,8 +14,6 @@ from torch import nn
 from intaglio.codecs.layers.transformer import Transformer
 from intaglio.generators.conditioning.base import Condition
 from intaglio.generators.conditioning.classes import ClassCondition
-from intaglio.generators.conditioning.encoded import EncodedText
-from intaglio.generators.conditioning.text import TextCondition
 from intaglio.generators.embeddings.base import IdEmbedding
 from intaglio.generators.generator import Generator
 from intaglio.generators.heads.categorical import CategoricalHead
@@ -34,7 +31,6 @@ SIZES = {
     "small": (6, 256, 4),
     "tiny": (4, 160, 5),
 }
-TEXT_ROWS = {"tiny": 1500}  # fewer, so that the table is no larger than the blocks
 MULTIPLE = 256  # of the hidden layer's size
 DIGIT_WIDTH = 128  # of the transformer over the digits of a token
 
@@ -44,10 +40,8 @@ def llamagen(
     *,
     shape: Sequence[int] = (16, 16),
     vocab: Sequence[int] = (16_384,),
-    condition: Literal["class", "text"] = "class",
+    condition: Condition | None = None,
     num_classes: int = 1000,
-    encoder: str | None = None,
-    encoder_channels: int = 2048,
     dropout: float = 0.1,
     digits: bool = False,
     rotary: Literal["grid", "line"] = "grid",
@@ -56,35 +50,26 @@ def llamagen(
     """Build the generator with fresh weights.
 
     Args:
-        size: as published, from 111 million to 3.1 thousand million parameters, or small or tiny.
+        size: as published, from 111 million to 3.1 billion parameters, or small or tiny.
         shape: rows and columns of tokens, or their number alone.
         vocab: sizes of the codebooks.
-        condition: what is told.
-        num_classes: if classes are told.
-        encoder: if texts are told, the frozen encoder that reads them, which ``transformers``
-            loads: a folder, or a name such as ``google/flan-t5-xl``, the release's; without one
-            words are learned with the generator.
-        encoder_channels: of its states.
+        condition: what the generator is conditioned on; `ClassCondition` if None.
+        num_classes: of the default condition.
         dropout: share of embedded tokens and of what the blocks add that is dropped in training.
         digits: the sizes are of the digits of a token's one id, which are drawn one by one.
         rotary: what turns queries and keys: row and column, as published, or as in a Llama.
         name: of the generator.
 
     Raises:
-        ValueError: another size, or an encoder of texts where classes are told.
+        ValueError: another size.
     """
     if size not in SIZES:
         raise ValueError(f"LlamaGen's size is one of {', '.join(SIZES)}, not {size!r}")
     depth, dim, heads = SIZES[size]
-    told: Condition = ClassCondition(num_classes, dim)
-    if condition == "text":
-        told = _texts(size, encoder, encoder_channels)
-    elif encoder is not None:
-        raise ValueError(f"{encoder} encodes texts, which need condition text, not {condition}")
     return Generator(
         shape,
         IdEmbedding(vocab, dim),
-        told,
+        condition or ClassCondition(num_classes),
         _llama(dim, depth, heads, dropout),
         DepthHead(dim, vocab, width=DIGIT_WIDTH, depth=2, heads=4)
         if digits
@@ -95,13 +80,6 @@ def llamagen(
         digits=vocab if digits else (),
         name=name,
     )
-
-
-def _texts(size: Size, encoder: str | None, channels: int) -> Condition:
-    dim = SIZES[size][1]
-    if encoder is None:
-        return TextCondition(dim, rows=TEXT_ROWS.get(size, 8192))
-    return EncodedText(dim, encoder, channels=channels)
 
 
 def _llama(dim: int, depth: int, heads: int, dropout: float) -> Transformer:

@@ -15,7 +15,6 @@ from torch import nn
 from intaglio.codecs.layers.transformer import Transformer
 from intaglio.generators.conditioning.base import Condition
 from intaglio.generators.conditioning.classes import ClassCondition
-from intaglio.generators.conditioning.text import TextCondition
 from intaglio.generators.embeddings.base import Embedding, LinearEmbedding
 from intaglio.generators.generator import Generator
 from intaglio.generators.heads.base import Head
@@ -49,7 +48,7 @@ def mar(
     *,
     shape: Sequence[int] = (16, 16),
     channels: int = 16,
-    condition: Literal["class", "text"] = "class",
+    condition: Condition | None = None,
     num_classes: int = 1000,
     dropout: float = 0.1,
     prediction: Literal["eps", "v", "flow"] | None = None,
@@ -60,8 +59,8 @@ def mar(
         size: as published, of 208, 479 and 943 million parameters; ``small``, ``tiny`` for a CPU.
         shape: rows and columns of tokens, or their number.
         channels: of a token.
-        condition: what is told.
-        num_classes: if classes are told.
+        condition: what the generator is conditioned on; `ClassCondition` if None.
+        num_classes: of the default condition.
         dropout: share of what the blocks add that is dropped in training.
         prediction: of the head; if None, ``eps`` as published, or ``flow`` of the small sizes.
 
@@ -96,7 +95,7 @@ def masked_autoencoder(
     head: Head,
     *,
     shape: Sequence[int],
-    condition: Literal["class", "text"],
+    condition: Condition | None,
     num_classes: int,
     dropout: float,
     steps: int,
@@ -109,24 +108,22 @@ def masked_autoencoder(
         embedding: of the tokens.
         head: law of a token.
         shape: of an item.
-        condition: what is told.
-        num_classes: if classes are told.
+        condition: what the generator is conditioned on; `ClassCondition` if None.
+        num_classes: of the default condition.
         dropout: of the blocks.
         steps: in which an item is drawn, unless the sampler says otherwise; at most one a token.
         name: of the generator.
     """
     depth, dim, heads, prefix = TRUNKS[size]
     encoder, decoder = (Transformer(dim, depth, heads, eps=1e-6, dropout=dropout) for _ in range(2))
-    told: Condition = ClassCondition(num_classes, dim, prefix=prefix)
-    if condition == "text":
-        told = TextCondition(dim)
+    condition = condition or ClassCondition(num_classes, prefix=prefix)
     order = MaskedOrder(
         dim,
         schedule="cosine",
         least=0.7,
         deviation=0.25,
         together=True,
-        encoder=MAEEncoder(encoder, prod(shape), prefix=told.prefix),
+        encoder=MAEEncoder(encoder, prod(shape), prefix=condition.prefix),
         reveal="random",
         steps=steps,
     )
@@ -136,5 +133,13 @@ def masked_autoencoder(
                 nn.init.xavier_uniform_(module.weight)
                 nn.init.zeros_(module.bias)
     return Generator(
-        shape, embedding, told, decoder, head, order, rotary=False, learned=True, name=name
+        shape,
+        embedding,
+        condition,
+        decoder,
+        head,
+        order,
+        rotary=False,
+        learned=True,
+        name=name,
     )

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from typing import Literal
 
 from intaglio.codecs.layers.transformer import Transformer
+from intaglio.generators.conditioning.base import Condition
 from intaglio.generators.conditioning.classes import ClassCondition
-from intaglio.generators.conditioning.text import TextCondition
 from intaglio.generators.embeddings.base import IdEmbedding
 from intaglio.generators.generator import Generator
 from intaglio.generators.heads.categorical import CategoricalHead
@@ -26,7 +26,7 @@ def maskgit(
     *,
     shape: Sequence[int] = (32,),
     vocab: Sequence[int] = (4096,),
-    condition: Literal["class", "text"] = "class",
+    condition: Condition | None = None,
     num_classes: int = 1000,
     dropout: float = 0.1,
     steps: int = 8,
@@ -37,8 +37,8 @@ def maskgit(
         size: ``L`` as published, of 177 million parameters; ``small`` and ``tiny`` for a CPU.
         shape: number of tokens, or rows and columns of them.
         vocab: sizes of the codebooks.
-        condition: what is told.
-        num_classes: if classes are told.
+        condition: what the generator is conditioned on; `ClassCondition` if None.
+        num_classes: of the default condition.
         dropout: share of embedded tokens and of what the blocks add that is dropped in training.
         steps: in which an image is drawn, unless the sampler says otherwise.
 
@@ -51,7 +51,7 @@ def maskgit(
     return Generator(
         shape,
         IdEmbedding(vocab, dim),
-        TextCondition(dim) if condition == "text" else ClassCondition(num_classes, dim),
+        condition or ClassCondition(num_classes),
         Transformer(dim, depth, heads, eps=1e-12, dropout=dropout),
         CategoricalHead(dim, vocab),
         MaskedOrder(dim, schedule="arccos", steps=steps),

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from intaglio.codecs.quantizers.dimensionwise import DimensionwiseQuantizer
+from intaglio.generators.conditioning.base import Condition
 from intaglio.generators.embeddings.dequantised import DequantisedEmbedding
 from intaglio.generators.generator import Generator
 from intaglio.generators.heads.depth import DepthHead
@@ -25,7 +26,7 @@ def tokenbridge_ar(
     *,
     shape: Sequence[int] = (16, 16),
     vocab: Sequence[int] = (64,) * 16,
-    condition: Literal["class", "text"] = "class",
+    condition: Condition | None = None,
     num_classes: int = 1000,
     dropout: float = 0.1,
 ) -> Generator:
@@ -35,8 +36,8 @@ def tokenbridge_ar(
         size: as published, of 486 and 910 million parameters; ``small`` for a CPU.
         shape: rows and columns of tokens, or their number.
         vocab: ids of each dimension, the same power of 2 for all.
-        condition: what is told.
-        num_classes: if classes are told.
+        condition: what the generator is conditioned on; `ClassCondition` if None.
+        num_classes: of the default condition.
         dropout: share of what the blocks add that is dropped in training.
 
     Raises:

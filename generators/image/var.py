@@ -14,8 +14,8 @@ from intaglio.codecs.image.var_tokenizer import var_quantizer
 from intaglio.codecs.layers.attention import Attention
 from intaglio.codecs.layers.transformer import Modulation, Network, Transformer
 from intaglio.codecs.quantizers.multiscale import MultiScaleQuantizer
+from intaglio.generators.conditioning.base import Condition
 from intaglio.generators.conditioning.classes import ClassCondition
-from intaglio.generators.conditioning.text import TextCondition
 from intaglio.generators.embeddings.scales import ScaleEmbedding
 from intaglio.generators.generator import Generator
 from intaglio.generators.heads.categorical import CategoricalHead
@@ -36,7 +36,7 @@ def var(
     size: Size = "d16",
     *,
     quantizer: MultiScaleQuantizer | None = None,
-    condition: Literal["class", "text"] = "class",
+    condition: Condition | None = None,
     num_classes: int = 1000,
 ) -> Generator:
     """Build the generator with fresh weights.
@@ -46,8 +46,8 @@ def var(
             million, for a CPU.
         quantizer: of the codec, for its numbers; a training takes the codec's weights. If None that
             of ``var_tokenizer``, of its small size for ``small``.
-        condition: what is told.
-        num_classes: if classes are told.
+        condition: what the generator is conditioned on; `ClassCondition` if None.
+        num_classes: of the default condition.
 
     Raises:
         ValueError: another size.
@@ -58,12 +58,11 @@ def var(
     if quantizer is None:
         quantizer = var_quantizer(size="small" if size == "small" else "base")
     embedding = ScaleEmbedding(quantizer, dim)
-    told = TextCondition(dim) if condition == "text" else ClassCondition(num_classes, dim)
     order = ScaleOrder(dim, quantizer.scales, modulated=True)
     generator = Generator(
         (quantizer.positions[-1],),
         embedding,
-        told,
+        condition or ClassCondition(num_classes),
         Transformer(
             dim,
             depth,
@@ -82,7 +81,8 @@ def var(
         name="var",
     )
     _initialise(generator.backbone)
-    for table in (order.start, order.levels, told.table.weight, embedding.linear.weight):
+    tables = [m.weight for m in generator.condition.modules() if isinstance(m, nn.Embedding)]
+    for table in (order.start, order.levels, *tables, embedding.linear.weight):
         nn.init.normal_(table, std=(1 / dim / 3) ** 0.5)
     if order.last is not None:
         nn.init.normal_(order.last.linear.weight, std=(1 / dim / 3) ** 0.5 / 2)

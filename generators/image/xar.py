@@ -11,8 +11,8 @@ from torch import nn
 
 from intaglio.codecs.layers.solver import Solver
 from intaglio.codecs.layers.transformer import Modulation, Transformer
+from intaglio.generators.conditioning.base import Condition
 from intaglio.generators.conditioning.classes import ClassCondition
-from intaglio.generators.conditioning.text import TextCondition
 from intaglio.generators.embeddings.base import LinearEmbedding
 from intaglio.generators.generator import Generator
 from intaglio.generators.heads.field import FieldHead
@@ -36,7 +36,7 @@ def xar(
     entity: Entity = "cell",
     cell: int = 8,
     solver: Solver = "sde",
-    condition: Literal["class", "text"] = "class",
+    condition: Condition | None = None,
     num_classes: int = 1000,
 ) -> Generator:
     """Build the generator with fresh weights.
@@ -49,8 +49,8 @@ def xar(
             `intaglio.generators.orders.cells.partition`.
         cell: size of the entity, see there; divides the shape.
         solver: of the flow.
-        condition: what is told.
-        num_classes: if classes are told.
+        condition: what the generator is conditioned on; `ClassCondition` if None.
+        num_classes: of the default condition.
 
     Raises:
         ValueError: another size, or cells that do not fit the shape.
@@ -61,7 +61,7 @@ def xar(
     generator = Generator(
         shape,
         LinearEmbedding(channels, dim),
-        TextCondition(dim) if condition == "text" else ClassCondition(num_classes, dim),
+        condition or ClassCondition(num_classes),
         Transformer(
             dim,
             depth,

@@ -91,7 +91,7 @@ def _ours(tokens: int) -> Generator:
     generator = Generator(
         (tokens,),
         IdEmbedding((VOCAB,), DIM),
-        ClassCondition(CLASSES, DIM),
+        ClassCondition(CLASSES),
         Transformer(DIM, DEPTH, HEADS, hidden=HIDDEN, gated=True, bias=False, norm="rms"),
         CategoricalHead(DIM, (VOCAB,)),
         RasterOrder(),

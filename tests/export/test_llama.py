@@ -17,7 +17,7 @@ from intaglio.generators.heads.categorical import CategoricalHead
 from intaglio.generators.image.llamagen import llamagen
 from intaglio.generators.inference.logits import Warp
 from intaglio.generators.load import load
-from intaglio.generators.orders.base import Canvas
+from intaglio.generators.orders.base import PartialSequence
 from intaglio.generators.orders.masked import MaskedOrder
 from intaglio.generators.orders.raster import RasterOrder
 from intaglio.generators.provenance import Provenance
@@ -34,7 +34,7 @@ def raster(order=None, *, vocab=(VOCAB,), prefix=1, rotary="line", head=None, **
     generator = Generator(
         (3, 4),
         IdEmbedding(vocab, 32),
-        ClassCondition(CLASSES, 32, prefix=prefix),
+        ClassCondition(CLASSES, prefix=prefix),
         Transformer(32, 3, 4, **options),
         head or CategoricalHead(32, vocab),
         order or RasterOrder(),
@@ -95,7 +95,7 @@ def test_transformers_computes_the_same_logits_and_greedy_tokens(tmp_path, kv_he
     assert ours.std() > 1
     assert torch.allclose(ours, theirs[..., first:], rtol=0, atol=1e-4)
     for count in (0, 5):
-        given = Canvas(tokens, (torch.arange(12) < count).expand(64, 12))
+        given = PartialSequence(tokens, (torch.arange(12) < count).expand(64, 12))
         drawn = Sampler(warp=Warp(top_k=1)).generate(generator, labels, given=given)
         prompts = ids[:, : 1 + count]
         found = model.generate(

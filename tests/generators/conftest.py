@@ -22,7 +22,7 @@ def tiny(order, shape=(2, 2), vocab=3, prefix=1, dtype=torch.float32, **options)
     generator = Generator(
         shape,
         IdEmbedding((vocab,), 16),
-        ClassCondition(3, 16, prefix=prefix),
+        ClassCondition(3, prefix=prefix),
         backbone,
         CategoricalHead(16, (vocab,)),
         order,
@@ -153,7 +153,7 @@ def flowing():
         return Generator(
             (2, 2),
             LinearEmbedding(width, 16),
-            ClassCondition(3, 16),
+            ClassCondition(3),
             Transformer(16, 1, 2),
             head or FlowHead(16, width, width=16, depth=1),
             order or MaskedOrder(16, reveal="random"),

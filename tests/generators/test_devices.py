@@ -12,6 +12,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from intaglio.generators.conditioning.guidance import Guidance
+from intaglio.generators.conditioning.text import TextCondition
 from intaglio.generators.image.flextok_ar import flextok_ar
 from intaglio.generators.image.llamagen import llamagen
 from intaglio.generators.image.mar import mar
@@ -74,7 +75,7 @@ def test_devices_are_not_mixed(name, monkeypatch):
     monkeypatch.setattr(raster, "recorded", lambda device: False)  # graphs need a real device
     monkeypatch.setattr(Warp, "check", lambda warp: None)  # nothing is above 0
     with torch.no_grad(), FakeTensorMode(), Answers():
-        generator = moved(SYSTEMS[name](condition="text"))
+        generator = moved(SYSTEMS[name](condition=TextCondition()))
         shape = (2, generator.positions, generator.width)
         dtype = torch.int64 if generator.vocab else torch.float32
         batch = {
@@ -91,9 +92,9 @@ def test_devices_are_not_mixed(name, monkeypatch):
 
 
 def test_a_mixture_is_found():
-    generator = SYSTEMS["llamagen"](condition="text")
+    generator = SYSTEMS["llamagen"](condition=TextCondition())
     with torch.no_grad(), FakeTensorMode(allow_non_fake_inputs=True), Answers():
-        here = moved(SYSTEMS["llamagen"](condition="text"))
+        here = moved(SYSTEMS["llamagen"](condition=TextCondition()))
         rows = generator.condition.of_texts(["red"])  # on the CPU, where texts become numbers
         with pytest.raises(RuntimeError, match="two different devices cuda:0, cpu"):
             here.condition(rows)

@@ -41,7 +41,7 @@ def test_the_law_of_every_sequence():
     generator = Generator(
         (LENGTH,),
         IdEmbedding((CODES,), DIM),
-        ClassCondition(1, DIM),
+        ClassCondition(1),
         Transformer(DIM, 2, 4, gated=True, bias=False, norm="rms"),
         CategoricalHead(DIM, (CODES,)),
         RasterOrder(),

@@ -87,7 +87,7 @@ def test_what_does_not_fit_is_refused(raster):
     for label in (-2, 3):
         with pytest.raises(ValueError, match=f"classes are 0 to 2, or -1 for none, got {label}"):
             generator.log_prob(EVERY, torch.full((81,), label))
-    parts = (IdEmbedding((3, 3), 8), ClassCondition(2, 8), Transformer(8, 1, 2))
+    parts = (IdEmbedding((3, 3), 8), ClassCondition(2), Transformer(8, 1, 2))
     with pytest.raises(ValueError, match="tokens of width 2 need no head of 1"):
         Generator((2,), *parts, CategoricalHead(8, (3,)), RasterOrder())
     with pytest.raises(ValueError, match="a backbone of 8 channels needs no head of 4"):

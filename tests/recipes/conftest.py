@@ -432,7 +432,7 @@ def tiny_generator_of() -> Callable[[ImageCodec, Order, Condition], Generator]:
 @pytest.fixture(scope="session")
 def painted(image_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle of a generator that draws by classes; not to be changed."""
-    generator = tiny_generator(load(image_bundle), RasterOrder(), ClassCondition(3, 16))
+    generator = tiny_generator(load(image_bundle), RasterOrder(), ClassCondition(3))
     return save(generator, tmp_path_factory.mktemp("generator") / "pipeline")
 
 

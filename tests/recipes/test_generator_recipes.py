@@ -18,7 +18,7 @@ GRID = ["--model.generator.shape=[4,4]", "--model.generator.vocab=[512]"]
 # what fits a generator to the tokens of the tests' codec
 OPTIONS = {
     "image/llamagen": [*GRID, "--model.generator.num_classes=3"],
-    "image/maskgit": [*GRID, "--model.generator.condition=text"],
+    "image/maskgit": [*GRID, "-c", "overlays/text"],
     "image/flextok_ar": ["--model.generator.positions=16", "--model.generator.levels=[8,8,8]"],
     "image/var": ["--model.generator.num_classes=3"],
     "image/xar": [
@@ -28,7 +28,8 @@ OPTIONS = {
     "image/mar": ["--model.generator.shape=[4,4]", "--model.generator.channels=3"],
     "image/tokenbridge_ar": [
         *("--model.generator.shape=[8,8]", f"--model.generator.vocab={[64] * 8}"),
-        "--model.generator.condition=text",
+        "--model.generator.condition=intaglio.generators.conditioning.text.TextCondition",
+        "--model.generator.condition.rows=100",
     ],
 }
 SYSTEMS = sorted(

@@ -37,7 +37,7 @@ def encoder(tmp_path_factory):
 
 
 def test_states_are_transformers_and_stand_on_the_right(encoder):
-    condition = EncodedText(8, encoder, channels=16, prefix=6)
+    condition = EncodedText(encoder, channels=16, prefix=6).bind(8)
     found = condition.of_texts(["a red apple", "", "sea"])
     model = transformers.T5EncoderModel.from_pretrained(encoder).eval()
     with torch.no_grad():
@@ -54,7 +54,7 @@ def test_states_are_transformers_and_stand_on_the_right(encoder):
 
 
 def test_a_dropped_text_is_none(encoder):
-    condition = EncodedText(8, encoder, channels=16, prefix=6)
+    condition = EncodedText(encoder, channels=16, prefix=6).bind(8)
     texts = condition.of_texts(["red", "green"])
     dropped = condition.dropped(texts, torch.tensor([True, False]))
     # encoded alone, in products of other shapes, the text is the same but for rounding
@@ -64,7 +64,7 @@ def test_a_dropped_text_is_none(encoder):
 
 
 def test_captions_that_are_too_long_are_cut_and_texts_refused(encoder):
-    condition = EncodedText(8, encoder, channels=16, prefix=3)
+    condition = EncodedText(encoder, channels=16, prefix=3).bind(8)
     found = condition.of_batch({"caption": ["a red red apple", "a red"]})
     torch.testing.assert_close(found[0], found[1])  # two words and the end, rows of one product
     with pytest.raises(ValueError, match="a text of 5 pieces, the generator takes 3: 'a red red"):
@@ -72,18 +72,19 @@ def test_captions_that_are_too_long_are_cut_and_texts_refused(encoder):
 
 
 def test_a_bundle_holds_the_name_of_the_encoder_and_no_weights_of_it(encoder, tmp_path):
-    condition = EncodedText(8, encoder, channels=16, prefix=6)
-    again = read(save(condition, tmp_path / "bundle"))
+    condition = EncodedText(encoder, channels=16, prefix=6)
+    generator = llamagen("tiny", shape=(2, 3), vocab=(11,), condition=condition)
+    again = read(save(generator, tmp_path / "bundle")).condition
     texts = again.of_texts(["a green sea"])
     assert torch.equal(again(texts), condition(texts))
     assert set(condition.state_dict()) == {"nothing", "network.0.weight", "network.2.weight"}
     recipe = json.loads((tmp_path / "bundle" / "config.json").read_text())["recipe"]
-    assert recipe["init_args"]["encoder"] == encoder
+    assert recipe["init_args"]["condition"]["init_args"]["encoder"] == encoder
 
 
 def test_llamagen_hears_an_encoder(encoder):
-    sizes = {"shape": (2, 3), "vocab": (11,), "condition": "text"}
-    generator = llamagen("tiny", **sizes, encoder=encoder, encoder_channels=16).eval()
+    condition = EncodedText(encoder, channels=16)
+    generator = llamagen("tiny", shape=(2, 3), vocab=(11,), condition=condition).eval()
     assert generator.condition.prefix == 120
     torch.nn.init.normal_(generator.head.get_parameter("linear.weight"), std=0.5)
     texts = generator.condition.of_texts(["a red apple", "sea", ""])
@@ -96,11 +97,9 @@ def test_llamagen_hears_an_encoder(encoder):
 
 def test_mistakes_are_one_line(encoder, tmp_path):
     with pytest.raises(ValueError, match="finds no text encoder") as caught:
-        EncodedText(8, str(tmp_path), channels=16).of_texts(["red"])
+        EncodedText(str(tmp_path), channels=16).of_texts(["red"])
     assert "\n" not in str(caught.value)
     with pytest.raises(ValueError, match="has states of 16 channels, the generator takes 12"):
-        EncodedText(8, encoder, channels=12).of_texts(["red"])
+        EncodedText(encoder, channels=12).of_texts(["red"])
     with pytest.raises(ValueError, match=r"texts are \[6, 16\]"):
-        EncodedText(8, encoder, channels=16, prefix=6)(torch.zeros(1, 5, 16))
-    with pytest.raises(ValueError, match="encodes texts, which need condition text"):
-        llamagen("tiny", encoder=encoder)
+        EncodedText(encoder, channels=16, prefix=6).bind(8)(torch.zeros(1, 5, 16))

@@ -15,7 +15,7 @@ def test_words_and_their_parts():
 
 
 def test_words_stand_on_the_right():
-    condition = TextCondition(8, prefix=3, rows=50)
+    condition = TextCondition(prefix=3, rows=50).bind(8)
     found = condition.of_texts(["red apple", "apple", ""])
     assert found.shape == (3, 3, PARTS) and found.max() <= 50
     assert not found[0, 0].any() and not found[2].any()
@@ -25,36 +25,36 @@ def test_words_stand_on_the_right():
 
 def test_tokens_are_means_of_parts_with_places():
     torch.manual_seed(0)
-    condition = TextCondition(8, prefix=2, rows=1000)
+    condition = TextCondition(prefix=2, rows=1000).bind(8)
     torch.nn.init.normal_(condition.table.weight)
     rows = condition.of_texts(["red"])
     tokens = condition(rows)
     used = rows[0, 1][rows[0, 1] > 0]
-    expected = condition.table.weight[used].mean(0) + condition.places[1]
+    expected = condition.table.weight[used].mean(0) + condition.position_embedding[1]
     torch.testing.assert_close(tokens[0, 1], expected)
-    nothing = condition.table.weight[0] + condition.places[0]
+    nothing = condition.table.weight[0] + condition.position_embedding[0]
     torch.testing.assert_close(tokens[0, 0], nothing)
 
 
 def test_a_word_is_near_those_it_is_written_like():
     torch.manual_seed(0)
-    condition = TextCondition(64, prefix=1)
+    condition = TextCondition(prefix=1).bind(64)
     torch.nn.init.normal_(condition.table.weight)
     near, like, far = condition(condition.of_texts(["smiling", "smile", "rocket"]))[:, 0]
-    near, like, far = (x - condition.places[0] for x in (near, like, far))
+    near, like, far = (x - condition.position_embedding[0] for x in (near, like, far))
     similarity = torch.nn.functional.cosine_similarity
     assert similarity(near, like, dim=0) > 0.3 > similarity(near, far, dim=0) + 0.1
 
 
 def test_nothing_told_is_the_empty_text():
-    condition = TextCondition(8, prefix=2)
+    condition = TextCondition(prefix=2).bind(8)
     texts = condition.of_texts(["red", "blue"])
     dropped = condition.dropped(texts, torch.tensor([True, False]))
     assert torch.equal(dropped, condition.of_texts(["", "blue"]))
 
 
 def test_longer_captions_lose_their_end_but_longer_wishes_are_refused():
-    condition = TextCondition(8, prefix=2)
+    condition = TextCondition(prefix=2).bind(8)
     found = condition.of_batch({"caption": ["one two three", "one"]})
     assert torch.equal(found, condition.of_texts(["one two", "one"]))
     with pytest.raises(ValueError, match="a text of 3 words, the generator takes 2: 'one two"):

@@ -47,7 +47,7 @@ def of_codes(order, *, dropout=0.2, rotary=True):
     return Generator(
         (4, 4),
         IdEmbedding((64,), DIM),
-        ClassCondition(10, DIM),
+        ClassCondition(10),
         backbone(dropout),
         CategoricalHead(DIM, (64,)),
         order,
@@ -151,7 +151,7 @@ def test_masked_vectors_by_a_flow(digits, trained, drawn):
     generator = Generator(
         (4, 4),
         LinearEmbedding(4, DIM),
-        ClassCondition(10, DIM),
+        ClassCondition(10),
         backbone(),
         FlowHead(DIM, 4, width=128, depth=3, time="logit-normal", repeats=2, steps=25),
         MaskedOrder(DIM, schedule="cosine", least=0.5, reveal="random", steps=16),
@@ -197,7 +197,7 @@ def test_scale_by_scale(digits, trained):
     generator = Generator(
         (21,),
         ScaleEmbedding(quantizer, DIM),
-        ClassCondition(10, DIM),
+        ClassCondition(10),
         Transformer(DIM, 3, 4, affine=False, qk_norm="rms", dropout=0.2, streams=1),
         CategoricalHead(DIM, quantizer.vocab),
         ScaleOrder(DIM, quantizer.scales, modulated=True),
@@ -228,7 +228,7 @@ def test_cell_by_cell(digits, trained, drawn):
     generator = Generator(
         (4, 4),
         LinearEmbedding(4, dim),
-        ClassCondition(10, dim),
+        ClassCondition(10),
         Transformer(dim, 4, 4, gated=True, affine=False, norm="rms", streams=1),
         FieldHead(dim, 4),
         CellOrder(dim, (4, 4), entity="cell", size=2, solver="euler", steps=25),

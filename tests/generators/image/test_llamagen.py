@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from intaglio.generators.conditioning.guidance import Guidance
+from intaglio.generators.conditioning.text import TextCondition
 from intaglio.generators.image.llamagen import SIZES, llamagen
 from intaglio.generators.samplers.sampler import Sampler
 
@@ -41,7 +42,7 @@ def test_it_keeps_its_word(keeps_its_word, vocab):
 
 
 def test_texts_are_told(keeps_its_word):
-    generator = llamagen("tiny", **TINY, condition="text")
+    generator = llamagen("tiny", **TINY, condition=TextCondition())
     texts = generator.condition.of_texts(["a red apple", "a green apple", "the sea", ""])
     keeps_its_word(generator, conditions=texts)
 

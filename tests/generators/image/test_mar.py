@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from intaglio.generators.conditioning.guidance import Guidance
+from intaglio.generators.conditioning.text import TextCondition
 from intaglio.generators.image.mar import HEADS, TRUNKS, mar
 from intaglio.generators.orders.base import PartialSequence
 from intaglio.generators.samplers.sampler import Sampler
@@ -83,7 +84,7 @@ def test_items_of_which_more_is_given_are_drawn_as_they_are_alone(slim):
 
 
 def test_texts_are_told(keeps_its_word, slim):
-    generator = slim(condition="text")
+    generator = slim(condition=TextCondition())
     texts = generator.condition.of_texts(["a red apple", "a green apple", "the sea", ""])
     keeps_its_word(generator, Sampler(steps=2), conditions=texts)
 

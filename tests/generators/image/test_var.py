@@ -10,12 +10,13 @@ from intaglio.codecs.layers.attention import Direction
 from intaglio.codecs.quantizers.multiscale import MultiScaleQuantizer
 from intaglio.codecs.quantizers.vq import VectorQuantizer
 from intaglio.generators.conditioning.guidance import Guidance
+from intaglio.generators.conditioning.text import TextCondition
 from intaglio.generators.image.var import SIZES, var
 from intaglio.generators.inference.logits import Warp
 from intaglio.generators.samplers.sampler import Sampler
 
 
-def tiny(condition="class"):
+def tiny(condition=None):
     inner = VectorQuantizer(4, 11, update="gradient", kmeans_iterations=0, dead_below=0)
     quantizer = MultiScaleQuantizer(inner, (1, 2, 3))
     return var("small", quantizer=quantizer, condition=condition, num_classes=3)
@@ -65,7 +66,7 @@ def test_it_keeps_its_word(keeps_its_word):
 
 
 def test_texts_are_told():
-    generator = tiny("text").eval()
+    generator = tiny(TextCondition()).eval()
     torch.nn.init.normal_(generator.head.linear.weight)
     texts = generator.condition.of_texts(["a red apple", "a green apple", "the sea", ""])
     with torch.no_grad():

@@ -5,6 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from intaglio.generators.conditioning.guidance import Guidance
+from intaglio.generators.conditioning.text import TextCondition
 from intaglio.generators.image.xar import SIZES, xar
 from intaglio.generators.samplers.sampler import Sampler
 
@@ -42,7 +43,7 @@ def test_it_keeps_its_word(keeps_its_word, entity):
 
 
 def test_texts_are_told(keeps_its_word):
-    generator = xar("small", **TINY, condition="text")
+    generator = xar("small", **TINY, condition=TextCondition())
     texts = generator.condition.of_texts(["a red apple", "a green apple", "the sea", ""])
     keeps_its_word(generator, Sampler(steps=1), conditions=texts)
 

@@ -23,7 +23,7 @@ def built(entity="cell", size=2, shape=(4, 4), dtype=torch.float32, **options):
     generator = Generator(
         shape,
         LinearEmbedding(3, 16),
-        ClassCondition(3, 16),
+        ClassCondition(3),
         Transformer(16, 2, 2, gated=True, norm="rms", affine=False, streams=1),
         FieldHead(16, 3),
         CellOrder(16, shape, entity=entity, size=size, **options),

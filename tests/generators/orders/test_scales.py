@@ -26,7 +26,7 @@ def built(scales=(1, 2, 3), codes=3, streams=1, dtype=torch.float32):
     generator = Generator(
         (quantizer.positions[-1],),
         ScaleEmbedding(quantizer, 16),
-        ClassCondition(3, 16),
+        ClassCondition(3),
         Transformer(16, 2, 2, affine=not streams, qk_norm="length", streams=streams),
         CategoricalHead(16, (codes,)),
         ScaleOrder(16, scales, modulated=bool(streams)),

@@ -9,6 +9,7 @@ import torch
 from intaglio.codecs import load
 from intaglio.codecs.bundle import save
 from intaglio.data.tokens import TokenShards
+from intaglio.generators.conditioning.text import TextCondition
 from intaglio.generators.image.llamagen import llamagen
 from intaglio.generators.image.maskgit import maskgit
 from intaglio.generators.provenance import Provenance
@@ -30,7 +31,7 @@ def generators(image_bundle, tmp_path_factory):
     size = {"shape": (4, 4), "vocab": codec.vocab}
     made = {
         "classes": llamagen("tiny", num_classes=3, **size),
-        "texts": maskgit("tiny", condition="text", steps=2, **size),
+        "texts": maskgit("tiny", condition=TextCondition(), steps=2, **size),
     }
     for name, generator in made.items():
         generator.provenance = Provenance(codec.name, codec.fingerprint, ("blue", "green", "red"))

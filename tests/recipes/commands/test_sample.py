@@ -36,8 +36,8 @@ def generators(make, codec, painted, tmp_path_factory):
     """Bundles of generators: class-conditional, of texts, and one that can inpaint."""
     folder = tmp_path_factory.mktemp("generators")
     made = {
-        "texts": make(codec, RasterOrder(), TextCondition(16, prefix=3, rows=99)),
-        "masked": make(codec, MaskedOrder(16, steps=4), ClassCondition(3, 16)),
+        "texts": make(codec, RasterOrder(), TextCondition(prefix=3, rows=99)),
+        "masked": make(codec, MaskedOrder(16, steps=4), ClassCondition(3)),
     }
     saved = {name: save(generator, folder / name) for name, generator in made.items()}
     return saved | {"classes": painted}
@@ -88,7 +88,7 @@ def test_what_is_written_is_what_the_parts_draw(sample, make, codec, tmp_path):
     sample("texts", tmp_path / "out", "--text", "a cat", "--seed", 4)
     bundle = json.loads((tmp_path / "out" / "samples.json").read_text())[0]
     assert bundle["text"] == "a cat" and bundle["generator"] == "tiny pipeline"
-    generator = make(codec, RasterOrder(), TextCondition(16, prefix=3, rows=99))
+    generator = make(codec, RasterOrder(), TextCondition(prefix=3, rows=99))
     drawn = Sampler().generate(generator, generator.condition.of_texts(["a cat"]), seed=4)
     expected = to_pixels(codec.decode(codec.tokens(drawn, (4, 4))))[0]
     assert torch.equal(read_image(tmp_path / "out" / "000000.png"), expected)
@@ -132,7 +132,7 @@ def test_texts_of_a_file(sample, tmp_path):
 
 def test_without_class_or_text_samples_are_unconditional(sample, make, codec, tmp_path):
     files = sample("classes", tmp_path / "out", "--seed", 2)
-    generator = make(codec, RasterOrder(), ClassCondition(3, 16))
+    generator = make(codec, RasterOrder(), ClassCondition(3))
     drawn = Sampler().generate(generator, torch.tensor([-1]), seed=2)
     expected = to_pixels(codec.decode(codec.tokens(drawn, (4, 4))))[0]
     assert torch.equal(read_image(tmp_path / "out" / "000000.png"), expected)
@@ -145,7 +145,7 @@ def test_only_the_region_is_drawn(sample, make, codec, draw, tmp_path):
     mask = torch.zeros(3, 16, 16, dtype=torch.uint8)
     mask[:, 5:9, 11] = 255  # one pixel below the first row of squares, into the third
     write_image(tmp_path / "mask.png", mask)
-    generator = make(codec, MaskedOrder(16, steps=4), ClassCondition(3, 16))
+    generator = make(codec, MaskedOrder(16, steps=4), ClassCondition(3))
     pipeline = image_pipeline(
         generator, codec, Sampler(), region=InpaintingRegion(read_image(image), mask[0] > 0)
     )

@@ -83,7 +83,7 @@ def fresh(condition=None, order=None, **options):
     generator = Generator(
         (4, 4),
         IdEmbedding((SIZE,), 16),
-        condition or ClassCondition(3, 16),
+        condition or ClassCondition(3),
         Transformer(16, 1, 2),
         CategoricalHead(16, (SIZE,)),
         order or RasterOrder(),
@@ -193,7 +193,7 @@ def test_captions_are_looked_for_only_where_they_are_told(bench):
     row, _ = generator_row(bench, "ours", fresh(), Sampler())
     assert row.scores["caption_retrieval"].mean is None
     assert "told classes" in row.scores["caption_retrieval"].reason
-    row, _ = generator_row(bench, "ours", fresh(TextCondition(16)), Sampler())
+    row, _ = generator_row(bench, "ours", fresh(TextCondition()), Sampler())
     assert row.scores["caption_retrieval"].mean is not None
 
 
@@ -208,7 +208,7 @@ def test_vectors_are_drawn_and_judged_without_a_likelihood(bench):
     generator = Generator(
         (4, 4),
         LinearEmbedding(3, 16),
-        ClassCondition(3, 16),
+        ClassCondition(3),
         Transformer(16, 1, 2),
         FlowHead(16, 3, width=8, depth=1, steps=2),
         MaskedOrder(16, reveal="random", steps=2),
@@ -228,7 +228,7 @@ def test_wrong_company_is_refused(codec, data):
     generator.provenance = generator.provenance._replace(classes=("a", "b", "c"))
     with pytest.raises(ValueError, match="3 classes"):
         check_fits(generator, codec, data)
-    text = fresh(TextCondition(16))
+    text = fresh(TextCondition())
     text.provenance = generator.provenance
     check_fits(text, codec, data)  # it is told no numbers of classes
     generator.provenance = Provenance("other", "0" * 32, NAMES)

@@ -27,7 +27,7 @@ def tiny(order, **head):
     generator = Generator(
         (POSITIONS,),
         IdEmbedding((SIZE,), 16),
-        ClassCondition(2, 16),
+        ClassCondition(2),
         Transformer(16, 1, 2, dropout=0.5),
         CategoricalHead(16, (SIZE,), **head),
         order,
@@ -127,7 +127,7 @@ def test_without_a_likelihood_the_reason_is_told():
     def vectors(head):
         backbone = Transformer(16, 1, 2)
         order = MaskedOrder(16, reveal="random")
-        return Generator((3,), LinearEmbedding(4, 16), ClassCondition(2, 16), backbone, head, order)
+        return Generator((3,), LinearEmbedding(4, 16), ClassCondition(2), backbone, head, order)
 
     flow = vectors(FlowHead(16, 4, width=8, depth=1))
     assert "vectors" in absence(flow)
