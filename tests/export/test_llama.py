@@ -89,7 +89,7 @@ def test_transformers_computes_the_same_logits_and_greedy_tokens(tmp_path, kv_he
     tokens = torch.randint(0, VOCAB, (64, 12, 1))
     ids = torch.cat([labels.unsqueeze(1) % first, tokens[..., 0] + first], dim=1)
     with torch.no_grad():
-        hidden = generator.lesson(tokens, labels).hidden
+        hidden = generator.predictions(tokens, labels).hidden
         ours = generator.head.logits(hidden)[0].view(64, 12, VOCAB)
         theirs = model(ids[:, :-1]).logits
     assert ours.std() > 1
