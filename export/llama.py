@@ -1,15 +1,16 @@
 """A generator as a plain Llama: a folder that transformers, vLLM and SGLang load as their own.
 
 The first ids are the classes, then comes the one for no class, then the tokens: `Layout` has the
-offsets, ``export.json`` tells them. Weights keep their values. Rows of queries and keys change
-their places, because a Llama turns channel i of a head with channel i + size / 2, ours with its
-neighbour. Classes are never drawn: their logits are 0 and no logits of ours, and
-``generation_config.json`` names them as suppressed; a server that does not read it must be told
-which ids are allowed.
+offsets, and ``export.json`` holds them. Weights keep their values. Rows of queries and keys are
+reordered, because a Llama rotates channel i of a head together with channel i + size / 2, ours with
+its neighbour. Classes are never drawn: their logits are 0, since ours has none for them, and
+``generation_config.json`` suppresses them; a server that does not read it has to be given the
+allowed ids.
 """
 
 import json
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -50,7 +51,7 @@ class Layout(NamedTuple):
 
 
 def export(generator: Generator, folder: str | Path) -> dict[str, Any]:
-    """Write a ``LlamaForCausalLM`` and ``export.json``, which tells what its ids are.
+    """Write a ``LlamaForCausalLM`` and ``export.json``, which explains its ids.
 
     Args:
         generator: on the CPU; it is put in evaluation mode.
@@ -67,7 +68,7 @@ def export(generator: Generator, folder: str | Path) -> dict[str, Any]:
     generator.eval()
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    # beside the files' final place, so that moving them there is a rename
+    # in the same folder, so that moving the files into place is a rename
     with tempfile.TemporaryDirectory(dir=folder, prefix=".export-") as name:
         new = Path(name)
         save_file(weights(generator), new / "model.safetensors", metadata={"format": "pt"})
@@ -88,82 +89,108 @@ def check(generator: Generator) -> Layout:
     Raises:
         ValueError: no Llama expresses it; says why, and what to do.
     """
-    for fits, what, remedy in (*_parts(generator), *_blocks(generator)):
-        if not fits:
-            raise ValueError(f"{generator.name} has {what}, which no Llama has; {remedy}")
+    for requirement in (*_of_parts(generator), *_of_blocks(generator)):
+        if not requirement.holds:
+            raise ValueError(
+                f"{generator.name} has {requirement.found}, which no Llama has; "
+                f"{requirement.remedy}"
+            )
     condition, head = generator.condition, generator.head
     assert isinstance(condition, ClassCondition) and isinstance(head, CategoricalHead)
     classes = condition.num_classes
     return Layout(classes, classes, classes + 1, head.vocab[0])
 
 
-def _parts(generator: Generator) -> list[tuple[bool, str, str]]:
-    """What must hold of the parts: whether it does, what there is else, and what to do."""
+class Requirement(NamedTuple):
+    """A property that a generator needs to become a Llama.
+
+    Attributes:
+        holds: whether the generator has it.
+        found: what it has instead, for the message.
+        remedy: what to do about it.
+    """
+
+    holds: bool
+    found: str
+    remedy: str
+
+
+def _of_parts(generator: Generator) -> Iterator[Requirement]:
+    """What the parts have to be."""
     condition, embedding, head = generator.condition, generator.embedding, generator.head
-    kinds = " and ".join(type(part).__name__ for part in (embedding, head))
-    return [
-        (type(generator.order) is RasterOrder, "another order", "export one of RasterOrder"),
-        (
-            (type(embedding), type(head)) == (IdEmbedding, CategoricalHead)
-            and not generator.digits,
-            f"tokens by {kinds}" + " of digits" * bool(generator.digits),
-            "export one of IdEmbedding and CategoricalHead",
-        ),
-        (
-            generator.width == 1,
-            f"tokens of {generator.width} groups",
-            "train it on the tokens of a codec with one codebook",
-        ),
-        (
-            type(condition) is ClassCondition,
-            f"a {type(condition).__name__}",
-            "export one of classes",
-        ),
-        (
-            condition.prefix == 1,
-            f"{condition.prefix} tokens of a condition that share an id",
-            "build its condition with prefix=1",
-        ),
-        (generator.places is None, "learned places", 'build it with learned=False, rotary="line"'),
-        (
-            generator.rotary == "line",
-            f"rotations by the place in the shape {generator.shape}"
-            if generator.rotary
-            else "no rotations",
-            'build it with rotary="line" and train it so',
-        ),
-    ]
+    yield Requirement(
+        type(generator.order) is RasterOrder, "another order", "export one of RasterOrder"
+    )
+    kinds = f"tokens by {type(embedding).__name__} and {type(head).__name__}"
+    yield Requirement(
+        (type(embedding), type(head)) == (IdEmbedding, CategoricalHead) and not generator.digits,
+        f"{kinds} of digits" if generator.digits else kinds,
+        "export one of IdEmbedding and CategoricalHead",
+    )
+    yield Requirement(
+        generator.width == 1,
+        f"tokens of {generator.width} groups",
+        "train it on the tokens of a codec with one codebook",
+    )
+    yield Requirement(
+        type(condition) is ClassCondition,
+        f"a {type(condition).__name__}",
+        "export a class-conditional one",
+    )
+    yield Requirement(
+        condition.prefix == 1,
+        f"{condition.prefix} tokens of a condition that share an id",
+        "build its condition with prefix=1",
+    )
+    yield Requirement(
+        generator.places is None,
+        "a learned position embedding",
+        'build it with learned=False, rotary="line"',
+    )
+    grid = f"rotations by the position in the shape {generator.shape}"
+    yield Requirement(
+        generator.rotary == "line",
+        grid if generator.rotary else "no rotations",
+        'build it with rotary="line" and train it so',
+    )
 
 
-def _blocks(generator: Generator) -> list[tuple[bool, str, str]]:
-    """As `_parts`, of the blocks of the backbone."""
+def _of_blocks(generator: Generator) -> Iterator[Requirement]:
+    """What the blocks of the backbone have to be."""
     modules = list(generator.backbone.modules())
     blocks = [module for module in modules if isinstance(module, Block)]
     norms = [generator.norm, *(norm for block in blocks for norm in (block.norm1, block.norm2))]
     gates = [block.network for block in blocks if isinstance(block.network, SwiGLU)]
-    scaled = all(isinstance(norm, nn.RMSNorm) and norm.elementwise_affine for norm in norms)
     linear = [module for module in modules if isinstance(module, nn.Linear)]
-    silu = all(isinstance(gate.activation, nn.SiLU) for gate in gates)
     build = "build its backbone with"
-    return [
-        (scaled, "other normalisations than RMS norms with scales", f'{build} norm="rms"'),
-        (len(gates) == len(blocks) and silu, "networks that are no SwiGLU", f"{build} gated=True"),
-        (all(layer.bias is None for layer in linear), "constants", f"{build} bias=False"),
-        (
-            not any(block.attention.qk_norm for block in blocks),
-            "normalised queries and keys",
-            f"{build} qk_norm=False",
-        ),
-        (
-            all(block.modulation is None for block in blocks),
-            "modulated blocks",
-            f"{build} streams=0",
-        ),
-    ]
+    yield Requirement(
+        all(isinstance(norm, nn.RMSNorm) and norm.elementwise_affine for norm in norms),
+        "norms other than RMS norms with scales",
+        f'{build} norm="rms"',
+    )
+    silu = all(isinstance(gate.activation, nn.SiLU) for gate in gates)
+    yield Requirement(
+        len(gates) == len(blocks) and silu, "MLPs other than SwiGLU", f"{build} gated=True"
+    )
+    yield Requirement(
+        all(layer.bias is None for layer in linear),
+        "linear layers with bias",
+        f"{build} bias=False",
+    )
+    yield Requirement(
+        not any(block.attention.qk_norm for block in blocks),
+        "normalised queries and keys",
+        f"{build} qk_norm=False",
+    )
+    yield Requirement(
+        all(block.modulation is None for block in blocks),
+        "modulated blocks",
+        f"{build} streams=0",
+    )
 
 
 def weights(generator: Generator) -> dict[str, Tensor]:
-    """The weights by their names in a ``LlamaForCausalLM``; arguments as `check` lets through."""
+    """The weights by their names in a ``LlamaForCausalLM``, of a generator that passes `check`."""
     embedding, condition, head = generator.embedding, generator.condition, generator.head
     assert isinstance(embedding, IdEmbedding) and isinstance(condition, ClassCondition)
     assert isinstance(head, CategoricalHead) and isinstance(generator.norm, nn.RMSNorm)
@@ -177,7 +204,7 @@ def weights(generator: Generator) -> dict[str, Tensor]:
         assert isinstance(block, Block)
         for name, weight in _of_block(block).items():
             found[f"model.layers.{number}.{name}.weight"] = weight
-    # what is exported is all there is: a part that came in later would be missed otherwise
+    # a parameter that is added later must not be left out silently
     count = sum(weight.numel() for weight in found.values()) - table.numel()
     assert count == sum(parameter.numel() for parameter in generator.parameters())
     return {name: weight.detach().contiguous().clone() for name, weight in found.items()}
@@ -203,7 +230,7 @@ def _of_block(block: Block) -> dict[str, Tensor]:
 
 
 def _halves(weight: Tensor, size: int) -> Tensor:
-    """Rows of heads of neighbours that turn together → first the firsts, then the seconds."""
+    """Rows of heads in rotated pairs (0, 1), (2, 3), … → all first members, then all second."""
     return weight.unflatten(0, (-1, size // 2, 2)).transpose(1, 2).flatten(0, 2)
 
 
@@ -238,7 +265,7 @@ def config(generator: Generator, layout: Layout) -> dict[str, Any]:
 
 
 def _drawing(generator: Generator, layout: Layout) -> dict[str, Any]:
-    """Content of ``generation_config.json``: whole items of the law itself, no class among them."""
+    """Content of ``generation_config.json``: complete items, drawn without warping."""
     return {
         "do_sample": True,
         "temperature": 1.0,

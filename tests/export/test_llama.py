@@ -126,22 +126,22 @@ def test_transformers_draws_tokens_only(tmp_path):
 @pytest.mark.parametrize(
     ("generator", "reason"),
     [
-        (lambda: raster(rotary=True), r"rotations by the place in the shape \(3, 4\).*\"line\""),
+        (lambda: raster(rotary=True), r"rotations by the position in the shape \(3, 4\).*\"line\""),
         (lambda: raster(rotary=False), "no rotations"),
         (lambda: raster(MaskedOrder(32)), "another order"),
         (lambda: raster(prefix=2), "2 tokens of a condition that share an id.*prefix=1"),
         (lambda: raster(vocab=(3, 5)), "tokens of 2 groups.*one codebook"),
         (lambda: raster(qk_norm="rms"), "normalised queries and keys.*qk_norm=False"),
-        (lambda: raster(norm="layer"), "other normalisations than RMS"),
-        (lambda: raster(affine=False), "other normalisations than RMS"),
-        (lambda: raster(gated=False), "networks that are no SwiGLU"),
-        (lambda: raster(activation="gelu"), "networks that are no SwiGLU"),
-        (lambda: raster(bias=True), "constants.*bias=False"),
-        (lambda: raster(streams=1), "modulated blocks|constants"),
+        (lambda: raster(norm="layer"), "norms other than RMS"),
+        (lambda: raster(affine=False), "norms other than RMS"),
+        (lambda: raster(gated=False), "MLPs other than SwiGLU"),
+        (lambda: raster(activation="gelu"), "MLPs other than SwiGLU"),
+        (lambda: raster(bias=True), "linear layers with bias.*bias=False"),
+        (lambda: raster(streams=1), "modulated blocks|linear layers with bias"),
     ],
     ids=[
-        *("grid", "unturned", "masked", "prefix", "groups", "qk_norm", "layer", "plain"),
-        *("network", "gelu", "bias", "streams"),
+        *("grid", "unrotated", "masked", "prefix", "groups", "qk_norm", "layer", "plain"),
+        *("mlp", "gelu", "bias", "streams"),
     ],
 )
 def test_what_no_llama_has_is_refused_in_one_line(tmp_path, generator, reason):
@@ -166,10 +166,10 @@ def test_files_that_compute_something_else_are_not_left(tmp_path, monkeypatch):
         verify(generator, tmp_path, 6)
 
 
-def test_llamagen_leaves_so_if_it_is_built_so(tmp_path):
+def test_llamagen_is_exported_if_it_is_built_for_it(tmp_path):
     options = {"shape": (2, 2), "vocab": (7,), "num_classes": 3}
     exported(llamagen("tiny", **options, rotary="line").eval(), tmp_path)
-    with pytest.raises(ValueError, match='rotations by the place.*rotary="line"'):
+    with pytest.raises(ValueError, match='rotations by the position.*rotary="line"'):
         llama.export(llamagen("tiny", **options).eval(), tmp_path / "grid")
 
 
