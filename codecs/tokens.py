@@ -1,6 +1,7 @@
 """Tokens: the one record that codecs write and that generators and file formats read."""
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -18,7 +19,7 @@ class Tokens(NamedTuple):
             items fill all positions.
         scale: float32 [batch, segments], factors of the decoded signal that the encoder took out
             (EnCodec 48 kHz: the loudness of each segment), or None.
-        grid: rows and columns of images whose positions are places, row by row, or None.
+        grid: rows and columns of images whose positions form a grid, row by row, or None.
     """
 
     ids: Tensor
@@ -56,3 +57,14 @@ class Tokens(NamedTuple):
                 f"of item {item} is outside [0, {self.vocab[group]})"
             )
         return self
+
+
+def concatenated(blocks: Sequence[Tokens]) -> Tokens:
+    """Tokens of one batch that came in blocks of positions, joined in time; without lengths."""
+    scales = [block.scale for block in blocks if block.scale is not None]
+    return blocks[0]._replace(
+        ids=torch.cat([block.ids for block in blocks], dim=1),
+        mask=torch.cat([block.mask for block in blocks], dim=1),
+        lengths=None,
+        scale=torch.cat(scales, dim=1) if scales else None,
+    )

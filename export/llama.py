@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from intaglio.codecs.bundle import fingerprint
-from intaglio.codecs.layers.positions import LADDER
+from intaglio.codecs.layers.positions import ROPE_THETA
 from intaglio.codecs.layers.transformer import Block, SwiGLU
 from intaglio.export.llama_reader import LogitComparison, verify
 from intaglio.generators.conditioning.classes import ClassCondition
@@ -254,7 +254,7 @@ def config(generator: Generator, layout: Layout) -> dict[str, Any]:
         "hidden_act": "silu",
         "max_position_embeddings": 1 + generator.positions,
         "rms_norm_eps": generator.norm.eps,
-        "rope_theta": LADDER,
+        "rope_theta": ROPE_THETA,
         "attention_bias": False,
         "mlp_bias": False,
         "tie_word_embeddings": False,

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from intaglio.codecs.decoders.base import Decoding, ImageDecoder
-from intaglio.codecs.layers.flow import euler, logit_normal, on_path, projected_guidance
+from intaglio.codecs.layers.flow import logit_normal, on_path, projected_guidance
 from intaglio.codecs.layers.positions import sine_grid, sine_time
+from intaglio.codecs.layers.solver import euler
 from intaglio.codecs.layers.transformer import Modulation, Transformer, modulated
 
 WAVES = 256  # sines and cosines of the time

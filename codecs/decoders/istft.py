@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from intaglio.codecs.layers.conv1d import exporting
+from intaglio.codecs.layers.tracing import exporting
 
 
 class InverseSTFT(nn.Module):

@@ -1,4 +1,4 @@
-"""Discriminator: scores that tell real signals from decoded ones."""
+"""Discriminator: scores that distinguish real signals from decoded ones."""
 
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
@@ -8,7 +8,7 @@ from torch import Tensor
 from intaglio.codecs.part import Part
 
 
-class Judgement(NamedTuple):
+class DiscriminatorOutput(NamedTuple):
     """What a discriminator gives, one entry per sub-discriminator.
 
     Attributes:
@@ -23,15 +23,17 @@ class Judgement(NamedTuple):
 class Discriminator(Part):
     """Base of all discriminators."""
 
-    def forward(self, x: Tensor) -> Judgement:
-        """Judge waveforms, [batch, channels, samples], or images, [batch, channels, height, width],
+    def forward(self, x: Tensor) -> DiscriminatorOutput:
+        """Score waveforms, [batch, channels, samples], or images, [batch, channels, height, width],
         in [-1, 1]."""
         raise NotImplementedError
 
 
-def joined_judgement(
-    judges: Iterable[Callable[[Tensor], Any]], signals: Iterable[Tensor]
-) -> Judgement:
-    """Judgement of sub-discriminators, each on its signal; each gives features and score map."""
-    judged = [judge(x) for judge, x in zip(judges, signals, strict=True)]
-    return Judgement([scores for _, scores in judged], [features for features, _ in judged])
+def joined_outputs(
+    discriminators: Iterable[Callable[[Tensor], Any]], signals: Iterable[Tensor]
+) -> DiscriminatorOutput:
+    """Outputs of sub-discriminators, each on its signal; each gives features and a score map."""
+    outputs = [of(x) for of, x in zip(discriminators, signals, strict=True)]
+    return DiscriminatorOutput(
+        [scores for _, scores in outputs], [features for features, _ in outputs]
+    )

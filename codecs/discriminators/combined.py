@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from intaglio.codecs.discriminators.base import Discriminator, Judgement
+from intaglio.codecs.discriminators.base import Discriminator, DiscriminatorOutput
 
 PEAK = 0.8
 
@@ -16,7 +16,7 @@ class CombinedDiscriminator(Discriminator):
 
     Args:
         discriminators: the parts; at least one.
-        normalize: judge each waveform without its mean and with a peak of 0.8, so that neither
+        normalize: score each waveform without its mean and with a peak of 0.8, so that neither
             loudness nor an offset gives it away.
 
     Raises:
@@ -30,14 +30,14 @@ class CombinedDiscriminator(Discriminator):
         self.discriminators = nn.ModuleList(discriminators)
         self.normalize = normalize
 
-    def forward(self, x: Tensor) -> Judgement:
-        """Judge signals, in the layout that all of the parts take."""
+    def forward(self, x: Tensor) -> DiscriminatorOutput:
+        """Score signals, in the layout that all of the parts take."""
         if self.normalize:
             x = _normalize(x)
-        judgements = [discriminator(x) for discriminator in self.discriminators]
-        logits = [scores for judgement in judgements for scores in judgement.logits]
-        return Judgement(
-            logits, [layers for judgement in judgements for layers in judgement.features]
+        outputs = [discriminator(x) for discriminator in self.discriminators]
+        logits = [scores for output in outputs for scores in output.logits]
+        return DiscriminatorOutput(
+            logits, [layers for output in outputs for layers in output.features]
         )
 
 

@@ -11,7 +11,7 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
-from intaglio.codecs.discriminators.base import Discriminator, Judgement, joined_judgement
+from intaglio.codecs.discriminators.base import Discriminator, DiscriminatorOutput, joined_outputs
 from intaglio.codecs.discriminators.stack import ConvStack
 from intaglio.codecs.layers.stft import STFT
 
@@ -36,18 +36,20 @@ class ComplexSTFTDiscriminator(Discriminator):
         width: int = 32,
     ) -> None:
         super().__init__()
-        self.judges = nn.ModuleList(_ComplexJudge(n_fft, channels, width) for n_fft in n_ffts)
+        self.sub_discriminators = nn.ModuleList(
+            _ComplexSubDiscriminator(n_fft, channels, width) for n_fft in n_ffts
+        )
 
-    def forward(self, x: Tensor) -> Judgement:
-        """Judge waveforms, [batch, channels, samples], in [-1, 1].
+    def forward(self, x: Tensor) -> DiscriminatorOutput:
+        """Score waveforms, [batch, channels, samples], in [-1, 1].
 
         Raises:
             ValueError: the waveform is too short for the longest transform.
         """
-        return joined_judgement(self.judges, [x] * len(self.judges))
+        return joined_outputs(self.sub_discriminators, [x] * len(self.sub_discriminators))
 
 
-class _ComplexJudge(nn.Module):
+class _ComplexSubDiscriminator(nn.Module):
     def __init__(self, n_fft: int, channels: int, width: int) -> None:
         super().__init__()
         self.stft = STFT(n_fft, n_fft // 4)

@@ -1,7 +1,7 @@
 """Multi-scale discriminator (MelGAN; Kumar et al., 2019): the waveform at falling sample rates.
 
-Layers after DAC (Kumar et al., 2023). EnCodec's training code computes the lower rates and judges
-the full one each time; here they are judged.
+Layers after DAC (Kumar et al., 2023). EnCodec's training code computes the lower rates and scores
+the full one each time; here they are scored.
 """
 
 from collections.abc import Sequence
@@ -10,12 +10,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import weight_norm
 
-from intaglio.codecs.discriminators.base import Discriminator, Judgement, joined_judgement
+from intaglio.codecs.discriminators.base import Discriminator, DiscriminatorOutput, joined_outputs
 from intaglio.codecs.discriminators.stack import ConvStack
 
 
 class MultiScaleDiscriminator(Discriminator):
-    """One sub-discriminator a rate. Channels of a signal are judged one by one.
+    """One sub-discriminator a rate. Channels of a signal are scored one by one.
 
     Args:
         reductions: by which the sample rate is divided; means of as many samples are taken.
@@ -30,10 +30,10 @@ class MultiScaleDiscriminator(Discriminator):
     ) -> None:
         super().__init__()
         self.reductions = tuple(reductions)
-        self.judges = nn.ModuleList(_ScaleJudge(widths) for _ in reductions)
+        self.sub_discriminators = nn.ModuleList(_ScaleSubDiscriminator(widths) for _ in reductions)
 
-    def forward(self, x: Tensor) -> Judgement:
-        """Judge waveforms, [batch, channels, samples], in [-1, 1].
+    def forward(self, x: Tensor) -> DiscriminatorOutput:
+        """Score waveforms, [batch, channels, samples], in [-1, 1].
 
         Raises:
             ValueError: the waveform has fewer samples than the greatest reduction.
@@ -44,10 +44,10 @@ class MultiScaleDiscriminator(Discriminator):
             )
         x = x.reshape(-1, 1, x.shape[-1])
         pooled = [F.avg_pool1d(x, reduction) for reduction in self.reductions]
-        return joined_judgement(self.judges, pooled)
+        return joined_outputs(self.sub_discriminators, pooled)
 
 
-class _ScaleJudge(nn.Module):
+class _ScaleSubDiscriminator(nn.Module):
     def __init__(self, widths: Sequence[int]) -> None:
         super().__init__()
         first, *inner, last = widths

@@ -7,11 +7,11 @@ batches differ and which fails with few items.
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from intaglio.codecs.discriminators.base import Discriminator, Judgement
+from intaglio.codecs.discriminators.base import Discriminator, DiscriminatorOutput
 
 
 class PatchDiscriminator(Discriminator):
-    """Convolutions of 4 × 4 that halve the image; every score sees a patch.
+    """Convolutions of 4 × 4 that halve the image; every score depends on a patch.
 
     Args:
         width: channels of the first layer; each layer doubles them, up to eight times as many.
@@ -38,10 +38,10 @@ class PatchDiscriminator(Discriminator):
             if isinstance(module, nn.Conv2d):
                 nn.init.normal_(module.weight, std=0.02)
 
-    def forward(self, x: Tensor) -> Judgement:
-        """Judge images, [batch, channels, height, width], in [-1, 1]."""
+    def forward(self, x: Tensor) -> DiscriminatorOutput:
+        """Score images, [batch, channels, height, width], in [-1, 1]."""
         features = []
         for conv, norm in zip(self.convs, self.norms, strict=True):
             x = F.leaky_relu(norm(conv(x)), 0.2)
             features.append(x)
-        return Judgement([self.head(x)], [features])
+        return DiscriminatorOutput([self.head(x)], [features])

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import weight_norm
 
-from intaglio.codecs.discriminators.base import Discriminator, Judgement, joined_judgement
+from intaglio.codecs.discriminators.base import Discriminator, DiscriminatorOutput, joined_outputs
 from intaglio.codecs.discriminators.stack import ConvStack
 
 KERNEL = 5
@@ -22,7 +22,7 @@ STRIDE = 3
 class MultiPeriodDiscriminator(Discriminator):
     """One sub-discriminator a period: the signal in rows of one period, convolved along columns.
 
-    Channels of a signal are judged one by one.
+    Channels of a signal are scored one by one.
 
     Args:
         periods: samples in a row of each sub-discriminator; primes, so that they overlap least.
@@ -36,18 +36,20 @@ class MultiPeriodDiscriminator(Discriminator):
         channels: Sequence[int] = (32, 128, 512, 1024, 1024),
     ) -> None:
         super().__init__()
-        self.judges = nn.ModuleList(_PeriodJudge(period, channels) for period in periods)
+        self.sub_discriminators = nn.ModuleList(
+            _PeriodSubDiscriminator(period, channels) for period in periods
+        )
 
-    def forward(self, x: Tensor) -> Judgement:
-        """Judge waveforms, [batch, channels, samples], in [-1, 1].
+    def forward(self, x: Tensor) -> DiscriminatorOutput:
+        """Score waveforms, [batch, channels, samples], in [-1, 1].
 
         Raises:
             ValueError: the waveform is too short to be reflected up to a multiple of a period.
         """
-        return joined_judgement(self.judges, [x] * len(self.judges))
+        return joined_outputs(self.sub_discriminators, [x] * len(self.sub_discriminators))
 
 
-class _PeriodJudge(nn.Module):
+class _PeriodSubDiscriminator(nn.Module):
     def __init__(self, period: int, channels: Sequence[int]) -> None:
         super().__init__()
         widths = list(pairwise((1, *channels)))

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
-from intaglio.codecs.discriminators.base import Discriminator, Judgement, joined_judgement
+from intaglio.codecs.discriminators.base import Discriminator, DiscriminatorOutput, joined_outputs
 from intaglio.codecs.discriminators.stack import ConvStack
 from intaglio.codecs.layers.stft import STFT
 
@@ -23,7 +23,7 @@ BAND_KERNEL = 9  # bins
 class MultiResolutionDiscriminator(Discriminator):
     """One sub-discriminator a resolution, each looking at STFT amplitudes.
 
-    Channels of a signal are judged one by one.
+    Channels of a signal are scored one by one.
 
     Args:
         n_ffts: samples per transform of each sub-discriminator; the hop is a quarter.
@@ -39,24 +39,25 @@ class MultiResolutionDiscriminator(Discriminator):
         window: Literal["hann", "rectangular"] = "rectangular",
     ) -> None:
         super().__init__()
-        self.judges = nn.ModuleList(
-            _AmplitudeJudge(STFT(n_fft, n_fft // 4, window=window), channels) for n_fft in n_ffts
+        self.sub_discriminators = nn.ModuleList(
+            _AmplitudeSubDiscriminator(STFT(n_fft, n_fft // 4, window=window), channels)
+            for n_fft in n_ffts
         )
 
-    def forward(self, x: Tensor) -> Judgement:
-        """Judge waveforms, [batch, channels, samples], in [-1, 1].
+    def forward(self, x: Tensor) -> DiscriminatorOutput:
+        """Score waveforms, [batch, channels, samples], in [-1, 1].
 
         Raises:
             ValueError: the waveform is too short for the longest transform.
         """
-        return joined_judgement(self.judges, [x] * len(self.judges))
+        return joined_outputs(self.sub_discriminators, [x] * len(self.sub_discriminators))
 
 
 class MultiBandDiscriminator(Discriminator):
     """One sub-discriminator a resolution, each looking at bands of the complex spectrum.
 
     Real and imaginary parts are two channels. Every band has convolutions of its own; one more
-    joins them to a single score map. Channels of a signal are judged one by one.
+    joins them to a single score map. Channels of a signal are scored one by one.
 
     DAC has the default window and alignment; WavTokenizer's copy has ``window="rectangular"`` and
     ``match_stride=False``.
@@ -82,23 +83,23 @@ class MultiBandDiscriminator(Discriminator):
         match_stride: bool = True,
     ) -> None:
         super().__init__()
-        self.judges = nn.ModuleList(
-            _BandJudge(
+        self.sub_discriminators = nn.ModuleList(
+            _BandSubDiscriminator(
                 STFT(n_fft, n_fft // 4, window=window, match_stride=match_stride), channels, edges
             )
             for n_fft in n_ffts
         )
 
-    def forward(self, x: Tensor) -> Judgement:
-        """Judge waveforms, [batch, channels, samples], in [-1, 1].
+    def forward(self, x: Tensor) -> DiscriminatorOutput:
+        """Score waveforms, [batch, channels, samples], in [-1, 1].
 
         Raises:
             ValueError: the waveform is too short for the longest transform.
         """
-        return joined_judgement(self.judges, [x] * len(self.judges))
+        return joined_outputs(self.sub_discriminators, [x] * len(self.sub_discriminators))
 
 
-class _AmplitudeJudge(nn.Module):
+class _AmplitudeSubDiscriminator(nn.Module):
     def __init__(self, stft: STFT, channels: int) -> None:
         super().__init__()
         self.stft = stft
@@ -119,7 +120,7 @@ class _AmplitudeJudge(nn.Module):
         return features, self.score(features[-1])
 
 
-class _BandJudge(nn.Module):
+class _BandSubDiscriminator(nn.Module):
     def __init__(self, stft: STFT, channels: int, edges: Sequence[float]) -> None:
         super().__init__()
         bins = stft.n_fft // 2 + 1

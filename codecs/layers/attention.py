@@ -29,7 +29,7 @@ class Attention(nn.Module):
         heads: number of heads; divides ``dim``.
         kv_heads: heads of keys and values, each shared by as many heads (grouped-query attention;
             Ainslie et al., 2023); divides ``heads``; as many if None.
-        bias: whether the linear layers add constants.
+        bias: whether the linear layers have a bias.
         qk_norm: normalise queries and keys of each head, at least in float32: True without any,
             ``rms`` by the root of the mean square with a learned scale (Dehghani et al., 2023),
             ``length`` to length 1, with a learned scale of each head's scores (VAR).
@@ -63,7 +63,7 @@ class Attention(nn.Module):
         if qk_norm == "rms":
             self.q_norm, self.k_norm = (nn.RMSNorm(self.size, eps=1e-6) for _ in range(2))
         elif qk_norm == "length":
-            self.q_norm, self.k_norm = Direction(self.size, heads), Direction(self.size)
+            self.q_norm, self.k_norm = L2QKNorm(self.size, heads), L2QKNorm(self.size)
 
     def forward(
         self,
@@ -85,12 +85,12 @@ class Attention(nn.Module):
             layer_cache: keys and values of earlier tokens, which are seen besides the new ones.
         """
         every = self.qkv(x).unflatten(-1, (-1, self.size)).transpose(1, 2)
-        turned, v = every.split([self.heads + self.kv_heads, self.kv_heads], dim=1)
+        qk, v = every.split([self.heads + self.kv_heads, self.kv_heads], dim=1)
         if self.qk_norm:
-            turned = self._normed(turned)
+            qk = self._normed(qk)
         if rotation is not None:
-            turned = rotated(turned, rotation)
-        q, k = turned.split([self.heads, self.kv_heads], dim=1)
+            qk = rotated(qk, rotation)
+        q, k = qk.split([self.heads, self.kv_heads], dim=1)
         if layer_cache is not None:
             k, v = layer_cache(k, v)
         y = F.scaled_dot_product_attention(
@@ -106,7 +106,7 @@ class Attention(nn.Module):
         return torch.cat([self.q_norm(q), self.k_norm(k)], dim=1).to(x.dtype)
 
 
-class Direction(nn.Module):
+class L2QKNorm(nn.Module):
     """Vectors of length 1; of queries, times the scale of their scores (VAR; Tian et al., 2024).
 
     The scale is learned, 4 at first and 100 at most. Attention divides scores by the root of the

@@ -14,16 +14,12 @@ from torch.nn import functional as F
 from torch.nn.utils.parametrizations import weight_norm
 
 from intaglio.codecs.layers.norm import GroupNorm1d
+from intaglio.codecs.layers.tracing import exporting
 from intaglio.codecs.streaming.streams import Stream, joined
 
 PadMode = Literal["reflect", "constant"]
 Norm = Literal["weight", "group", "none"]
 Convolution = TypeVar("Convolution", nn.Conv1d, nn.ConvTranspose1d)
-
-
-def exporting() -> bool:
-    """Whether a graph is being recorded, so that sizes must stay symbolic."""
-    return torch.jit.is_tracing() or torch.compiler.is_exporting()
 
 
 def mask_time(x: Tensor, lengths: Tensor | None) -> Tensor:

@@ -63,7 +63,7 @@ def shared_mean(total: Tensor, count: int, *, alone: bool) -> Tensor:
     return (both[:-1] / both[-1].clamp(min=1)).view(total.shape)
 
 
-def place(rows: int, device: torch.device) -> tuple[int, int]:
+def offset_and_total(rows: int, device: torch.device) -> tuple[int, int]:
     """Where the rows of this process begin if all processes' rows stand in one column, and how
     many rows there are in all."""
     rank, size = rank_and_size()

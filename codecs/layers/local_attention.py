@@ -6,14 +6,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from intaglio.codecs.layers.conv1d import inside
+from intaglio.codecs.layers.positions import rotated, rotation
 from intaglio.codecs.streaming.streams import Blocks, Stream
 
 HEAD = 64  # channels of a head
-ROTARY_BASE = 10_000.0
 
 
 class LocalAttention(nn.Module):
-    """Multi-head attention with rotary positions (Su et al., 2021), added to its input.
+    """Multi-head attention with rotary position embeddings (Su et al., 2021), added to its input.
 
     The last window holds what is left; the release asks for whole windows instead.
 
@@ -41,10 +41,12 @@ class LocalAttention(nn.Module):
         # a step behind the end may see all keys: else it would be the mean of none
         mask = mask | ~rearrange(mask, "b w 1 1 q -> b w 1 q 1")
         parts = self.project_in(self.norm(padded.transpose(1, 2)))
-        query, key, value = rearrange(
+        q, k, v = rearrange(
             parts, "b (w n) (three h d) -> three b w h n d", n=self.window, three=3, d=HEAD
         )
-        y = F.scaled_dot_product_attention(_rotated(query), _rotated(key), value, attn_mask=mask)
+        table = rotation(torch.arange(self.window, device=x.device).unsqueeze(1), HEAD)
+        q, k = (rotated(_neighbours(part), table) for part in (q, k))
+        y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
         y = self.project_out(rearrange(y, "b w h n d -> b (w n) (h d)"))
         return x + y.transpose(1, 2)[..., :time]
 
@@ -53,11 +55,9 @@ class LocalAttention(nn.Module):
         return Blocks(lambda x: self(x) if x.shape[-1] else x, self.window)
 
 
-def _rotated(x: Tensor) -> Tensor:
-    """Turn the pairs (i, i + half) of the last axis by their step's angles."""
-    size, half = x.shape[-2], x.shape[-1] // 2
-    rates = ROTARY_BASE ** -(torch.arange(half, device=x.device).float() / half)
-    angle = torch.outer(torch.arange(size, device=x.device).float(), rates)
-    cosine, sine = angle.cos().to(x.dtype), angle.sin().to(x.dtype)
-    first, second = x.chunk(2, dim=-1)
-    return torch.cat([first * cosine - second * sine, second * cosine + first * sine], dim=-1)
+def _neighbours(x: Tensor) -> Tensor:
+    """The channels (i, i + half), which the release rotates as a pair, next to each other.
+
+    Scores do not depend on the order of the channels of queries and keys.
+    """
+    return rearrange(x, "... (pair d) -> ... (d pair)", pair=2)

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from intaglio.codecs.layers.conv1d import exporting
 from intaglio.codecs.layers.positions import at_least_float32
+from intaglio.codecs.layers.tracing import exporting
 
 
 def start_small(module: nn.Module) -> None:

@@ -1,13 +1,16 @@
-"""Steps along a flow from noise to data, one network evaluation each.
+"""Steps along a flow from noise to data (see `flow`), one network evaluation each.
 
-Euler's method follows the velocity. ``sde`` (SiT; Ma et al., 2024, as in xAR) also removes some of
-the noise that the velocity tells and puts as much fresh noise in its place, which corrects earlier
+Euler's method follows the velocity. ``sde`` (SiT; Ma et al., 2024, as in xAR) also replaces some of
+the noise that the velocity predicts by as much fresh noise, which corrects earlier
 errors: Euler and Maruyama's method with a diffusion of twice the time. Its last step follows the
 velocity alone, to the data that are expected, where the releases drop the fresh noise only.
 """
 
+from collections.abc import Callable
+from itertools import pairwise
 from typing import Literal, get_args
 
+import torch
 from torch import Tensor
 
 Solver = Literal["euler", "sde"]
@@ -36,7 +39,7 @@ def moved(
 
     Args:
         x: points, ``start * noise + (1 - start) * data``.
-        velocity: told there, of ``noise - data``.
+        velocity: predicted there, of ``noise - data``.
         start: time of the points.
         end: time after the step, earlier.
         noise: fresh, standard normal, for ``sde``; None for Euler's method, and for the step to 0.
@@ -44,5 +47,31 @@ def moved(
     span = start - end
     if noise is None:
         return x - span * velocity
-    told = x + (1 - start) * velocity  # the noise within the points
-    return x - span * (velocity + told) + (2 * start * span) ** 0.5 * noise
+    predicted = x + (1 - start) * velocity  # the noise within the points
+    return x - span * (velocity + predicted) + (2 * start * span) ** 0.5 * noise
+
+
+def euler(
+    velocity: Callable[[Tensor, Tensor], Tensor],
+    noise: Tensor,
+    steps: int,
+    *,
+    shift: float = 1.0,
+) -> Tensor:
+    """Data at the end of the path, by Euler steps from time 1 to 0.
+
+    Args:
+        velocity: of points, at times [batch].
+        noise: where the path begins.
+        steps: number of steps, at least 1.
+        shift: 1 for equal steps; above 1 they are finer near the noise (SD3; Esser et al., 2024):
+            a time t of equal steps becomes shift * t / (1 + (shift - 1) * t).
+
+    Raises:
+        ValueError: no step.
+    """
+    shifted = [shift * time / (1 + (shift - 1) * time) for time in times("euler", steps)]
+    x = noise
+    for start, end in pairwise(shifted):
+        x = moved(x, velocity(x, torch.full((len(x),), start, device=x.device)), start, end)
+    return x

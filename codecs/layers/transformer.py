@@ -27,10 +27,10 @@ class Transformer(Part):
         depth: number of blocks.
         heads: heads of the attention.
         hidden: size of the two-layer networks; 4 * dim, of gated ones 8 / 3 * dim, if None.
-        gated: SwiGLU (Shazeer, 2020) instead of GELU.
+        gated: SwiGLU (Shazeer, 2020) instead of an MLP.
         activation: ``gelu``, ``tanh`` for its approximation by a hyperbolic tangent, or ``silu``;
             GELU, of gated networks SiLU, if None.
-        bias: whether linear layers add constants.
+        bias: whether linear layers have a bias.
         affine: whether normalisations learn scale and shift.
         norm: ``layer``, or ``rms`` by the root of the mean square alone (Zhang and Sennrich, 2019).
         eps: of the normalisations.
@@ -79,9 +79,9 @@ class Transformer(Part):
                 Attention(dim, heads, kv_heads=kv_heads, bias=bias, qk_norm=qk_norm),
                 SwiGLU(dim, hidden, bias, activation or "silu")
                 if gated
-                else Network(dim, hidden, bias, activation or "gelu"),
+                else MLP(dim, hidden, bias, activation or "gelu"),
                 [self.norm_like() for _ in range(2)],
-                drop=Drop(dropout, drop_path * number / max(1, depth - 1)),
+                drop=ResidualDropout(dropout, drop_path * number / max(1, depth - 1)),
                 modulation=Modulation(dim, 6, streams) if streams else None,
             )
             for number in range(depth)
@@ -137,7 +137,7 @@ def activated(activation: Activation) -> nn.Module:
     return nn.GELU(approximate="tanh" if activation == "tanh" else "none")
 
 
-class Network(nn.Sequential):
+class MLP(nn.Sequential):
     """Linear → activation → linear."""
 
     def __init__(self, dim: int, hidden: int, bias: bool, activation: Activation = "gelu") -> None:
@@ -163,12 +163,12 @@ class SwiGLU(nn.Module):
         return self.down(self.activation(self.gate(x)) * self.up(x))
 
 
-class Drop(nn.Module):
-    """What leaves out, in training, some of what is added: channels, and all of some items.
+class ResidualDropout(nn.Module):
+    """Dropout of what a block adds, and drop path: of some items all of it, in training.
 
     Args:
-        channels: share of the channels of each token.
-        items: share of the items.
+        channels: probability that a channel of a token is dropped.
+        items: probability that an item is.
     """
 
     def __init__(self, channels: float, items: float) -> None:
@@ -237,7 +237,7 @@ class Block(nn.Module):
         network: nn.Module,
         norms: Sequence[nn.Module],
         *,
-        drop: Drop,
+        drop: ResidualDropout,
         modulation: Modulation | None,
     ) -> None:
         super().__init__()
@@ -271,3 +271,22 @@ class Block(nn.Module):
         gate1, gate2, shift1, scale1, shift2, scale2 = self.modulation(condition, sizes)
         x = x + self.drop(gate1 * attention(modulated(self.norm1(x), scale1, shift1)))
         return x + self.drop(gate2 * self.network(modulated(self.norm2(x), scale2, shift2)))
+
+
+class MLPBlock(nn.Module):
+    """A network alone, normalised, modulated and gated, in the order shift, scale, gate (MAR).
+
+    Args:
+        network: [batch, tokens, dim] to the same shape.
+        norm: of its input.
+        modulation: of three values.
+    """
+
+    def __init__(self, network: nn.Module, norm: nn.Module, modulation: Modulation) -> None:
+        super().__init__()
+        self.norm, self.network, self.modulation = norm, network, modulation
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        """[batch, tokens, dim] → the same shape; the condition is [batch, dim]."""
+        shift, scale, gate = self.modulation(condition, (x.shape[1],))
+        return x + gate * self.network(modulated(self.norm(x), scale, shift))

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from intaglio.codecs.layers.conv1d import Norm, exporting, initialised, inside, mask_time
+from intaglio.codecs.layers.conv1d import Norm, initialised, inside, mask_time
 from intaglio.codecs.layers.norm import GroupNorm1d
+from intaglio.codecs.layers.tracing import exporting
 from intaglio.codecs.streaming.streams import Stream
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from intaglio.codecs.discriminators.base import Judgement
+from intaglio.codecs.discriminators.base import DiscriminatorOutput
 from intaglio.codecs.losses.base import AdversarialLoss
 
 
@@ -27,7 +27,7 @@ class HingeLoss(AdversarialLoss):
         self.average = average
         self.bounded = bounded
 
-    def discriminator(self, real: Judgement, fake: Judgement) -> Tensor:
+    def discriminator(self, real: DiscriminatorOutput, fake: DiscriminatorOutput) -> Tensor:
         """Scalar loss, float32, that pushes real scores above 1 and fake ones below -1."""
         losses = [
             F.relu(1 - r.float()).mean() + F.relu(1 + f.float()).mean()
@@ -35,7 +35,7 @@ class HingeLoss(AdversarialLoss):
         ]
         return _total(losses, self.average)
 
-    def generator(self, fake: Judgement) -> Tensor:
+    def generator(self, fake: DiscriminatorOutput) -> Tensor:
         """Scalar loss, float32, that pushes fake scores up."""
         scores = [scores.float() for scores in fake.logits]
         losses = [F.relu(1 - s).mean() if self.bounded else -s.mean() for s in scores]
@@ -53,7 +53,7 @@ class LeastSquaresLoss(AdversarialLoss):
         super().__init__()
         self.average = average
 
-    def discriminator(self, real: Judgement, fake: Judgement) -> Tensor:
+    def discriminator(self, real: DiscriminatorOutput, fake: DiscriminatorOutput) -> Tensor:
         """Scalar loss, float32, that pulls real scores to 1 and fake ones to 0."""
         losses = [
             (1 - r.float()).square().mean() + f.float().square().mean()
@@ -61,7 +61,7 @@ class LeastSquaresLoss(AdversarialLoss):
         ]
         return _total(losses, self.average)
 
-    def generator(self, fake: Judgement) -> Tensor:
+    def generator(self, fake: DiscriminatorOutput) -> Tensor:
         """Scalar loss, float32, that pulls fake scores to 1."""
         losses = [(1 - scores.float()).square().mean() for scores in fake.logits]
         return _total(losses, self.average)
@@ -80,7 +80,7 @@ class NonSaturatingLoss(AdversarialLoss):
         super().__init__()
         self.average = average
 
-    def discriminator(self, real: Judgement, fake: Judgement) -> Tensor:
+    def discriminator(self, real: DiscriminatorOutput, fake: DiscriminatorOutput) -> Tensor:
         """Scalar loss, float32, that pushes real scores up and fake ones down."""
         losses = [
             F.softplus(-r.float()).mean() + F.softplus(f.float()).mean()
@@ -88,7 +88,7 @@ class NonSaturatingLoss(AdversarialLoss):
         ]
         return _total(losses, self.average)
 
-    def generator(self, fake: Judgement) -> Tensor:
+    def generator(self, fake: DiscriminatorOutput) -> Tensor:
         """Scalar loss, float32, that pushes fake scores up."""
         losses = [F.softplus(-scores.float()).mean() for scores in fake.logits]
         return _total(losses, self.average)
@@ -107,11 +107,11 @@ class MixedLoss(AdversarialLoss):
         self.of_discriminator = discriminator
         self.of_generator = generator
 
-    def discriminator(self, real: Judgement, fake: Judgement) -> Tensor:
+    def discriminator(self, real: DiscriminatorOutput, fake: DiscriminatorOutput) -> Tensor:
         """The first loss's."""
         return self.of_discriminator.discriminator(real, fake)
 
-    def generator(self, fake: Judgement) -> Tensor:
+    def generator(self, fake: DiscriminatorOutput) -> Tensor:
         """The second loss's."""
         return self.of_generator.generator(fake)
 

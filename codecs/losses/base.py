@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from intaglio.codecs.discriminators.base import Judgement
+from intaglio.codecs.discriminators.base import DiscriminatorOutput
 from intaglio.codecs.part import Part
 
 
@@ -30,10 +30,10 @@ class LatentLoss(Part):
 class AdversarialLoss(Part):
     """Base of the two-sided losses of a generative adversarial game."""
 
-    def discriminator(self, real: Judgement, fake: Judgement) -> Tensor:
+    def discriminator(self, real: DiscriminatorOutput, fake: DiscriminatorOutput) -> Tensor:
         """Scalar loss that trains the discriminator."""
         raise NotImplementedError
 
-    def generator(self, fake: Judgement) -> Tensor:
+    def generator(self, fake: DiscriminatorOutput) -> Tensor:
         """Scalar loss that trains the generator to be judged real."""
         raise NotImplementedError

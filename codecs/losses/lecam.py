@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from intaglio.codecs.discriminators.base import Judgement
+from intaglio.codecs.discriminators.base import DiscriminatorOutput
 from intaglio.codecs.layers.distributed import rank_and_size, summed
 from intaglio.codecs.part import Part
 
@@ -28,7 +28,7 @@ class LeCam(Part):
         self.register_buffer("mean_real", torch.zeros(()))
         self.register_buffer("mean_fake", torch.zeros(()))
 
-    def forward(self, real: Judgement, fake: Judgement) -> Tensor:
+    def forward(self, real: DiscriminatorOutput, fake: DiscriminatorOutput) -> Tensor:
         """The weighted scalar term; in training mode the means follow first."""
         scores_real = torch.cat([scores.float().flatten() for scores in real.logits])
         scores_fake = torch.cat([scores.float().flatten() for scores in fake.logits])

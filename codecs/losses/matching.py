@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from intaglio.codecs.discriminators.base import Judgement
+from intaglio.codecs.discriminators.base import DiscriminatorOutput
 from intaglio.codecs.part import Part
 
 
@@ -33,7 +33,7 @@ class FeatureMatchingLoss(Part):
         self.logits = logits
         self.first_layer = first_layer
 
-    def forward(self, real: Judgement, fake: Judgement) -> Tensor:
+    def forward(self, real: DiscriminatorOutput, fake: DiscriminatorOutput) -> Tensor:
         """Scalar distance, float32, of two judgements; only ``fake`` gets a gradient.
 
         Raises:
@@ -45,7 +45,7 @@ class FeatureMatchingLoss(Part):
         ]
         return torch.stack(losses).mean() if self.average else torch.stack(losses).sum()
 
-    def _counted(self, judgement: Judgement) -> list[list[Tensor]]:
+    def _counted(self, judgement: DiscriminatorOutput) -> list[list[Tensor]]:
         """The layers of each sub-discriminator that count."""
         counted = []
         for features, scores in zip(judgement.features, judgement.logits, strict=True):

@@ -15,8 +15,8 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
-from intaglio.codecs.layers.conv1d import exporting
-from intaglio.codecs.layers.distributed import place, rank_and_size, summed
+from intaglio.codecs.layers.distributed import offset_and_total, rank_and_size, summed
+from intaglio.codecs.layers.tracing import exporting
 
 SCORES_AT_ONCE = 1 << 22  # entries of a score matrix that `nearest` holds at a time: 16 MiB
 
@@ -58,7 +58,7 @@ class Codebook(nn.Module):
         size: number of codes.
         dim: size of a code.
         decay: of the running means.
-        kmeans_iterations: of `start`; 0 keeps the random codes.
+        kmeans_iterations: of `initialise`; 0 keeps the random codes.
         dead_below: running count per step below which a code is replaced; 0 never.
         cosine: codes have length 1: those of a learned codebook where they are compared and given,
             others as they are kept.
@@ -69,15 +69,15 @@ class Codebook(nn.Module):
     Attributes:
         codes: float32 [codes, dim].
         usage: running count of vectors a step of each code, over all processes, float32 [codes].
-        started: whether `start` has been done, bool.
+        initialised: whether `initialise` has been done, bool.
         share: running share of the vectors of each code, float32 [codes]; clustering only.
-        updates: calls of `follow` that counted, int64; the seed of what is drawn.
+        updates: calls of `update` that counted, int64; the seed of what is drawn.
     """
 
     codes: Tensor
     usage: Tensor
     share: Tensor
-    started: Tensor
+    initialised: Tensor
     updates: Tensor
 
     def __init__(
@@ -107,7 +107,7 @@ class Codebook(nn.Module):
         self.register_buffer("usage", torch.ones(size))
         if revival == "clustering":
             self.register_buffer("share", torch.zeros(size))
-        self.register_buffer("started", torch.tensor(kmeans_iterations == 0))
+        self.register_buffer("initialised", torch.tensor(kmeans_iterations == 0))
         self.register_buffer("updates", torch.tensor(0))
 
     @property
@@ -126,16 +126,16 @@ class Codebook(nn.Module):
         return self.cosine and self.learned
 
     @torch.no_grad()
-    def start(self, vectors: Tensor) -> None:
+    def initialise(self, vectors: Tensor) -> None:
         """Put the codes on the k-means of the first vectors [vectors, dim] of all processes.
 
         Does nothing once done, and waits for another batch if a vector is not finite.
         """
-        if self.started:
+        if self.initialised:
             return
         size = len(self.codes)
         broken = summed((~vectors.isfinite()).sum())
-        total = place(len(vectors), vectors.device)[1]
+        total = offset_and_total(len(vectors), vectors.device)[1]
         if bool(broken) or total == 0:
             return
         generator = self._generator()
@@ -148,10 +148,10 @@ class Codebook(nn.Module):
             means = torch.where((hits > 0).unsqueeze(1), found, means)
         self.codes.copy_(means)
         self.usage.copy_(hits)
-        self.started.fill_(True)
+        self.initialised.fill_(True)
 
     @torch.no_grad()
-    def follow(self, vectors: Tensor, ids: Tensor) -> None:
+    def update(self, vectors: Tensor, ids: Tensor) -> None:
         """Count the codes of a training step, move them and replace the dead ones.
 
         A value that is not finite, in whatever process, leaves everything as it is in all.
@@ -177,7 +177,7 @@ class Codebook(nn.Module):
     def _revive(self, vectors: Tensor, dead: Tensor) -> None:
         """Put random vectors of this step in the place of dead codes."""
         count = int(dead.sum())
-        if count == 0 or place(len(vectors), vectors.device)[1] == 0:
+        if count == 0 or offset_and_total(len(vectors), vectors.device)[1] == 0:
             return
         rows = dead.nonzero().squeeze(1)
         self.codes[rows] = _drawn(vectors, count, self._generator())
@@ -239,7 +239,7 @@ def _drawn(vectors: Tensor, count: int, generator: Generator) -> Tensor:
 
     Each row is drawn at most once if there are enough.
     """
-    first, total = place(len(vectors), vectors.device)
+    first, total = offset_and_total(len(vectors), vectors.device)
     if total >= count:
         rows = torch.randperm(total, generator=generator)[:count]
     else:

@@ -12,8 +12,8 @@ from torch.nn import functional as F
 from torch.nn.utils.parametrizations import weight_norm
 
 from intaglio.codecs.quantizers.base import Quantized, Quantizer, mean_square, straight_through
+from intaglio.codecs.quantizers.codebook import nearest
 from intaglio.codecs.quantizers.usage import perplexity
-from intaglio.codecs.quantizers.vq import nearest
 
 
 class FactorizedVectorQuantizer(Quantizer):

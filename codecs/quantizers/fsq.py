@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from intaglio.codecs.layers.standardise import Standardise
+from intaglio.codecs.layers.position_norm import PositionNorm
 from intaglio.codecs.quantizers.base import Quantized, Quantizer, straight_through
 from intaglio.codecs.quantizers.usage import perplexity
 
@@ -25,7 +25,7 @@ class FSQ(Quantizer):
         levels: number of levels of each dimension, each at least 3; their product is the codebook
             size.
         standardise: positions of an item, each of whose dimensions is brought to zero mean and unit
-            variance over the items before it is bounded (`Standardise`); None leaves them.
+            variance over the items before it is bounded (`PositionNorm`); None leaves them.
         noise_dropout: probability that an item of a training batch passes bounded but not rounded.
 
     Raises:
@@ -53,7 +53,7 @@ class FSQ(Quantizer):
         self.noise_dropout = noise_dropout
         self.project_in = nn.Linear(dim, len(levels)) if dim != len(levels) else nn.Identity()
         self.project_out = nn.Linear(len(levels), dim) if dim != len(levels) else nn.Identity()
-        self.standard = None if standardise is None else Standardise(standardise, len(levels))
+        self.standard = None if standardise is None else PositionNorm(standardise, len(levels))
         sizes = torch.tensor(levels)
         self.register_buffer("levels", sizes, persistent=False)
         self.register_buffer("basis", sizes.cumprod(0) // sizes, persistent=False)

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from intaglio.codecs.layers.conv1d import exporting
+from intaglio.codecs.layers.tracing import exporting
 from intaglio.codecs.quantizers.base import Quantized, Quantizer, straight_through
 from intaglio.codecs.quantizers.usage import perplexity
 

@@ -21,8 +21,6 @@ from intaglio.codecs.quantizers.codebook import Codebook, nearest
 from intaglio.codecs.quantizers.perturbation import Perturbation
 from intaglio.codecs.quantizers.usage import perplexity
 
-__all__ = ["VectorQuantizer", "nearest"]
-
 
 class VectorQuantizer(Quantizer):
     """One codebook.
@@ -76,7 +74,7 @@ class VectorQuantizer(Quantizer):
         size = codebook_dim or dim
         self.project_in = nn.Linear(dim, size) if codebook_dim else nn.Identity()
         self.project_out = nn.Linear(size, dim) if codebook_dim else nn.Identity()
-        self.book = Codebook(
+        self._codebook = Codebook(
             codebook_size,
             size,
             decay=decay,
@@ -90,7 +88,7 @@ class VectorQuantizer(Quantizer):
     @property
     def codebook(self) -> Tensor:
         """Codes as they are kept, float32 [codes, dim of a code]."""
-        return self.book.codes
+        return self._codebook.codes
 
     def forward(self, latents: Tensor, mask: Tensor | None = None) -> Quantized:
         """Quantize; in training mode also update the codebook. Losses: commitment, codebook.
@@ -102,10 +100,10 @@ class VectorQuantizer(Quantizer):
             inputs = self._compared(projected)
             vectors = inputs.flatten(0, 1) if mask is None else inputs[mask]
             if self.training:
-                self.book.start(vectors)
+                self._codebook.initialise(vectors)
             with torch.no_grad():
                 ids = self._ids(inputs)
-            codes = self.book.at(ids)
+            codes = self._codebook.at(ids)
             chosen = codes.flatten(0, 1) if mask is None else codes[mask]
             kept = ids.flatten() if mask is None else ids[mask]
             losses = {"commitment": mean_square(vectors, chosen.detach())}
@@ -115,7 +113,7 @@ class VectorQuantizer(Quantizer):
             source = inputs if self.update == "gradient" else projected
             values = self.project_out(self._given(source, inputs, codes, ids))
             if self.training:
-                self.book.follow(vectors, kept)
+                self._codebook.update(vectors, kept)
             stats = {"perplexity": perplexity(kept, self.vocab[0])}
         return Quantized(values, ids.unsqueeze(-1), losses, stats)
 
@@ -127,7 +125,7 @@ class VectorQuantizer(Quantizer):
     def decode_ids(self, ids: Tensor) -> Tensor:
         """Latents, float32 [batch, positions, dim]."""
         with torch.autocast(ids.device.type, enabled=False):
-            return self.project_out(self.book.at(ids[..., 0]))
+            return self.project_out(self._codebook.at(ids[..., 0]))
 
     def _compared(self, projected: Tensor) -> Tensor:
         """What is compared with the codes."""
@@ -136,13 +134,15 @@ class VectorQuantizer(Quantizer):
     def _given(self, source: Tensor, inputs: Tensor, codes: Tensor, ids: Tensor) -> Tensor:
         """The codes with a gradient to ``source``; in training perturbed, if that is asked for."""
         if self.training and self.perturbation is not None:
-            codes = self.book.at(self.perturbation(ids, inputs.detach(), self.book.searched))
+            codes = self._codebook.at(
+                self.perturbation(ids, inputs.detach(), self._codebook.searched)
+            )
         if self.training and self.rotation_trick:
             return _rotated(source, codes.detach())
         return straight_through(source, codes)
 
     def _ids(self, inputs: Tensor) -> Tensor:
-        return nearest(inputs.flatten(0, 1), self.book.searched).view(inputs.shape[:2])
+        return nearest(inputs.flatten(0, 1), self._codebook.searched).view(inputs.shape[:2])
 
 
 def _rotated(source: Tensor, target: Tensor) -> Tensor:

@@ -1,8 +1,8 @@
 """Long signals block by block, in constant memory: what `AudioCodec.encode_blocks` does.
 
 Codecs of convolutions and recurrent layers give what they give for the whole signal, up to the
-rounding of sums. Codecs of segments do as well: segments are coded apart anyway. Only decoders that
-look at everything at once (WavTokenizer's attention) are approximated on long signals.
+rounding of sums. Codecs of segments do as well: segments are coded apart anyway. Only
+decoders that attend to the whole signal (WavTokenizer's) are approximated on long signals.
 """
 
 from collections.abc import Iterable, Iterator
@@ -17,11 +17,11 @@ from intaglio.codecs.encoders.base import AudioEncoder
 from intaglio.codecs.quantizers.base import Quantizer
 from intaglio.codecs.streaming.segments import Segments
 from intaglio.codecs.streaming.streams import Blocks, Stream, chain, joined
-from intaglio.codecs.tokens import Tokens
+from intaglio.codecs.tokens import Tokens, concatenated
 
 WINDOW = 30.0  # seconds that a decoder without streams decodes at once
-CONTEXT = 2.0  # seconds that it sees to each side besides
-FADE = 0.02  # seconds in which a window gives way to the next one
+CONTEXT = 2.0  # seconds of context that it gets on each side of them
+FADE = 0.02  # seconds of the cross-fade between two windows
 
 
 class BlockwiseCodec(Protocol):
@@ -114,7 +114,7 @@ def _encode_stream(
 
 
 def _segments(codec: BlockwiseCodec, blocks: Iterable[Tensor]) -> Iterator[Tensor]:
-    """The pieces in which `Segments` cuts the whole signal."""
+    """The segments that `Segments` cuts the whole signal into."""
     assert codec.segments is not None
     size, step = codec.segments.size, codec.segments.step
     kept = None
@@ -173,7 +173,7 @@ def _regrouped(blocks: Iterable[Tokens], size: int) -> Iterator[tuple[Tokens, bo
     """The same tokens in blocks of ``size`` positions with their own scale; is it the last?"""
     kept: Tokens | None = None
     for tokens in blocks:
-        kept = tokens if kept is None else _joined(kept, tokens)
+        kept = tokens if kept is None else concatenated([kept, tokens])
         while kept.ids.shape[1] > size:
             yield _part(kept, 0, size, scales=slice(1)), False
             kept = _part(kept, size, None, scales=slice(1, None))
@@ -182,7 +182,7 @@ def _regrouped(blocks: Iterable[Tokens], size: int) -> Iterator[tuple[Tokens, bo
 
 
 def _decode_windows(codec: BlockwiseCodec, blocks: Iterable[Tokens]) -> Iterator[Tensor]:
-    """Windows that see some context on both sides and fade into one another."""
+    """Windows with context on both sides that are cross-faded."""
     hop, rate = codec.hop_length, codec.frame_rate
     window, context = round(WINDOW * rate), round(CONTEXT * rate)
     fade = round(FADE * codec.sample_rate)
@@ -190,7 +190,7 @@ def _decode_windows(codec: BlockwiseCodec, blocks: Iterable[Tokens]) -> Iterator
     before = 0  # positions that are kept as context only
     tail: Tensor | None = None
     for tokens in blocks:
-        kept = tokens if kept is None else _joined(kept, tokens)
+        kept = tokens if kept is None else concatenated([kept, tokens])
         while kept.ids.shape[1] >= before + window + context:
             y = codec.decode(_part(kept, 0, before + window + context))
             start, stop = before * hop, (before + window) * hop
@@ -203,7 +203,7 @@ def _decode_windows(codec: BlockwiseCodec, blocks: Iterable[Tokens]) -> Iterator
 
 
 def _faded(old: Tensor | None, new: Tensor) -> Tensor:
-    """``new``, into which ``old`` gives way at its beginning."""
+    """``new``, with a cross-fade from ``old`` at its beginning."""
     if old is None:
         return new
     size = min(old.shape[-1], new.shape[-1])
@@ -212,19 +212,8 @@ def _faded(old: Tensor | None, new: Tensor) -> Tensor:
     return torch.cat([start, new[..., size:]], dim=-1)
 
 
-def _joined(first: Tokens, second: Tokens) -> Tokens:
-    scale = first.scale
-    if scale is not None and second.scale is not None:
-        scale = torch.cat([scale, second.scale], dim=1)
-    return first._replace(
-        ids=torch.cat([first.ids, second.ids], dim=1),
-        mask=torch.cat([first.mask, second.mask], dim=1),
-        scale=scale,
-    )
-
-
 def _part(tokens: Tokens, start: int, stop: int | None, *, scales: slice = slice(None)) -> Tokens:
-    """Positions of a stretch, and some of the scales."""
+    """Some positions, and some of the scales."""
     scale = None if tokens.scale is None else tokens.scale[:, scales]
     ids, mask = tokens.ids[:, start:stop], tokens.mask[:, start:stop]
     return tokens._replace(ids=ids, mask=mask, scale=scale)

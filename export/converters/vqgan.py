@@ -41,7 +41,7 @@ OURS = [
     (r"(.*)\.proj_out\.", r"\1.out."),
     (r"quant_conv\.", "quantizer.project_in."),
     (r"post_quant_conv\.", "quantizer.project_out."),
-    (r"quantize\.embedding\.weight", "quantizer.book.codes"),
+    (r"quantize\.embedding\.weight", "quantizer._codebook.codes"),
 ]
 
 
@@ -67,7 +67,7 @@ def convert(state: Mapping[str, Any], *, groups: int = 32, image_size: int = 256
     for part in ("encoder", "decoder"):
         ours = renamed(ours, _places(theirs, part))
     ours = renamed(ours, OURS)
-    kept = {k: v for k, v in codec.state_dict().items() if k.startswith("quantizer.book.")}
+    kept = {k: v for k, v in codec.state_dict().items() if k.startswith("quantizer._codebook.")}
     return filled(codec, kept | ours)
 
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from intaglio.codecs.layers.positions import sine_time
-from intaglio.codecs.layers.transformer import Modulation, modulated
+from intaglio.codecs.layers.transformer import MLPBlock, Modulation, modulated
 
 WAVES = 256  # cosines and sines of the time
 MAX_PERIOD = 10_000.0
@@ -40,7 +40,7 @@ class Denoiser(nn.Module):
         self.time = nn.Sequential(first, nn.SiLU(), second)
         self.told = _linear(dim, width)
         self.enter = _linear(channels, width)
-        self.blocks = nn.ModuleList(_Block(width) for _ in range(depth))
+        self.blocks = nn.ModuleList(_block(width) for _ in range(depth))
         self.last = Modulation(width, 2, 1)
         self.out = _linear(width, outputs)
         nn.init.zeros_(self.out.weight)
@@ -63,16 +63,9 @@ class Denoiser(nn.Module):
         return self.out(modulated(normal, scale, shift)).squeeze(1)
 
 
-class _Block(nn.Module):
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.norm = nn.LayerNorm(width, eps=EPS)
-        self.network = nn.Sequential(_linear(width, width), nn.SiLU(), _linear(width, width))
-        self.modulation = Modulation(width, 3, 1)
-
-    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
-        shift, scale, gate = self.modulation(condition, (1,))
-        return x + gate * self.network(modulated(self.norm(x), scale, shift))
+def _block(width: int) -> MLPBlock:
+    network = nn.Sequential(_linear(width, width), nn.SiLU(), _linear(width, width))
+    return MLPBlock(network, nn.LayerNorm(width, eps=EPS), Modulation(width, 3, 1))
 
 
 def _linear(inputs: int, outputs: int) -> nn.Linear:

@@ -9,8 +9,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from intaglio.codecs.layers.flow import euler, logit_normal, on_path
+from intaglio.codecs.layers.flow import logit_normal, on_path
 from intaglio.codecs.layers.positions import at_least_float32
+from intaglio.codecs.layers.solver import euler
 from intaglio.generators.conditioning.guidance import guided
 from intaglio.generators.heads.base import Head, Steering
 from intaglio.generators.heads.continuous import in_float32, tempered

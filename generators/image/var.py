@@ -12,7 +12,7 @@ from torch import nn
 
 from intaglio.codecs.image.var_tokenizer import var_quantizer
 from intaglio.codecs.layers.attention import Attention
-from intaglio.codecs.layers.transformer import Modulation, Network, Transformer
+from intaglio.codecs.layers.transformer import MLP, Modulation, Transformer
 from intaglio.codecs.quantizers.multiscale import MultiScaleQuantizer
 from intaglio.generators.conditioning.base import Condition
 from intaglio.generators.conditioning.classes import ClassCondition
@@ -100,7 +100,7 @@ def _initialise(backbone: Transformer) -> None:
     for module in backbone.modules():
         if isinstance(module, Attention):
             module.out.weight.mul_(added)
-        elif isinstance(module, Network):
+        elif isinstance(module, MLP):
             last = module[-1]
             assert isinstance(last, nn.Linear)
             last.weight.mul_(added)

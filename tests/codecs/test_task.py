@@ -96,7 +96,7 @@ def test_both_players_learn(tiny_codec):
     assert any(name.startswith("codec.encoder") for name in names)
     assert any(name.startswith("codec.decoder") for name in names)
     assert any(name.startswith("adversaries") for name in names)
-    assert "codec.quantizer.book.codes" in names
+    assert "codec.quantizer._codebook.codes" in names
 
 
 def test_the_discriminator_enters_at_its_step(tiny_codec):
@@ -273,7 +273,7 @@ def test_a_batch_split_into_micro_batches_gives_the_step_of_the_whole(tiny_codec
         metrics = fit(module, 3, batch_size=4).callback_metrics
         states.append((state(module), metrics["train/wave"], metrics["train/loss"]))
     for name, value in states[0][0].items():
-        if not name.startswith("codec.quantizer.book.u"):  # counts are of micro-batches
+        if not name.startswith("codec.quantizer._codebook.u"):  # counts are of micro-batches
             torch.testing.assert_close(states[1][0][name], value, atol=1e-5, rtol=1e-4, msg=name)
     torch.testing.assert_close(states[0][1:], states[1][1:], atol=1e-5, rtol=1e-4)
 

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from intaglio.codecs import Tokens
+from intaglio.codecs.tokens import concatenated
 
 
 def tokens(**changes):
@@ -35,3 +36,16 @@ def test_ids_behind_the_end_of_an_item_do_not_count():
     ids = tokens().ids.clone()
     ids[0, 2, 0] = 99
     tokens(ids=ids).check()
+
+
+def test_blocks_of_positions_are_joined_in_time():
+    blocks = [
+        Tokens(
+            torch.randint(0, 9, (2, n, 1)), torch.ones(2, n, dtype=torch.bool), (9,), scale=scale
+        )
+        for n, scale in ((3, torch.ones(2, 2)), (1, None), (2, torch.zeros(2, 1)))
+    ]
+    joined = concatenated(blocks).check()
+    assert torch.equal(joined.ids, torch.cat([block.ids for block in blocks], dim=1))
+    assert joined.mask.shape == (2, 6) and joined.scale.tolist() == [[1, 1, 0]] * 2
+    assert concatenated(blocks[1:2]).scale is None

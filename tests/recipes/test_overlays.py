@@ -27,7 +27,7 @@ def test_bf16_trains_and_keeps_weights_and_codebook_exact(train):
     state = train("bf16")["state_dict"]
     assert {value.dtype for value in state.values()} == {torch.float32, torch.int64, torch.bool}
     assert all(value.isfinite().all() for value in state.values())
-    assert state["codec.quantizer.book.updates"] == 2
+    assert state["codec.quantizer._codebook.updates"] == 2
 
 
 def test_wandb_logs_into_the_folder_of_the_run(train, tmp_path):

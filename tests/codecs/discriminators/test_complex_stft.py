@@ -28,7 +28,7 @@ def test_the_scale_of_the_spectrum_does_not_depend_on_its_size():
     """White noise of variance one has bins of variance one."""
     discriminator = ComplexSTFTDiscriminator([128, 2048], width=4)
     noise = torch.randn(1, 1, 40_000)
-    for judge in discriminator.judges:
+    for judge in discriminator.sub_discriminators:
         power = (judge.stft(noise).abs() * judge.scale).square().mean()
         assert 0.9 < power < 1.1
 
@@ -41,5 +41,5 @@ def test_channels_are_judged_together():
 
 
 def test_layers_look_further_over_time_from_one_to_the_next():
-    convs = ComplexSTFTDiscriminator([128], width=4).judges[0].stack.convs
+    convs = ComplexSTFTDiscriminator([128], width=4).sub_discriminators[0].stack.convs
     assert [conv.dilation for conv in convs] == [(1, 1), (1, 1), (2, 1), (4, 1), (1, 1)]

@@ -47,7 +47,7 @@ def test_rows_of_one_period(samples):
     """What the first convolution sees: consecutive samples along a row, the end reflected."""
     discriminator = MultiPeriodDiscriminator([3], channels=[2, 2])
     seen = []
-    discriminator.judges[0].stack.convs[0].register_forward_pre_hook(
+    discriminator.sub_discriminators[0].stack.convs[0].register_forward_pre_hook(
         lambda _, inputs: seen.append(inputs[0])
     )
     discriminator(torch.arange(float(samples)).reshape(1, 1, samples))

@@ -46,10 +46,12 @@ def test_number_of_parameters_of_the_bands():
 
 
 def test_published_resolutions():
-    amplitudes = [judge.stft for judge in MultiResolutionDiscriminator(channels=1).judges]
+    amplitudes = [
+        judge.stft for judge in MultiResolutionDiscriminator(channels=1).sub_discriminators
+    ]
     assert [(s.n_fft, s.hop_length) for s in amplitudes] == [(1024, 256), (2048, 512), (512, 128)]
     assert all(s.taps.min() == 1 and not s.match_stride for s in amplitudes)
-    complexes = [judge.stft for judge in MultiBandDiscriminator(channels=1).judges]
+    complexes = [judge.stft for judge in MultiBandDiscriminator(channels=1).sub_discriminators]
     assert [(s.n_fft, s.hop_length) for s in complexes] == [(2048, 512), (1024, 256), (512, 128)]
     assert all(s.taps[0] == 0 and s.match_stride for s in complexes)
 
@@ -67,7 +69,13 @@ def test_shapes_of_the_bands(match_stride, frames):
     """1000 samples, 256 / 64, 16 frames: 129 bins; each band is halved three times, rounded up."""
     discriminator = MultiBandDiscriminator([256], channels=4, match_stride=match_stride)
     judgement = discriminator(torch.randn(3, 1, 1000))
-    assert discriminator.judges[0].bands == [(0, 12), (12, 32), (32, 64), (64, 96), (96, 129)]
+    assert discriminator.sub_discriminators[0].bands == [
+        (0, 12),
+        (12, 32),
+        (32, 64),
+        (64, 96),
+        (96, 129),
+    ]
     widths = [12, 6, 3, 2, 2, 20, 10, 5, 3, 3, 32, 16, 8, 4, 4, 32, 16, 8, 4, 4, 33, 17, 9, 5, 5]
     assert [tuple(f.shape) for f in judgement.features[0]] == [(3, 4, frames, w) for w in widths]
     assert judgement.logits[0].shape == (3, 1, frames, 2 + 3 + 4 + 4 + 5)
@@ -83,14 +91,14 @@ def test_first_maps_are_the_spectra():
         seen.append(inputs[0])
 
     amplitudes = MultiResolutionDiscriminator([64], channels=2)
-    amplitudes.judges[0].stack.convs[0].register_forward_pre_hook(remember)
+    amplitudes.sub_discriminators[0].stack.convs[0].register_forward_pre_hook(remember)
     amplitudes(x)
     torch.testing.assert_close(seen.pop(), spectra.abs().unsqueeze(1))
 
     bands = MultiBandDiscriminator(
         [64], channels=2, edges=(0.0, 0.5, 1.0), window="rectangular", match_stride=False
     )
-    for stack in bands.judges[0].stacks:
+    for stack in bands.sub_discriminators[0].stacks:
         stack.convs[0].register_forward_pre_hook(remember)
     bands(x)
     maps = torch.stack([spectra.real, spectra.imag], dim=1).transpose(2, 3)

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from intaglio.codecs.layers.flow import euler, logit_normal, on_path, projected_guidance
+from intaglio.codecs.layers.flow import logit_normal, on_path, projected_guidance
+from intaglio.codecs.layers.solver import euler
 
 
 def test_the_path_runs_from_data_to_noise():

@@ -3,8 +3,7 @@
 import pytest
 import torch
 
-from intaglio.codecs.layers.flow import euler
-from intaglio.codecs.layers.solver import moved, times
+from intaglio.codecs.layers.solver import euler, moved, times
 
 
 def test_times():

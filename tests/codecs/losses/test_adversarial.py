@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from intaglio.codecs.discriminators.base import Judgement
+from intaglio.codecs.discriminators.base import DiscriminatorOutput
 from intaglio.codecs.losses.adversarial import (
     HingeLoss,
     LeastSquaresLoss,
@@ -15,8 +15,8 @@ from intaglio.codecs.losses.adversarial import (
 )
 from intaglio.codecs.part import build, describe
 
-REAL = Judgement([torch.tensor([[2.0, 0.5]]), torch.tensor([[-1.0]])], [[], []])
-FAKE = Judgement([torch.tensor([[-3.0, 0.0]]), torch.tensor([[3.0]])], [[], []])
+REAL = DiscriminatorOutput([torch.tensor([[2.0, 0.5]]), torch.tensor([[-1.0]])], [[], []])
+FAKE = DiscriminatorOutput([torch.tensor([[-3.0, 0.0]]), torch.tensor([[3.0]])], [[], []])
 
 
 def miss(score, wanted):
@@ -63,7 +63,7 @@ ALL = [HingeLoss(), HingeLoss(bounded=False), LeastSquaresLoss(), NonSaturatingL
 def test_gradients_push_the_right_way(loss):
     """Descending raises real scores and lowers fake ones; the generator raises fake ones."""
     real, fake = torch.zeros(2, 1, 4, requires_grad=True)
-    judged = [Judgement([scores + 0.5], [[]]) for scores in (real, fake)]
+    judged = [DiscriminatorOutput([scores + 0.5], [[]]) for scores in (real, fake)]
     for_real, for_fake = torch.autograd.grad(loss.discriminator(*judged), (real, fake))
     (for_generator,) = torch.autograd.grad(loss.generator(judged[1]), fake)
     assert (for_real < 0).all()
@@ -75,7 +75,7 @@ def test_gradients_push_the_right_way(loss):
 def test_half_precision_scores_give_float32_losses(loss):
     scores = 1 + torch.arange(512).reshape(1, 512) / 2048
     halved = scores.bfloat16()
-    judged, exact = Judgement([halved], [[]]), Judgement([halved.float()], [[]])
+    judged, exact = DiscriminatorOutput([halved], [[]]), DiscriminatorOutput([halved.float()], [[]])
     for value, expected in (
         (loss.generator(judged), loss.generator(exact)),
         (loss.discriminator(judged, judged), loss.discriminator(exact, exact)),

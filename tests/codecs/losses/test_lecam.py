@@ -3,12 +3,12 @@
 import pytest
 import torch
 
-from intaglio.codecs.discriminators.base import Judgement
+from intaglio.codecs.discriminators.base import DiscriminatorOutput
 from intaglio.codecs.losses.lecam import LeCam
 
 
 def judgement(*maps):
-    return Judgement([torch.tensor(scores) for scores in maps], [[] for _ in maps])
+    return DiscriminatorOutput([torch.tensor(scores) for scores in maps], [[] for _ in maps])
 
 
 REAL = judgement([[1.0, 3.0]], [[5.0]])
@@ -32,7 +32,7 @@ def test_scores_get_gradients_and_the_means_none():
     real = torch.tensor([[1.0, 3.0]], requires_grad=True)
     fake = torch.tensor([[-2.0, 9.0]], requires_grad=True)
     lecam = LeCam(weight=1.0)
-    lecam(Judgement([real], [[]]), Judgement([fake], [[]])).backward()
+    lecam(DiscriminatorOutput([real], [[]]), DiscriminatorOutput([fake], [[]])).backward()
     # of the mean of two squares: each difference itself
     torch.testing.assert_close(real.grad, real.detach() - lecam.mean_fake)
     expected = torch.stack([-2 - lecam.mean_real, torch.zeros(())]).unsqueeze(0)

@@ -5,18 +5,18 @@ import json
 import pytest
 import torch
 
-from intaglio.codecs.discriminators.base import Judgement
+from intaglio.codecs.discriminators.base import DiscriminatorOutput
 from intaglio.codecs.losses.matching import FeatureMatchingLoss
 from intaglio.codecs.part import build, describe
 
-REAL = Judgement(
+REAL = DiscriminatorOutput(
     logits=[torch.tensor([1.0]), torch.tensor([0.0])],
     features=[
         [torch.tensor([1.0, 2.0]), torch.tensor([0.0])],
         [torch.tensor([5.0]), torch.tensor([[1.0, 1.0], [1.0, 1.0]])],
     ],
 )
-FAKE = Judgement(
+FAKE = DiscriminatorOutput(
     logits=[torch.tensor([-1.0]), torch.tensor([8.0])],
     features=[
         [torch.tensor([0.0, 5.0]), torch.tensor([3.0])],
@@ -46,14 +46,16 @@ def test_only_the_fake_gets_a_gradient():
     real, fake = torch.tensor([[1.0, 2.0], [2.0, 0.0]], requires_grad=True).unbind()
     real.retain_grad()
     fake.retain_grad()
-    FeatureMatchingLoss()(Judgement([real], [[real]]), Judgement([fake], [[fake]])).backward()
+    FeatureMatchingLoss()(
+        DiscriminatorOutput([real], [[real]]), DiscriminatorOutput([fake], [[fake]])
+    ).backward()
     assert real.grad is None
     assert fake.grad.tolist() == [0.5, -0.5]
 
 
 def test_half_precision_features_give_a_float32_loss():
-    halved = Judgement([torch.ones(1)], [[torch.linspace(0, 1, 300).bfloat16()]])
-    other = Judgement([torch.ones(1)], [[torch.ones(300).bfloat16()]])
+    halved = DiscriminatorOutput([torch.ones(1)], [[torch.linspace(0, 1, 300).bfloat16()]])
+    other = DiscriminatorOutput([torch.ones(1)], [[torch.ones(300).bfloat16()]])
     loss = FeatureMatchingLoss()(halved, other)
     expected = (1 - halved.features[0][0].float()).mean()
     assert loss.dtype == torch.float32

@@ -120,7 +120,7 @@ def trained(states):
 
 def test_two_processes_have_the_same_codebooks_to_the_bit(states):
     first, second = states["2.0"], states["2.1"]
-    assert any("book.codes" in name for name in first)
+    assert any("_codebook.codes" in name for name in first)
     for name, value in first.items():
         if "project" not in name:
             assert torch.equal(value, second[name]), name
@@ -137,12 +137,12 @@ def test_they_are_those_of_one_process_with_the_whole_batch(states, kind):
 def test_they_started_revived_and_skipped_together(states):
     for process in trained(states):
         for name, value in process.items():
-            if name.endswith("started"):
+            if name.endswith("initialised"):
                 assert value
             if name.endswith("updates"):
                 assert value == STEPS - 1  # without the step that was not finite
             assert value.isfinite().all(), name
-    codes = states["1.0"]["ema.0.book.codes"]
+    codes = states["1.0"]["ema.0._codebook.codes"]
     assert codes.mean(1).min() > 5  # the data move: codes that were not revived stay behind at 0
 
 

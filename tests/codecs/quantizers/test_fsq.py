@@ -118,7 +118,7 @@ def test_masked_items_and_single_items_do_not_enter_the_statistics():
     other = latents.clone()
     other[~mask] = float("nan")
     quantized = fsq(other, mask)
-    assert fsq.standard.started.flatten().tolist() == [True, True, False]
+    assert fsq.standard.initialised.flatten().tolist() == [True, True, False]
     torch.testing.assert_close(fsq.standard.mean[0], latents[:3, 0].mean(0))
     torch.testing.assert_close(fsq.standard.mean[1], latents[:2, 1].mean(0))
     assert fsq.standard.mean[2].tolist() == [0] * 4  # one item is no batch

@@ -100,15 +100,15 @@ def test_each_loss_moves_its_own_and_every_scale_has_one():
 
 def test_a_codebook_of_running_means_sees_all_scales_at_once():
     quantizer = MultiScaleQuantizer(VectorQuantizer(6, 16, kmeans_iterations=0), SCALES).train()
-    book = quantizer.inner.book
-    before = book.usage.clone()
+    codebook = quantizer.inner._codebook
+    before = codebook.usage.clone()
     output = quantizer(torch.randn(4, 25, 6))
-    assert book.updates == 1
+    assert codebook.updates == 1
     counts = torch.bincount(output.ids.flatten(), minlength=16)
-    alive = 0.99 * before + 0.01 * counts >= quantizer.inner.book.dead_below
-    torch.testing.assert_close(book.usage[alive], (0.99 * before + 0.01 * counts)[alive])
+    alive = 0.99 * before + 0.01 * counts >= quantizer.inner._codebook.dead_below
+    torch.testing.assert_close(codebook.usage[alive], (0.99 * before + 0.01 * counts)[alive])
     quantizer.eval()(torch.randn(4, 25, 6))
-    assert book.updates == 1
+    assert codebook.updates == 1
 
 
 def test_statistics_of_each_scale():

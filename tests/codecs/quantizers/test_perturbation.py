@@ -2,8 +2,9 @@ import pytest
 import torch
 
 from intaglio.codecs.quantizers import perturbation as module
+from intaglio.codecs.quantizers.codebook import nearest
 from intaglio.codecs.quantizers.perturbation import Perturbation
-from intaglio.codecs.quantizers.vq import VectorQuantizer, nearest
+from intaglio.codecs.quantizers.vq import VectorQuantizer
 
 
 def found(batch=10, positions=400, codes=64):

@@ -4,8 +4,8 @@ from torch.nn import functional as F
 from vector_quantize_pytorch import VectorQuantize
 
 from intaglio.codecs.quantizers import codebook as search
-from intaglio.codecs.quantizers.codebook import clustering_pull
-from intaglio.codecs.quantizers.vq import VectorQuantizer, nearest
+from intaglio.codecs.quantizers.codebook import clustering_pull, nearest
+from intaglio.codecs.quantizers.vq import VectorQuantizer
 
 KINDS = {
     "ema": {},
@@ -27,7 +27,7 @@ def library(module):
     """vector-quantize-pytorch's quantizer with the same codes and layers."""
     size = module.codebook.shape[1]
     theirs = VectorQuantize(16, 32, codebook_dim=size, use_cosine_sim=module.cosine)
-    theirs._codebook.embed.data.copy_(module.book.searched.detach()[None])
+    theirs._codebook.embed.data.copy_(module._codebook.searched.detach()[None])
     if size < 16:
         theirs.project_in.load_state_dict(module.project_in.state_dict())
         theirs.project_out.load_state_dict(module.project_out.state_dict())
@@ -104,10 +104,10 @@ def test_commitment_moves_latents_and_only_the_codebook_loss_moves_codes():
 def test_kmeans_starts_on_the_first_batch_of_the_training_only():
     module = quantizer().eval()
     module(torch.randn(1, 64, 16))
-    assert not module.book.started
+    assert not module._codebook.initialised
     module.train()
     module(10 + torch.randn(4, 64, 16))
-    assert module.book.started
+    assert module._codebook.initialised
     assert (module.codebook.mean(1) - 10).abs().max() < 1.5
 
 
@@ -189,7 +189,7 @@ def test_directions_that_learn_by_gradients_are_compared_judged_and_given_at_len
 def test_codes_of_running_means_are_given_as_they_are_kept(kind):
     module = quantizer(**KINDS[kind]).train()
     module(torch.randn(4, 40, 16))
-    assert module.book.searched is module.codebook
+    assert module._codebook.searched is module.codebook
     assert torch.equal(module.decode_ids(torch.tensor([[[3]]]))[0, 0], module.codebook[3])
 
 
@@ -216,12 +216,12 @@ def test_clustering_pulls_codes_without_use_to_the_nearest_vectors(update):
     latents = torch.randn(4, 40, 16)
     latents[0, 0] += 20  # the vector nearest to all the codes far away
     module(latents)
-    used = module.book.share > 0
+    used = module._codebook.share > 0
     assert used.tolist() == [True] + [False] * 31
     expected = latents[0, 0] + (100 - latents[0, 0]) * (1 - 0.9990005)
     torch.testing.assert_close(module.codebook[1:], expected.expand(31, 16), rtol=1e-4, atol=1e-4)
     assert module.codebook[0].norm() < 2
-    assert module.book.share[0].item() == pytest.approx(0.01)
+    assert module._codebook.share[0].item() == pytest.approx(0.01)
 
 
 def test_clustering_brings_a_collapsed_codebook_into_use_and_repeats_itself():
@@ -242,7 +242,7 @@ def test_clustering_brings_a_collapsed_codebook_into_use_and_repeats_itself():
     plain = quantizer(update="gradient", dead_below=0, kmeans_iterations=0).train()
     plain.codebook.data.mul_(30)
     assert plain(torch.randn(4, 64, 16)).stats["perplexity"] < 8
-    assert "book.share" not in plain.state_dict()
+    assert "_codebook.share" not in plain.state_dict()
 
 
 def test_clustering_moves_nothing_without_vectors_or_with_broken_ones():
@@ -255,8 +255,8 @@ def test_clustering_moves_nothing_without_vectors_or_with_broken_ones():
     for name, value in module.state_dict().items():
         assert torch.equal(before[name], value), name
     module(torch.randn(2, 40, 16), torch.zeros(2, 40, dtype=torch.bool))
-    assert torch.equal(module.codebook, before["book.codes"])
-    assert torch.equal(module.book.share, before["book.share"])
+    assert torch.equal(module.codebook, before["_codebook.codes"])
+    assert torch.equal(module._codebook.share, before["_codebook.share"])
 
 
 @pytest.mark.parametrize("wrong", [{"update": "mean"}, {"revival": "nearest"}])

@@ -14,7 +14,7 @@ SCALES = (1, 2, 3, 5)
 
 def quantizer(codes=7, scales=SCALES, update="gradient", dim=6):
     inner = VectorQuantizer(dim, codes, update=update, kmeans_iterations=0, dead_below=0)
-    torch.nn.init.normal_(inner.book.codes)
+    torch.nn.init.normal_(inner._codebook.codes)
     return MultiScaleQuantizer(inner, scales)
 
 
@@ -66,7 +66,7 @@ def test_it_takes_the_weights_of_a_trained_codec():
 
 def test_another_quantizer_is_refused():
     embedding = ScaleEmbedding(quantizer(), 8)
-    before = embedding.quantizer.state_dict()["inner.book.codes"].clone()
+    before = embedding.quantizer.state_dict()["inner._codebook.codes"].clone()
     with pytest.raises(ValueError, match="a multi-scale quantizer is needed, got a FSQ"):
         embedding.load_codec_weights(FSQ(3, (3, 3, 3)))
     for other in (quantizer(8), quantizer(scales=(1, 2, 4, 5)), quantizer(dim=5)):
@@ -76,4 +76,4 @@ def test_another_quantizer_is_refused():
     assert other.vocab == (7,)
     with pytest.raises(ValueError, match="the codec's quantizer is of another kind"):
         embedding.load_codec_weights(other)
-    assert torch.equal(embedding.quantizer.state_dict()["inner.book.codes"], before)
+    assert torch.equal(embedding.quantizer.state_dict()["inner._codebook.codes"], before)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from intaglio.codecs.image.var_tokenizer import var_quantizer, var_tokenizer
-from intaglio.codecs.layers.attention import Direction
+from intaglio.codecs.layers.attention import L2QKNorm
 from intaglio.codecs.quantizers.multiscale import MultiScaleQuantizer
 from intaglio.codecs.quantizers.vq import VectorQuantizer
 from intaglio.generators.conditioning.guidance import Guidance
@@ -94,7 +94,7 @@ def test_another_size_is_refused():
 def test_attention_is_of_directions():
     """Queries and keys of length 1, times a sharpness that begins at 4."""
     attention = tiny().backbone.blocks[0].attention
-    assert isinstance(attention.q_norm, Direction) and attention.k_norm.log_scale is None
+    assert isinstance(attention.q_norm, L2QKNorm) and attention.k_norm.log_scale is None
     torch.testing.assert_close(attention.q_norm.log_scale.exp(), torch.full((4,), 4.0))
 
 

@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from intaglio.codecs.layers.flow import euler, on_path
+from intaglio.codecs.layers.flow import on_path
 from intaglio.codecs.layers.positions import sine_time
+from intaglio.codecs.layers.solver import euler
 from intaglio.codecs.layers.transformer import Transformer
 from intaglio.generators.conditioning.classes import ClassCondition
 from intaglio.generators.conditioning.guidance import Guidance, guided

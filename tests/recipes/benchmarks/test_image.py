@@ -32,7 +32,7 @@ def test_a_codec_that_disagrees_is_no_benchmark(monkeypatch):
 
     def wrong(state, **options):
         codec = right(state, **options)
-        codec.quantizer.book.codes.copy_(codec.quantizer.book.codes.flip(0))
+        codec.quantizer._codebook.codes.copy_(codec.quantizer._codebook.codes.flip(0))
         return codec
 
     monkeypatch.setattr(image, "convert", wrong)

@@ -9,11 +9,11 @@ are over all processes, and a value that is not finite leaves the running ones a
 import torch
 from torch import Tensor, nn
 
-from intaglio.codecs.layers.conv1d import exporting
 from intaglio.codecs.layers.distributed import shared_sum
+from intaglio.codecs.layers.tracing import exporting
 
 
-class Standardise(nn.Module):
+class PositionNorm(nn.Module):
     """Zero mean and unit variance over the items of a batch.
 
     Args:
@@ -25,12 +25,12 @@ class Standardise(nn.Module):
     Attributes:
         mean: running mean, float32 [positions, channels].
         variance: running variance, float32 [positions, channels].
-        started: positions that have had a batch, bool [positions, 1].
+        initialised: positions that have had a batch, bool [positions, 1].
     """
 
     mean: Tensor
     variance: Tensor
-    started: Tensor
+    initialised: Tensor
 
     def __init__(
         self, positions: int, channels: int, *, momentum: float = 0.1, eps: float = 1e-5
@@ -41,10 +41,10 @@ class Standardise(nn.Module):
         self.eps = eps
         self.register_buffer("mean", torch.zeros(positions, channels))
         self.register_buffer("variance", torch.ones(positions, channels))
-        self.register_buffer("started", torch.zeros(positions, 1, dtype=torch.bool))
+        self.register_buffer("initialised", torch.zeros(positions, 1, dtype=torch.bool))
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """In training by the batch, whose statistics are noted; otherwise as `frozen`.
+        """In training by the batch, whose statistics are valid; otherwise as `frozen`.
 
         A position that less than two items of all processes have goes by the running statistics.
 
@@ -64,7 +64,7 @@ class Standardise(nn.Module):
         squares = torch.where(kept, (x - mean).square(), 0)
         variance = shared_sum(squares.sum(0)) / count.clamp(min=1)
         enough = count > 1
-        self._follow(mean.detach(), variance.detach(), enough)
+        self._update(mean.detach(), variance.detach(), enough)
         mean = torch.where(enough, mean, self.mean)
         variance = torch.where(enough, variance, self.variance)
         return (x - mean) / (variance + self.eps).sqrt()
@@ -81,10 +81,10 @@ class Standardise(nn.Module):
             )
 
     @torch.no_grad()
-    def _follow(self, mean: Tensor, variance: Tensor, enough: Tensor) -> None:
-        noted = enough & mean.isfinite().all() & variance.isfinite().all()
-        share = torch.where(self.started, self.momentum, 1.0)
-        self.mean.copy_(torch.where(noted, self.mean.lerp(mean, share), self.mean))
-        following = self.variance.lerp(variance, share)
-        self.variance.copy_(torch.where(noted, following, self.variance))
-        self.started |= noted
+    def _update(self, mean: Tensor, variance: Tensor, enough: Tensor) -> None:
+        valid = enough & mean.isfinite().all() & variance.isfinite().all()
+        share = torch.where(self.initialised, self.momentum, 1.0)
+        self.mean.copy_(torch.where(valid, self.mean.lerp(mean, share), self.mean))
+        updated = self.variance.lerp(variance, share)
+        self.variance.copy_(torch.where(valid, updated, self.variance))
+        self.initialised |= valid
