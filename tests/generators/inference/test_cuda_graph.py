@@ -91,7 +91,7 @@ def test_a_cache_of_all_places_masks_those_behind(raster):
     assert cache.attention_mask(2).tolist() == [[True] + [False] * 5, [True] * 2 + [False] * 4]
     cache.advance(5)
     assert cache.attention_mask(1).all()
-    with pytest.raises(ValueError, match="there is max_length for 6 tokens, not for 7"):
+    with pytest.raises(ValueError, match="the cache holds at most 6 tokens, not 7"):
         cache.attention_mask(2)
 
 
