@@ -22,11 +22,12 @@ from intaglio.recipes.commands.options.codec import load_image_codec
 from intaglio.recipes.commands.options.sampler import DEFAULTS, sampler_of
 from intaglio.recipes.errors import explain
 from intaglio.recipes.evaluation.audio.baselines import baseline
-from intaglio.recipes.evaluation.audio.comparison import Comparison, Item, evaluate_codec
+from intaglio.recipes.evaluation.audio.comparison import Comparison, evaluate_codec
 from intaglio.recipes.evaluation.audio.metrics import select
 from intaglio.recipes.evaluation.audio.recognition import Recogniser
-from intaglio.recipes.evaluation.audio.recordings import choose, read_items
-from intaglio.recipes.evaluation.report.codec import Training, codec_report
+from intaglio.recipes.evaluation.audio.recordings import read_recordings
+from intaglio.recipes.evaluation.items import Item, choose
+from intaglio.recipes.evaluation.report.codec import TrainingRun, codec_report
 from intaglio.recipes.evaluation.report.page import ExportedFile, Figure, write_report
 from intaglio.recipes.evaluation.scores import Metric
 from intaglio.recipes.evaluation.tables import notes, terminal_table, write_records
@@ -137,7 +138,7 @@ def _fetch(name: str) -> str:
     return name
 
 
-def _train(name: str, out: Path, minutes: float) -> Training:
+def _train(name: str, out: Path, minutes: float) -> TrainingRun:
     """Train by the recipe, in a process of its own, as a user would."""
     _say(f"training speech_small on {name} for {minutes:g} minutes")
     logger = "lightning.pytorch.loggers.CSVLogger"
@@ -152,7 +153,7 @@ def _train(name: str, out: Path, minutes: float) -> Training:
     checkpoint = out / "run" / "checkpoints" / "last.ckpt"
     codec = load(checkpoint)
     assert isinstance(codec, AudioCodec)
-    return Training(codec, out / "run" / "metrics.csv", time.monotonic() - start)
+    return TrainingRun(codec, out / "run" / "metrics.csv", time.monotonic() - start)
 
 
 def _clock(minutes: float) -> str:
@@ -167,14 +168,15 @@ def _heldout(name: str, codec: AudioCodec, out: Path, count: int) -> list[Item]:
     """Utterances of the test split, written to ``heldout/`` as they are scored."""
     folder, records = find(name)
     long = [r for r in records if r.seconds == 0 or r.seconds >= MIN_SECONDS]
-    items = read_items(folder, choose(long, "test", shares=SHARES, limit=count), codec.sample_rate)
+    chosen = choose(long, "test", shares=SHARES, limit=count)
+    items = read_recordings(folder, chosen, codec.sample_rate)
     items = [
         item._replace(name=Path(item.name).with_suffix("").as_posix().replace("/", "-"))
         for item in items
     ]
     (out / "heldout").mkdir(exist_ok=True)
     for item in items:
-        write_wave(out / "heldout" / f"{item.name}.wav", item.wave[None], codec.sample_rate)
+        write_wave(out / "heldout" / f"{item.name}.wav", item.content[None], codec.sample_rate)
     return items
 
 
@@ -189,7 +191,7 @@ def _through_files(out: Path, items: list[Item]) -> None:
     decode.run(parser.parse_args([str(out / "tokens"), "-o", str(out / "decoded"), *tail]))
     for item in items:
         decoded, _ = read_wave(out / "decoded" / f"{item.name}.wav")
-        assert decoded.shape[-1] == len(item.wave), f"{item.name} changed its length"
+        assert decoded.shape[-1] == len(item.content), f"{item.name} changed its length"
 
 
 def _export(codec: AudioCodec, out: Path, items: list[Item]) -> list[ExportedFile]:
@@ -205,7 +207,7 @@ def _export(codec: AudioCodec, out: Path, items: list[Item]) -> list[ExportedFil
     except ModuleNotFoundError as error:
         _say(f"going on without ONNX: {explain(error)}")
         return []
-    wave, generator = items[0].wave[None, None], torch.Generator().manual_seed(0)
+    wave, generator = items[0].content[None, None], torch.Generator().manual_seed(0)
     found = compare(Graphs(codec), wave, encoder, decoder, generator)
     return _checked(record, found, items[0].name)
 

@@ -19,14 +19,20 @@ from intaglio.recipes.evaluation.audio import suite
 from intaglio.recipes.evaluation.audio.baselines import Baseline, baseline
 from intaglio.recipes.evaluation.audio.comparison import (
     Comparison,
-    Item,
-    Point,
-    Row,
-    evaluate,
+    OperatingPoint,
+    audio_systems,
     evaluate_codec,
 )
 from intaglio.recipes.evaluation.audio.metrics import select
-from intaglio.recipes.evaluation.audio.recordings import choose, file_name, read_items, save_audio
+from intaglio.recipes.evaluation.audio.recordings import (
+    duration,
+    file_name,
+    read_recordings,
+    save_audio,
+)
+from intaglio.recipes.evaluation.comparison import evaluate
+from intaglio.recipes.evaluation.items import Item, choose
+from intaglio.recipes.evaluation.rows import Row
 from intaglio.recipes.evaluation.scores import Metric
 from intaglio.recipes.evaluation.tables import (
     notes,
@@ -138,7 +144,7 @@ def _run_single(
 ) -> int:
     """One codec on one data set; gives the number of recordings that could be read."""
     ((name, found),) = chosen.items()
-    items = read_items(*found, codec.sample_rate)
+    items = read_recordings(*found, codec.sample_rate)
     comparison = evaluate_codec(
         codec, items, metrics=metrics, baselines=baselines, seed=args.seed, progress=True
     )
@@ -160,7 +166,7 @@ def _run_single(
 
 def _run_suite(
     args: argparse.Namespace,
-    points: Sequence[Point],
+    points: Sequence[OperatingPoint],
     chosen: Chosen,
     metrics: Sequence[Metric],
     baselines: Sequence[Baseline],
@@ -171,16 +177,15 @@ def _run_suite(
     entries: list[suite.Entry] = []
     read = 0
     for name, found in chosen.items():
-        items = read_items(*found, None)
+        items = read_recordings(*found, None)
         read += len(items)
         _announce(args, name, items)
-        for result in evaluate(
-            points, items, metrics=metrics, baselines=baselines, seed=args.seed, progress=True
-        ):
+        systems = audio_systems(points, baselines)
+        for result in evaluate(systems, items, metrics=metrics, seed=args.seed, progress=True):
             entries.append(suite.entry(name, result, points, items))
-            if args.save_audio and result.decoded:
+            if args.save_audio and result.output:
                 folder = Path(args.save_audio) / (file_name(name) if len(chosen) > 1 else "")
-                save_audio(folder / file_name(result.row.system), items, result.decoded)
+                save_audio(folder / file_name(result.row.system), items, result.output.decoded)
     table, lines = suite.table(entries, metrics)
     print_table(table)
     print("\n".join(lines))
@@ -206,7 +211,7 @@ def _chosen(args: argparse.Namespace, name: str) -> tuple[Path, list[Record]]:
 
 
 def _announce(args: argparse.Namespace, name: str, items: Sequence[Item]) -> None:
-    seconds = sum(len(item.wave) / item.sample_rate for item in items)
+    seconds = float(duration(items))
     print(f"{len(items)} recordings, {seconds:.0f} s, of {name} ({args.split})")
 
 

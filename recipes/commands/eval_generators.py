@@ -1,14 +1,11 @@
 """``intaglio eval generator``: generators on held-out tokens, next to tables of counts."""
 
 import argparse
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from rich.box import SIMPLE
-from rich.markup import escape
 from rich.table import Table
 
 from intaglio.codecs.bundle import replacing
@@ -21,16 +18,19 @@ from intaglio.recipes.commands.options.codec import (
 )
 from intaglio.recipes.commands.options.evaluation import add_evaluation_options, check_folders
 from intaglio.recipes.commands.options.sampler import add_sampler_options, sampler_of, sampling
-from intaglio.recipes.evaluation.generators.comparison import (
-    GeneratorRow,
-    control_rows,
-    generator_row,
-)
-from intaglio.recipes.evaluation.generators.features import NETWORKS, feature_network
-from intaglio.recipes.evaluation.generators.measure import Bench, Drawn
+from intaglio.recipes.evaluation.generators.comparison import control_rows, evaluate_generator
+from intaglio.recipes.evaluation.generators.evaluator import GeneratorEvaluator, Samples
+from intaglio.recipes.evaluation.generators.features import NETWORKS, feature_extractor
 from intaglio.recipes.evaluation.generators.tokens import check_fits
-from intaglio.recipes.evaluation.scores import Metric
-from intaglio.recipes.evaluation.tables import NOTHING, cell, heading, print_table, write_records
+from intaglio.recipes.evaluation.items import by_name, evenly_spaced
+from intaglio.recipes.evaluation.rows import Row
+from intaglio.recipes.evaluation.tables import (
+    notes,
+    print_table,
+    records,
+    terminal_table,
+    write_records,
+)
 
 ABOUT = "measure how well generators predict held-out tokens, and the images they draw"
 SHOWN = 16  # pictures of a figure
@@ -91,26 +91,28 @@ def run(args: argparse.Namespace) -> None:
     sampler = sampler_of(options)
     codec = load_image_codec(args.codec or default_source(), args.device)
     device = next(codec.parameters()).device
-    network = feature_network(args.features, inception_file=args.inception, device=device)
-    generators = named([load_generator(source, device) for source in args.generators])
+    extractor = feature_extractor(args.features, inception_file=args.inception, device=device)
+    generators = by_name([load_generator(source, device) for source in args.generators])
     data = token_set(args)
     for generator in generators.values():
         check_fits(generator, codec, data)
-    bench = Bench(
-        codec, data, network, split=args.split, items=args.items, limit=args.limit, seed=args.seed
+    evaluator = GeneratorEvaluator(
+        codec, data, extractor, split=args.split, items=args.items, limit=args.limit, seed=args.seed
     )
-    rows: list[GeneratorRow] = []
-    drawn: dict[str, Drawn] = {}
+    settings = {"items": args.items, "sample_seed": args.sample_seed, "features": args.features}
+    rows: list[Row] = []
+    drawn: dict[str, Samples] = {}
     for name, generator in generators.items():
-        row, drawn[name] = generator_row(bench, name, generator, sampler, seed=args.sample_seed)
-        rows.append(row)
-    rows += control_rows(bench)
-    _tell(args.data, args.split, bench, rows)
+        row, drawn[name] = evaluate_generator(
+            evaluator, name, generator, sampler, seed=args.sample_seed
+        )
+        rows.append(row._replace(facts={**row.facts, "sampling": settings | options}))
+    rows += control_rows(evaluator)
+    _print(args, evaluator, rows)
     if args.json:
-        settings = {"items": args.items, "sample_seed": args.sample_seed, "features": args.features}
-        write_records(args.json, generator_records(args.data, rows, options | settings))
+        write_records(args.json, records(rows, args.data, bits="bits"))
     if args.plot:
-        _plot(Path(args.plot), bench, drawn, data.classes)
+        _plot(Path(args.plot), evaluator, drawn, data.classes)
 
 
 def load_generator(source: str, device: torch.device) -> Generator:
@@ -126,17 +128,6 @@ def load_generator(source: str, device: torch.device) -> Generator:
         raise ValueError(f"{error}; a codec is given with --codec") from error
 
 
-def named(generators: Sequence[Generator]) -> dict[str, Generator]:
-    """Generators by name; the second of the same name is ``NAME#2``."""
-    found: dict[str, Generator] = {}
-    names: Counter[str] = Counter()
-    for generator in generators:
-        names[generator.name] += 1
-        count = names[generator.name]
-        found[generator.name if count == 1 else f"{generator.name}#{count}"] = generator
-    return found
-
-
 def token_set(args: argparse.Namespace) -> TokenShards:
     """The tokens, split as in a training with the same shares and seed."""
     data = TokenShards(
@@ -149,111 +140,69 @@ def token_set(args: argparse.Namespace) -> TokenShards:
     return data
 
 
-def generator_table(rows: Sequence[GeneratorRow], metrics: Sequence[Metric]) -> Table:
-    """Table for a terminal; below each mean the half width of its 95 % interval."""
-    table = Table(box=SIMPLE, padding=(0, 1))
-    table.add_column("system", no_wrap=True)
-    for title in ("bits\nan image", *(_title(metric) for metric in metrics)):
-        table.add_column(title, justify="right", no_wrap=True)
-    for row in rows:
-        cells = []
-        for metric in metrics:
-            mean, width = cell(row, metric)
-            mark = "≤ " if row.is_bound and metric.name.startswith(("nll", "bits")) else ""
-            cells.append("\n".join((NOTHING if mean == "absent" else mark + mean, width)))
-        bits = NOTHING if row.bits is None else f"{row.bits:,.0f}"
-        table.add_row(row.system, bits, *cells, style="bold" if row.is_ours else "")
-    return table
-
-
-def section_table(rows: Sequence[GeneratorRow]) -> Table:
-    """Nats per token of parts of the tokens: scales, or first, second, third and fourth…"""
-    told = [row for row in rows if row.facts.get("sections")]
+def section_table(rows: Sequence[Row]) -> Table:
+    """Nats per token of sections of the tokens: scales, or first, second, third and fourth…"""
+    measured = [row for row in rows if row.facts.get("sections")]
     table = Table(box=SIMPLE, padding=(0, 1), title="nats per token, by positions")
     table.add_column("system", no_wrap=True)
-    for part in told[0].facts["sections"]:
+    for part in measured[0].facts["sections"]:
         table.add_column(f"{part['from'] + 1}–{part['to']}", justify="right", no_wrap=True)
-    for row in told:
+    for row in measured:
         cells = [f"{part['nll']:.3f}" for part in row.facts["sections"]]
         table.add_row(row.system, *cells, style="bold" if row.is_ours else "")
     return table
 
 
-def generator_records(
-    name: str, rows: Sequence[GeneratorRow], sampling: Mapping[str, Any]
-) -> list[dict[str, Any]]:
-    """JSON records: name, system, bits (of an image), metrics, items, and what qualifies them."""
-    found = []
-    for row in rows:
-        scores = row.scores.items()
-        record: dict[str, Any] = {
-            "name": name,
-            "system": row.system,
-            "bits": row.bits,
-            "metrics": {metric: score.mean for metric, score in scores},
-            "items": row.items,
-            "intervals": {m: [s.low, s.high] for m, s in scores if s.low is not None},
-            "absent": {m: s.reason for m, s in scores if s.mean is None},
-            **row.facts,
-        }
-        if qualified := {m: s.reason for m, s in scores if s.mean is not None and s.reason}:
-            record["qualified"] = qualified
-        if row.is_ours:
-            record["sampling"] = dict(sampling)
-        found.append(record)
-    return found
-
-
-def remarks(bench: Bench, rows: Sequence[GeneratorRow]) -> list[str]:
-    """Below the table: what chance reaches, and what is absent or a bound."""
+def remarks(evaluator: GeneratorEvaluator) -> list[str]:
+    """Below the table: what chance reaches, and what a near copy is."""
     lines = []
-    if bench.class_judge:
-        labels = bench.held.labels[bench.held.labels >= 0]
+    if evaluator.class_probe:
+        labels = evaluator.held.labels[evaluator.held.labels >= 0]
         share = float(labels.bincount().max()) / len(labels) if len(labels) else 0.0
         lines.append(f"class: always the most frequent one would be {share:.3f}")
-    if bench.caption_judge:
-        lines.append(f"caption: chance is {1 / bench.candidates:.3f}")
+    if evaluator.caption_probe:
+        lines.append(f"caption: chance is {1 / evaluator.candidates:.3f}")
     lines.append(
         f"near copies: as near to a training item as 1 % of those are to another "
-        f"({bench.neighbours.threshold:.4g})"
+        f"({evaluator.neighbours.threshold:.4g})"
     )
-    for row in rows:
-        reasons = {score.reason: name for name, score in reversed(row.scores.items())}
-        lines += [f"{name} of {row.system}: {why}" for why, name in reasons.items() if why]
     return lines
 
 
-def _title(metric: Metric) -> str:
-    return escape(heading(metric)).replace(" ", "\n").replace(",", ",\n")
-
-
-def _tell(name: str, split: str, bench: Bench, rows: Sequence[GeneratorRow]) -> None:
+def _print(args: argparse.Namespace, evaluator: GeneratorEvaluator, rows: Sequence[Row]) -> None:
     print(
-        f"{bench.held.items} items of {name} ({split}), {len(bench.places)} images drawn, "
-        f"{bench.train.items} training items, features of {bench.network.label}"
+        f"{evaluator.held.items} items of {args.data} ({args.split}), "
+        f"{len(evaluator.condition_items)} images drawn, {evaluator.train.items} training items, "
+        f"features of {evaluator.extractor.label}"
     )
-    print_table(generator_table(rows, bench.columns()))
+    metrics = evaluator.columns()
+    print_table(terminal_table(rows, metrics, bits="bits\nan image"))
     if any(row.facts.get("sections") for row in rows):
         print_table(section_table(rows))
-    print("\n".join(remarks(bench, rows)))
+    print("\n".join([*remarks(evaluator), *notes(rows, metrics)]))
 
 
-def _plot(folder: Path, bench: Bench, drawn: Mapping[str, Drawn], classes: Sequence[str]) -> None:
+def _plot(
+    folder: Path,
+    evaluator: GeneratorEvaluator,
+    drawn: Mapping[str, Samples],
+    classes: Sequence[str],
+) -> None:
     from intaglio.recipes.evaluation.figures.samples import Shown, sample_figure
 
     folder.mkdir(parents=True, exist_ok=True)
-    count = len(bench.places)
-    chosen = [number * count // min(SHOWN, count) for number in range(min(SHOWN, count))]
-    for name, made in drawn.items():
-        _, nearest = bench.neighbours.nearest(made.features[chosen])
+    held, items = evaluator.held, evaluator.condition_items
+    chosen = evenly_spaced(len(items), SHOWN)
+    for name, samples in drawn.items():
+        _, nearest = evaluator.neighbours.nearest(samples.features[chosen])
         shown = []
         for number, near in zip(chosen, nearest.tolist(), strict=True):
-            place = bench.places[number]
-            label = int(bench.held.labels[place])
-            told = bench.held.captions[place] or (classes[label] if label >= 0 else "")
-            pictures = (made.pictures[number], bench.truth.pictures[place])
-            shown.append(Shown(told, *pictures, bench.reals.pictures[near]))
+            item = items[number]
+            label = int(held.labels[item])
+            caption = held.captions[item] or (classes[label] if label >= 0 else "")
+            pictures = (samples.pictures[number], evaluator.real_held.pictures[item])
+            shown.append(Shown(caption, *pictures, evaluator.real_train.pictures[near]))
         path = folder / f"{name}-samples.png"
         with replacing(path) as part:
             part.write_bytes(sample_figure(shown))
-        print(f"{path}: drawn, held out of the same caption, nearest in training")
+        print(f"{path}: drawn, held out with the same caption, nearest in training")

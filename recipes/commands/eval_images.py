@@ -2,20 +2,14 @@
 
 import argparse
 import math
-import sys
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from torch import Tensor
-from tqdm import tqdm
 
 from intaglio.codecs import ImageCodec
 from intaglio.codecs.bundle import replacing
 from intaglio.codecs.losses.lpips import FILE as VGG_FILE
-from intaglio.data.formats.image import read_image
-from intaglio.data.image_transforms import fitted
-from intaglio.data.manifest import Record
 from intaglio.data.pictures import find_images
 from intaglio.recipes.commands.options.codec import (
     add_codec_options,
@@ -27,19 +21,22 @@ from intaglio.recipes.commands.options.evaluation import (
     check_folders,
     names,
 )
-from intaglio.recipes.errors import explain
-from intaglio.recipes.evaluation.audio.recordings import choose
 from intaglio.recipes.evaluation.image.baselines import ImageBaseline, image_baselines
-from intaglio.recipes.evaluation.image.comparison import (
-    ImageItem,
-    ImageResult,
-    compare_images,
-)
+from intaglio.recipes.evaluation.image.comparison import compare_images
 from intaglio.recipes.evaluation.image.inception import FILES as INCEPTION_FILES
-from intaglio.recipes.evaluation.image.metrics import ImageMetric
+from intaglio.recipes.evaluation.image.pictures import read_pictures
 from intaglio.recipes.evaluation.image.selection import select_image_metrics
-from intaglio.recipes.evaluation.image.table import image_records, image_table
-from intaglio.recipes.evaluation.tables import notes, print_table, write_records
+from intaglio.recipes.evaluation.image.table import image_columns
+from intaglio.recipes.evaluation.items import Item, by_name, choose, evenly_spaced
+from intaglio.recipes.evaluation.rows import Output, SystemResult
+from intaglio.recipes.evaluation.scores import Metric
+from intaglio.recipes.evaluation.tables import (
+    notes,
+    print_table,
+    records,
+    terminal_table,
+    write_records,
+)
 from intaglio.recipes.evaluation.usage import usage_lines, usage_of
 
 ABOUT = "measure the quality of image codecs on pictures, next to JPEG, WebP and AVIF"
@@ -124,54 +121,24 @@ def run(args: argparse.Namespace) -> None:
             raise ValueError(f"{codec.name} takes {codec.image_size} pixels, not {size}")
     shares = (args.validation_share, args.test_share)
     folder, found = find_images(args.data)
-    records = choose(found, args.split, shares=shares, seed=args.seed, limit=args.limit)
-    items = read_pictures(folder, records, size)
-    _report(args, named(codecs), items, metrics, baselines)
-    if len(items) < len(records):
+    chosen = choose(found, args.split, shares=shares, seed=args.seed, limit=args.limit)
+    items = read_pictures(folder, chosen, size)
+    _report(args, by_name(codecs), items, metrics, baselines)
+    if len(items) < len(chosen):
         raise ValueError(
-            f"{len(records) - len(items)} of {len(records)} images could not be read; the numbers "
+            f"{len(chosen) - len(items)} of {len(chosen)} images could not be read; the numbers "
             "leave them out"
         )
-
-
-def named(codecs: Sequence[ImageCodec]) -> dict[str, ImageCodec]:
-    """Codecs by name; the second of the same name is ``NAME#2``."""
-    found: dict[str, ImageCodec] = {}
-    names: Counter[str] = Counter()
-    for codec in codecs:
-        names[codec.name] += 1
-        count = names[codec.name]
-        found[codec.name if count == 1 else f"{codec.name}#{count}"] = codec
-    return found
-
-
-def read_pictures(folder: Path, chosen: Sequence[Record], size: int) -> list[ImageItem]:
-    """Images cropped to squares; damaged ones are named on standard error and left out.
-
-    Raises:
-        ValueError: none can be read.
-    """
-    items = []
-    for record in tqdm(chosen, desc="reading", unit="file", disable=None, leave=False):
-        try:
-            pixels = fitted(read_image(folder / record.path), size)
-        except (ValueError, OSError) as error:
-            tqdm.write(f"intaglio: skipped: {explain(error)}", file=sys.stderr)
-            continue
-        items.append(ImageItem(record.path, pixels))
-    if not items:
-        raise ValueError(f"none of {len(chosen)} images in {folder} can be read")
-    return items
 
 
 def _report(
     args: argparse.Namespace,
     codecs: Mapping[str, ImageCodec],
-    items: Sequence[ImageItem],
-    metrics: Sequence[ImageMetric],
+    items: Sequence[Item],
+    metrics: Sequence[Metric],
     baselines: Sequence[ImageBaseline],
 ) -> None:
-    size = items[0].pixels.shape[1]
+    size = items[0].content.shape[1]
     results = list(
         compare_images(
             codecs, items, metrics=metrics, baselines=baselines, seed=args.seed, progress=True
@@ -179,21 +146,22 @@ def _report(
     )
     rows = [result.row for result in results]
     print(f"{len(items)} images of {args.data} ({args.split}), cropped to {size} x {size} pixels")
-    print_table(image_table(results, metrics))
+    print_table(terminal_table(rows, metrics, image_columns(results), bits=""))
     for line in notes(rows, metrics):
         print(line)
-    for result in results:
-        if result.row.system in codecs:
-            _print_tokens(result, name=result.row.system if len(codecs) > 1 else "")
+    for row, output in results:
+        if output and row.system in codecs:
+            _print_tokens(output, name=row.system if len(codecs) > 1 else "")
     if args.json:
-        write_records(args.json, image_records(args.data, results, size))
+        found = records(rows, args.data, bits="bits")
+        write_records(args.json, [{"bits_per_pixel": None, "size": size} | one for one in found])
     _figures(args, codecs, items, results)
 
 
-def _print_tokens(result: ImageResult, *, name: str) -> None:
-    groups = usage_of(result.tokens)
-    carried = result.tokens[0].ids.shape[1] * math.fsum(group.entropy for group in groups)
-    bits = f"bits of an image: {result.row.bits:.0f} nominal, {carried:.0f} by the entropies"
+def _print_tokens(output: Output, *, name: str) -> None:
+    groups = usage_of(output.tokens)
+    carried = output.tokens[0].ids.shape[1] * math.fsum(group.entropy for group in groups)
+    bits = f"bits of an image: {output.bits:.0f} nominal, {carried:.0f} by the entropies"
     for line in (*usage_lines(groups), bits):
         print(f"{name}: {line}" if name else line)
 
@@ -201,8 +169,8 @@ def _print_tokens(result: ImageResult, *, name: str) -> None:
 def _figures(
     args: argparse.Namespace,
     codecs: Mapping[str, ImageCodec],
-    items: Sequence[ImageItem],
-    results: Sequence[ImageResult],
+    items: Sequence[Item],
+    results: Sequence[SystemResult],
 ) -> None:
     from intaglio.recipes.evaluation.figures.images import picture_grid, rate_curves
     from intaglio.recipes.evaluation.figures.training import code_usage
@@ -213,20 +181,19 @@ def _figures(
         return
     folder = Path(args.figures)
     folder.mkdir(parents=True, exist_ok=True)
-    places = range(0, len(items), max(1, len(items) // SHOWN))[:SHOWN]
-    originals = [items[place].pixels for place in places]
+    indices = evenly_spaced(len(items), SHOWN)
+    originals = [items[index].content for index in indices]
 
-    def picked(shown: Sequence[ImageResult]) -> list[list[Tensor]]:
-        return [[one.decoded[place] for place in places] for one in shown]
+    def picked(outputs: Iterable[Output]) -> list[list[Tensor]]:
+        return [[one.decoded[index] for index in indices] for one in outputs]
 
-    ran = [one for one in results if one.decoded]
-    shown = [one for one in ran if one.row.system in codecs or one.row.system.endswith("-matched")]
-    _write(folder / "reconstructions.png", picture_grid([originals, *picked(shown)]))
-    names = ", ".join(one.row.system for one in shown)
-    print(f"{folder / 'reconstructions.png'}: from the top originals, {names}")
+    ran = {row.system: output for row, output in results if output}
+    shown = {name: one for name, one in ran.items() if name in codecs or name.endswith("-matched")}
+    _write(folder / "reconstructions.png", picture_grid([originals, *picked(shown.values())]))
+    print(f"{folder / 'reconstructions.png'}: from the top originals, {', '.join(shown)}")
     for name in codecs:
         stem = f"{name}-" if len(codecs) > 1 else ""
-        ours = [one for one in ran if one.row.system.partition("@")[0] == name]
+        ours = [one for system, one in ran.items() if system.partition("@")[0] == name]
         _write(folder / f"{stem}usage.png", code_usage(usage_of(ours[0].tokens)))
         if len(ours) > 1:
             _write(folder / f"{stem}prefixes.png", picture_grid([*picked(ours[::-1]), originals]))

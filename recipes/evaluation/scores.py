@@ -6,11 +6,13 @@ counted with the reason, and a metric whose package is missing says so in place 
 
 import importlib.util
 import math
-from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+from intaglio.recipes.evaluation.items import ItemSet
 
 RESAMPLES = 1000
 LEVEL = 0.95
@@ -20,15 +22,16 @@ class Pair(NamedTuple):
     """An original and what a system made of it.
 
     Attributes:
-        reference: original waveform, float [samples], in [-1, 1].
-        decoded: decoded waveform of the same length and rate, aligned in time.
-        sample_rate: of both, in Hz.
-        text: what is said in it; "" if unknown.
+        reference: original waveform, float [samples], in [-1, 1]; or pixels, uint8 [3, height,
+            width].
+        decoded: what was decoded, of the same shape; a waveform is aligned in time.
+        sample_rate: of waveforms, in Hz; 0 of images.
+        text: transcript or caption; "" if unknown.
     """
 
     reference: Tensor
     decoded: Tensor
-    sample_rate: int
+    sample_rate: int = 0
     text: str = ""
 
 
@@ -37,12 +40,14 @@ class Score(NamedTuple):
 
     Attributes:
         mean: weighted mean over the items that could be measured; None if there are none.
-        low: lower end of the bootstrap interval of the mean at `LEVEL`; None below two items.
+        low: lower end of the bootstrap interval of the mean at `LEVEL`; None below two items, or if
+            the metric is one number of the whole set.
         high: its upper end.
         measured: items measured.
         failures: items on which the metric could not be computed.
         reason: why the metric is absent, why the first failure failed, or, without failures, what
             qualifies the mean; "" if all went well.
+        is_upper_bound: the quantity is at most the mean.
     """
 
     mean: float | None
@@ -51,29 +56,24 @@ class Score(NamedTuple):
     measured: int
     failures: int
     reason: str = ""
+    is_upper_bound: bool = False
+
+    @classmethod
+    def absent(cls, reason: str, *, failures: int = 0) -> "Score":
+        """No value, and why."""
+        return cls(None, None, None, 0, failures, reason)
+
+    @classmethod
+    def of_set(cls, value: float, items: int, reason: str = "") -> "Score":
+        """One number of a whole set, without an interval."""
+        return cls(value, None, None, items, 0, reason)
 
 
 Scores = dict[str, Score]
 
 
-class Scored(Protocol):
-    """A row of a table: a system with its scores."""
-
-    @property
-    def system(self) -> str:
-        """Its name."""
-
-    @property
-    def scores(self) -> Scores:
-        """By name of the metric; empty if it did not run."""
-
-    @property
-    def note(self) -> str:
-        """Why it did not run; "" if it did."""
-
-
 class Metric:
-    """Base of all metrics: a callable from a `Pair` to a number.
+    """Base of all metrics: a callable from a `Pair` to a number, or one number of two sets.
 
     Attributes:
         name: key in tables and JSON.
@@ -113,33 +113,53 @@ class Metric:
             return f"absent: pip install 'intaglio[{self.extra}]' (for {', '.join(missing)})"
         return ""
 
+    def score(self, originals: ItemSet, decoded: ItemSet, seed: int = 0) -> Score:
+        """The metric over two sets of the same items; here the mean over the pairs.
+
+        Args:
+            originals: as they were read.
+            decoded: as a system made them.
+            seed: of the bootstrap.
+
+        Raises:
+            ValueError: a pair is not aligned: shapes differ, or a waveform is not [samples].
+        """
+        aligned = list(pairs(originals, decoded))
+        if reason := self.absence():
+            return Score.absent(reason)
+        values, weights, reasons = [], [], []
+        for pair in aligned:
+            try:
+                value, weight = self(pair), self.weight(pair)
+                if not math.isfinite(value):
+                    raise ValueError("not a finite number")
+                values.append(value)
+                weights.append(weight)
+            except ValueError as error:
+                reasons.append(str(error))
+        return mean_score(values, weights=weights, reasons=reasons, seed=seed)
+
+
+def pairs(originals: ItemSet, decoded: ItemSet) -> Iterator[Pair]:
+    """Each original with what was decoded.
+
+    Raises:
+        ValueError: a pair is not aligned: shapes differ, or a waveform is not [samples].
+    """
+    items = zip(originals.items, decoded.items, strict=True)
+    for number, (one, other) in enumerate(items):
+        shapes = one.content.shape, other.content.shape
+        if shapes[0] != shapes[1] or (one.sample_rate and len(shapes[0]) != 1):
+            raise ValueError(
+                f"pair {number}: original and decoded must both be of one shape, and waveforms "
+                f"[samples]; got {list(shapes[0])} and {list(shapes[1])}"
+            )
+        yield Pair(one.content, other.content, one.sample_rate, one.text)
+
 
 def missing_packages(names: Sequence[str]) -> list[str]:
     """Those of the modules that are not installed."""
     return [name for name in names if importlib.util.find_spec(name) is None]
-
-
-def evaluate(pairs: Sequence[Pair], metrics: Sequence[Metric], seed: int = 0) -> Scores:
-    """Every metric over all pairs.
-
-    Args:
-        pairs: originals and decoded waveforms.
-        metrics: what to compute.
-        seed: of the bootstrap.
-
-    Returns:
-        Score of each metric by name, in the order of ``metrics``.
-
-    Raises:
-        ValueError: a pair is not aligned: shapes differ or are not [samples].
-    """
-    for number, pair in enumerate(pairs):
-        if pair.reference.dim() != 1 or pair.reference.shape != pair.decoded.shape:
-            raise ValueError(
-                f"pair {number}: original and decoded must both be [samples], got "
-                f"{list(pair.reference.shape)} and {list(pair.decoded.shape)}"
-            )
-    return {metric.name: _score(pairs, metric, seed) for metric in metrics}
 
 
 def bootstrap(values: Tensor, weights: Tensor, seed: int = 0) -> tuple[float, float]:
@@ -158,37 +178,26 @@ def bootstrap(values: Tensor, weights: Tensor, seed: int = 0) -> tuple[float, fl
     return low, high
 
 
-def _score(pairs: Sequence[Pair], metric: Metric, seed: int) -> Score:
-    if reason := metric.absence():
-        return Score(None, None, None, 0, 0, reason)
-    values, weights, reasons = [], [], []
-    for pair in pairs:
-        try:
-            value, weight = metric(pair), metric.weight(pair)
-            if not math.isfinite(value):
-                raise ValueError("not a finite number")
-            values.append(value)
-            weights.append(weight)
-        except ValueError as error:
-            reasons.append(str(error))
-    return mean_score(values, weights, reasons, seed)
-
-
 def mean_score(
-    values: Sequence[float], weights: Sequence[float], reasons: Sequence[str], seed: int = 0
+    values: Sequence[float],
+    *,
+    weights: Sequence[float] | None = None,
+    reasons: Sequence[str] = (),
+    seed: int = 0,
 ) -> Score:
     """Score of a metric by its values.
 
     Args:
         values: of the items that could be measured.
-        weights: of the same items.
+        weights: of the same items; all alike if None.
         reasons: why the others could not.
         seed: of the bootstrap.
     """
     reason = reasons[0] if reasons else ""
     if not values:
-        return Score(None, None, None, 0, len(reasons), reason)
-    value_tensor, weight_tensor = torch.tensor([values, weights], dtype=torch.float64).unbind()
-    mean = float((value_tensor * weight_tensor).sum() / weight_tensor.sum())
-    low, high = bootstrap(value_tensor, weight_tensor, seed) if len(values) > 1 else (None, None)
+        return Score.absent(reason, failures=len(reasons))
+    x = torch.tensor(values, dtype=torch.float64)
+    w = torch.ones_like(x) if weights is None else torch.tensor(weights, dtype=torch.float64)
+    mean = float((x * w).sum() / w.sum())
+    low, high = bootstrap(x, w, seed) if len(values) > 1 else (None, None)
     return Score(mean, low, high, len(values), len(reasons), reason)

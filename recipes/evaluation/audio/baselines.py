@@ -16,8 +16,8 @@ import io
 import re
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import soundfile
@@ -27,6 +27,10 @@ from torch.nn import functional as F
 
 from intaglio.data.formats.wave import resample
 from intaglio.data.sets.tools import Programs, codec2_programs
+from intaglio.recipes.evaluation.audio.recordings import duration
+from intaglio.recipes.evaluation.comparison import System
+from intaglio.recipes.evaluation.items import Item
+from intaglio.recipes.evaluation.rows import Output, RoundTrip
 
 OPUS_RATES = (8_000, 12_000, 16_000, 24_000, 48_000)
 OPUS_HEADERS = 2  # packets: identification and comments
@@ -38,30 +42,18 @@ CODEC2_DELAY = 160  # samples at 8 kHz; measured, see above
 CODEC2_FRAMES = {1200: (320, 48), 1300: (320, 52), 2400: (160, 48), 3200: (160, 64)}
 
 
-class RoundTrip(NamedTuple):
-    """A signal after a codec.
-
-    Attributes:
-        decoded: waveform, float32 [samples], aligned with the original and as long.
-        bits: what the receiver needed.
-    """
-
-    decoded: Tensor
-    bits: int
-
-
-class Baseline:
+class Baseline(System):
     """Base of the classic codecs.
 
     Attributes:
         name: such as ``opus-6k``.
     """
 
-    name: str
-
-    def absence(self) -> str:
-        """What is missing and how to install it; "" if nothing is."""
-        return ""
+    def code(self, items: Sequence[Item]) -> Output:
+        """Encode and decode all items."""
+        trips = [self.roundtrip(item.content, item.sample_rate) for item in items]
+        bits = float(sum(trip.bits for trip in trips) / duration(items))
+        return Output([trip.decoded for trip in trips], bits)
 
     def roundtrip(self, wave: Tensor, sample_rate: int) -> RoundTrip:
         """Encode and decode a waveform, float [samples], in [-1, 1].

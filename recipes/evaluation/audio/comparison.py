@@ -1,108 +1,75 @@
-"""Codecs, the originals and classic codecs, measured in the same way on the same items."""
+"""Audio codecs at their bit rates, next to the originals and classic codecs."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from intaglio.codecs.audio_codec import AudioCodec
 from intaglio.codecs.tokens import Tokens
 from intaglio.data.formats.wave import resample
 from intaglio.recipes.evaluation.audio.baselines import Baseline
-from intaglio.recipes.evaluation.scores import Metric, Pair, Scores
-from intaglio.recipes.evaluation.scores import evaluate as scored
+from intaglio.recipes.evaluation.audio.recordings import duration
+from intaglio.recipes.evaluation.comparison import System, evaluate
+from intaglio.recipes.evaluation.items import Item
+from intaglio.recipes.evaluation.rows import Output, Row, SystemResult
+from intaglio.recipes.evaluation.scores import Metric
 
 ORIGINAL = "original"
 PCM_BITS = 16
-SCALE_BITS = 32  # of each scale beside the ids, as in a token file
+SCALE_BITS = 32  # of each scale next to the ids, as in a token file
 
 
-class Item(NamedTuple):
-    """A recording to be coded.
+class Original(System):
+    """The recordings themselves, as 16-bit samples."""
 
-    Attributes:
-        name: such as its path in its data set.
-        wave: float [samples], in [-1, 1].
-        sample_rate: its rate in Hz.
-        text: what is said in it; "" if unknown.
-    """
+    name = ORIGINAL
+    is_original = True
 
-    name: str
-    wave: Tensor
-    sample_rate: int
-    text: str = ""
+    def code(self, items: Sequence[Item]) -> Output:
+        """The waveforms as they are."""
+        bits = PCM_BITS * sum(len(item.content) for item in items)
+        return Output([item.content for item in items], float(bits / duration(items)))
 
 
-class Point(NamedTuple):
+class OperatingPoint(System):
     """A codec at one of its bit rates.
 
-    Attributes:
+    Args:
         name: of its row.
         codec: audio codec of any rate and number of channels.
         levels: of its quantizer that are used; all of them if None.
     """
 
-    name: str
-    codec: AudioCodec
-    levels: int | None = None
+    is_ours = True
 
+    def __init__(self, name: str, codec: AudioCodec, levels: int | None = None) -> None:
+        self.name, self.codec, self.levels = name, codec, levels
 
-class Row(NamedTuple):
-    """One system in a comparison.
+    def code(self, items: Sequence[Item]) -> Output:
+        """Encode and decode each item at the codec's own rate and channels."""
+        # The first call of a codec pays for what later ones find ready; it must not be timed.
+        rate = self.codec.sample_rate
+        self._code(Item("silence", torch.zeros(rate // 4), rate))
+        tokens, decoded, seconds = zip(*(self._code(item) for item in items), strict=True)
+        bits = float(Fraction(token_bits(tokens)) / duration(items))
+        return Output(decoded, bits, tokens, seconds)
 
-    Attributes:
-        system: name of the codec, or `ORIGINAL`.
-        bits_per_second: bits its receiver needs over the items' duration; None if it did not run.
-        scores: by name of the metric; empty if it did not run.
-        items: number of items coded.
-        note: why the system did not run; "" if it did.
-        is_ours: it is a codec under test.
-    """
-
-    system: str
-    bits_per_second: float | None
-    scores: Scores
-    items: int
-    note: str = ""
-    is_ours: bool = False
-
-
-class Coded(NamedTuple):
-    """What a codec made of an item.
-
-    Attributes:
-        tokens: on the CPU.
-        decoded: waveform, float32 [samples], of the item's rate and length.
-        seconds: that encoding and decoding took, without resampling.
-    """
-
-    tokens: Tokens
-    decoded: Tensor
-    seconds: float
-
-    @property
-    def bits(self) -> float:
-        """Bits that the receiver needs: whole positions, and the scales."""
-        scales = 0 if self.tokens.scale is None else self.tokens.scale.numel()
-        return self.tokens.bits_per_position * int(self.tokens.mask.sum()) + SCALE_BITS * scales
-
-
-class Result(NamedTuple):
-    """What `evaluate` gives for each system.
-
-    Attributes:
-        row: its measures.
-        decoded: waveform [samples] of every item; empty if it did not run.
-        coded: what a codec under test made of every item; empty for other systems.
-    """
-
-    row: Row
-    decoded: list[Tensor]
-    coded: list[Coded]
+    def _code(self, item: Item) -> tuple[Tokens, Tensor, float]:
+        """Tokens, waveform of the item's rate and length, and seconds without resampling."""
+        codec = self.codec
+        device = next((weight.device for weight in codec.parameters()), torch.device("cpu"))
+        wave = resample(item.content.float().unsqueeze(0), item.sample_rate, codec.sample_rate)
+        wave = wave.to(device).expand(codec.channels, -1).unsqueeze(0)
+        start = time.perf_counter()
+        tokens = codec.encode(wave, levels=self.levels)
+        decoded = codec.decode(tokens)[0].float().cpu()
+        seconds = time.perf_counter() - start
+        decoded = resample(decoded.mean(0), codec.sample_rate, item.sample_rate)
+        return _on_cpu(tokens), decoded[: len(item.content)], seconds
 
 
 class Comparison(NamedTuple):
@@ -115,8 +82,8 @@ class Comparison(NamedTuple):
     """
 
     rows: list[Row]
-    decoded: dict[str, list[Tensor]]
-    tokens: list[Tokens]
+    decoded: dict[str, Sequence[Tensor]]
+    tokens: Sequence[Tokens]
 
 
 def evaluate_codec(
@@ -128,83 +95,44 @@ def evaluate_codec(
     seed: int = 0,
     progress: bool = False,
 ) -> Comparison:
-    """Measure one codec at its full depth as `evaluate` does.
+    """Measure one codec with all its levels, next to the originals and baselines.
 
     Raises:
-        ValueError: as `evaluate`.
+        ValueError: there are no items, or two systems of one name.
     """
-    found = list(
-        evaluate(
-            [Point(codec.name, codec)],
-            items,
-            metrics=metrics,
-            baselines=baselines,
-            seed=seed,
-            progress=progress,
-        )
-    )
-    decoded = {result.row.system: result.decoded for result in found if result.decoded}
-    return Comparison(
-        [result.row for result in found], decoded, [one.tokens for one in found[1].coded]
-    )
+    systems = audio_systems([OperatingPoint(codec.name, codec)], baselines)
+    results = list(evaluate(systems, items, metrics=metrics, seed=seed, progress=progress))
+    return comparison_of(results)
 
 
-def evaluate(
-    points: Sequence[Point],
-    items: Sequence[Item],
-    *,
-    metrics: Sequence[Metric],
-    baselines: Sequence[Baseline] = (),
-    seed: int = 0,
-    progress: bool = False,
-) -> Iterator[Result]:
-    """Code every item with every codec and baseline and measure all of them.
+def comparison_of(results: Sequence[SystemResult]) -> Comparison:
+    """The results of one codec and what it is compared with."""
+    ran = {row.system: output for row, output in results if output}
+    (ours,) = (output for row, output in results if row.is_ours and output)
+    decoded = {system: output.decoded for system, output in ran.items()}
+    return Comparison([result.row for result in results], decoded, ours.tokens)
 
-    Every system is charged the bits of whole frames or packets over the duration of the items. The
-    metrics that need no original are measured on the originals too. A codec hears an item at its
-    own sample rate; one of several channels hears it on each of them, and their mean counts.
 
-    Args:
-        points: codecs under test.
-        items: recordings, of any rates.
-        metrics: what to measure.
-        baselines: what to compare with; one whose program is absent gets a row that says so.
-        seed: of the bootstrap intervals.
-        progress: show a bar on standard error, if that is a terminal.
-
-    Yields:
-        The originals, the codecs in their order, the baselines in theirs.
+def audio_systems(
+    points: Sequence[OperatingPoint], baselines: Sequence[Baseline] = ()
+) -> list[System]:
+    """The originals, codecs under test and baselines.
 
     Raises:
-        ValueError: no items, an item of a wrong shape, or two systems of one name.
+        ValueError: two have the same name.
     """
-    if not items:
-        raise ValueError("there are no items to evaluate a codec on")
-    names = [ORIGINAL, *(one.name for one in points), *(one.name for one in baselines)]
+    systems = [Original(), *points, *baselines]
+    names = [system.name for system in systems]
     if len(set(names)) < len(names):
         raise ValueError(f"two systems have the same name: {', '.join(names)}")
-    steps = len(names) * (len(metrics) + 1) - 1
-    with tqdm(total=steps, unit="step", disable=None if progress else True) as bar:
-        measure = _Measurement(items, metrics, seed, bar)
-        yield measure.originals()
-        for point in points:
-            yield measure.codec(point)
-        for baseline in baselines:
-            yield measure.baseline(baseline)
+    return systems
 
 
-def code(point: Point, item: Item) -> Coded:
-    """Encode and decode an item."""
-    codec = point.codec
-    device = next((weight.device for weight in codec.parameters()), torch.device("cpu"))
-    wave = resample(item.wave.float().unsqueeze(0), item.sample_rate, codec.sample_rate)
-    wave = wave.to(device).expand(codec.channels, -1).unsqueeze(0)
-    start = time.perf_counter()
-    tokens = codec.encode(wave, levels=point.levels)
-    decoded = codec.decode(tokens)[0].float().cpu()
-    seconds = time.perf_counter() - start
-    decoded = resample(decoded.mean(0), codec.sample_rate, item.sample_rate)
-    return Coded(_on_cpu(tokens), decoded[: len(item.wave)], seconds)
+def token_bits(tokens: Sequence[Tokens]) -> float:
+    """Bits that the receiver needs: whole positions, and the scales of normalising codecs."""
+    scales = sum(0 if one.scale is None else one.scale.numel() for one in tokens)
+    ids = sum(one.bits_per_position * int(one.mask.sum()) for one in tokens)
+    return ids + SCALE_BITS * scales
 
 
 def _on_cpu(tokens: Tokens) -> Tokens:
@@ -214,52 +142,3 @@ def _on_cpu(tokens: Tokens) -> Tokens:
         lengths=None if tokens.lengths is None else tokens.lengths.cpu(),
         scale=None if tokens.scale is None else tokens.scale.cpu(),
     )
-
-
-class _Measurement:
-    """All metrics on what systems make of the items."""
-
-    def __init__(
-        self, items: Sequence[Item], metrics: Sequence[Metric], seed: int, bar: tqdm
-    ) -> None:
-        self.items, self.metrics = items, metrics
-        self.seed, self.bar = seed, bar
-        self.seconds = sum(Fraction(len(item.wave), item.sample_rate) for item in items)
-
-    def originals(self) -> Result:
-        waves = [item.wave for item in self.items]
-        return Result(self._row(ORIGINAL, waves, PCM_BITS * sum(map(len, waves))), waves, [])
-
-    def codec(self, point: Point) -> Result:
-        self.bar.set_description(f"{point.name}: coding")
-        # The first call of a codec pays for what later ones find ready; it must not be timed.
-        rate = point.codec.sample_rate
-        code(point, Item("silence", torch.zeros(rate // 4), rate))
-        coded = [code(point, item) for item in self.items]
-        self.bar.update()
-        waves = [one.decoded for one in coded]
-        row = self._row(point.name, waves, sum(one.bits for one in coded))
-        return Result(row._replace(is_ours=True), waves, coded)
-
-    def baseline(self, baseline: Baseline) -> Result:
-        self.bar.set_description(f"{baseline.name}: coding")
-        if reason := baseline.absence():
-            self.bar.update(1 + len(self.metrics))
-            return Result(Row(baseline.name, None, {}, 0, reason), [], [])
-        trips = [baseline.roundtrip(item.wave, item.sample_rate) for item in self.items]
-        self.bar.update()
-        waves = [trip.decoded for trip in trips]
-        return Result(self._row(baseline.name, waves, sum(trip.bits for trip in trips)), waves, [])
-
-    def _row(self, system: str, waves: Sequence[Tensor], bits: float) -> Row:
-        pairs = [
-            Pair(item.wave, wave, item.sample_rate, item.text)
-            for item, wave in zip(self.items, waves, strict=True)
-        ]
-        scores: Scores = {}
-        for metric in self.metrics:
-            if system != ORIGINAL or not metric.intrusive:
-                self.bar.set_description(f"{system}: {metric.label}")
-                scores |= scored(pairs, [metric], self.seed)
-            self.bar.update()
-        return Row(system, float(Fraction(bits) / self.seconds), scores, len(pairs))

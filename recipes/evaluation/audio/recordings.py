@@ -1,54 +1,17 @@
-"""Recordings of an evaluation: which ones, read from where, and the decoded ones written."""
+"""Recordings of an evaluation: read, measured in seconds, and the decoded ones written."""
 
-import sys
 from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
 
 from torch import Tensor
-from tqdm import tqdm
 
 from intaglio.data.formats.wave import read_wave, write_wave
-from intaglio.data.manifest import Record, source_key, split_of
-from intaglio.recipes.errors import explain
-from intaglio.recipes.evaluation.audio.comparison import Item
+from intaglio.data.manifest import Record
+from intaglio.recipes.evaluation.items import Item, read_items
 
 
-def choose(
-    found: Sequence[Record],
-    side: str,
-    *,
-    shares: tuple[float, float],
-    seed: int = 0,
-    limit: int | None = None,
-) -> list[Record]:
-    """Records to evaluate on.
-
-    Args:
-        found: all records of a data set, sorted.
-        side: "test", "validation" or "all".
-        shares: of validation and test in the split.
-        seed: of the split.
-        limit: at most so many, evenly spread over the data set; all of them if None.
-
-    Raises:
-        ValueError: none is left, or a limit below 1.
-    """
-    if limit is not None and limit < 1:
-        raise ValueError(f"--limit must be at least 1, got {limit}")
-    chosen = [
-        record
-        for record in found
-        if side == "all" or split_of(source_key(record), shares, seed) == side
-    ]
-    if not chosen:
-        raise ValueError(
-            f"none of {len(found)} recordings falls into the {side} split; use --split all"
-        )
-    count = min(limit or len(chosen), len(chosen))
-    return [chosen[number * len(chosen) // count] for number in range(count)]
-
-
-def read_items(folder: Path, chosen: Sequence[Record], sample_rate: int | None) -> list[Item]:
+def read_recordings(folder: Path, chosen: Sequence[Record], sample_rate: int | None) -> list[Item]:
     """Recordings, mono; damaged ones are named on standard error and left out.
 
     Args:
@@ -59,17 +22,17 @@ def read_items(folder: Path, chosen: Sequence[Record], sample_rate: int | None) 
     Raises:
         ValueError: none can be read.
     """
-    items = []
-    for record in tqdm(chosen, desc="reading", unit="file", disable=None, leave=False):
-        try:
-            wave, rate = read_wave(folder / record.path, sample_rate)
-        except (ValueError, OSError) as error:
-            tqdm.write(f"intaglio: skipped: {explain(error)}", file=sys.stderr)
-            continue
-        items.append(Item(record.path, wave[0], rate, record.text))
-    if not items:
-        raise ValueError(f"none of {len(chosen)} recordings in {folder} can be read")
-    return items
+
+    def read(record: Record) -> Item:
+        wave, rate = read_wave(folder / record.path, sample_rate)
+        return Item(record.path, wave[0], rate, record.text)
+
+    return read_items(folder, chosen, read)
+
+
+def duration(items: Sequence[Item]) -> Fraction:
+    """Seconds of all recordings together."""
+    return sum((Fraction(len(item.content), item.sample_rate) for item in items), Fraction())
 
 
 def save_audio(folder: Path, items: Sequence[Item], waves: Sequence[Tensor]) -> None:

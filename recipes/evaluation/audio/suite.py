@@ -15,7 +15,10 @@ from typing import Any, NamedTuple
 from rich.table import Table
 
 from intaglio.codecs import AudioCodec
-from intaglio.recipes.evaluation.audio.comparison import Coded, Item, Point, Result, Row
+from intaglio.codecs.tokens import Tokens
+from intaglio.recipes.evaluation.audio.comparison import OperatingPoint, token_bits
+from intaglio.recipes.evaluation.items import Item
+from intaglio.recipes.evaluation.rows import Row, SystemResult
 from intaglio.recipes.evaluation.scores import Metric
 from intaglio.recipes.evaluation.tables import NOTHING, notes, records, terminal_table
 from intaglio.recipes.evaluation.usage import Usage, entropy_rate, usage_of, usage_record
@@ -41,7 +44,7 @@ class Facts(NamedTuple):
             recording at a time; the median over the recordings.
     """
 
-    point: Point
+    point: OperatingPoint
     positions_per_second: float
     ids_per_position: int
     bits_per_second: float
@@ -65,7 +68,7 @@ class Entry(NamedTuple):
     facts: Facts | None
 
 
-def points(specs: Sequence[str], load: Callable[[str], AudioCodec]) -> list[Point]:
+def points(specs: Sequence[str], load: Callable[[str], AudioCodec]) -> list[OperatingPoint]:
     """Codecs and bit rates that are written ``BUNDLE`` (full depth) or ``BUNDLE@3000,6000``.
 
     A bit rate allows as many levels as stay within it; the point is named by what these take. Where
@@ -86,7 +89,7 @@ def points(specs: Sequence[str], load: Callable[[str], AudioCodec]) -> list[Poin
     for codec, (source, rates) in zip(codecs, split, strict=True):
         name = codec.name if counts[codec.name] == 1 else source
         if not rates:
-            found.append(Point(name, codec))
+            found.append(OperatingPoint(name, codec))
         for rate in rates:
             if rate < nominal_rate(codec, 1) * (1 - 1e-9):
                 raise ValueError(
@@ -94,7 +97,7 @@ def points(specs: Sequence[str], load: Callable[[str], AudioCodec]) -> list[Poin
                     f"than {rate:g}"
                 )
             levels = codec.levels_at(rate)
-            found.append(Point(f"{name}@{nominal_rate(codec, levels):.0f}", codec, levels))
+            found.append(OperatingPoint(f"{name}@{nominal_rate(codec, levels):.0f}", codec, levels))
     twice = [name for name, count in Counter(point.name for point in found).items() if count > 1]
     if twice:
         raise ValueError(f"{twice[0]} would be two rows; give bit rates a level of it apart")
@@ -107,14 +110,18 @@ def nominal_rate(codec: AudioCodec, levels: int) -> float:
     return codec.frame_rate * sum(math.log2(size) for size in codec.vocab[:groups])
 
 
-def facts_of(point: Point, coded: Sequence[Coded], items: Sequence[Item]) -> Facts:
-    """Facts of a codec, by what it made of the items."""
+def facts_of(
+    point: OperatingPoint,
+    tokens: Sequence[Tokens],
+    seconds: Sequence[float],
+    items: Sequence[Item],
+) -> Facts:
+    """Facts of a codec, by the tokens of each item and the time that each took."""
     codec = point.codec
-    tokens = [one.tokens for one in coded]
     groups = usage_of(tokens)
-    durations = [len(item.wave) / item.sample_rate for item in items]
+    durations = [len(item.content) / item.sample_rate for item in items]
     positions = sum(int(one.mask.sum()) for one in tokens)
-    scales = sum(one.bits for one in coded) - positions * tokens[0].bits_per_position
+    scales = token_bits(tokens) - positions * tokens[0].bits_per_position
     return Facts(
         point,
         positions_per_second=codec.frame_rate,
@@ -124,12 +131,14 @@ def facts_of(point: Point, coded: Sequence[Coded], items: Sequence[Item]) -> Fac
         usage=groups,
         parameters=sum(weight.numel() for weight in codec.parameters()),
         real_time_factor=median(
-            one.seconds / duration for one, duration in zip(coded, durations, strict=True)
+            one / duration for one, duration in zip(seconds, durations, strict=True)
         ),
     )
 
 
-def entry(data: str, result: Result, points: Sequence[Point], items: Sequence[Item]) -> Entry:
+def entry(
+    data: str, result: SystemResult, points: Sequence[OperatingPoint], items: Sequence[Item]
+) -> Entry:
     """Row of a result.
 
     Args:
@@ -139,26 +148,30 @@ def entry(data: str, result: Result, points: Sequence[Point], items: Sequence[It
         items: of the data set.
     """
     point = next((point for point in points if point.name == result.row.system), None)
-    return Entry(data, result.row, point and facts_of(point, result.coded, items))
+    if point is None or result.output is None:
+        return Entry(data, result.row, None)
+    return Entry(
+        data, result.row, facts_of(point, result.output.tokens, result.output.seconds, items)
+    )
 
 
 def table(entries: Sequence[Entry], metrics: Sequence[Metric]) -> tuple[Table, list[str]]:
     """Table for a terminal, and lines about what it leaves out and what its times mean."""
     sets = list(dict.fromkeys(entry.data for entry in entries))
     rows = [entry.row for entry in entries]
-    shown = [metric for metric in metrics if any(_has(row, metric) for row in rows)]
-    facts = {"data": _short([entry.data for entry in entries])} if len(sets) > 1 else {}
-    facts |= _columns(entries)
+    shown = [one for one in metrics if any(row.mean(one.name) is not None for row in rows)]
+    columns = {"data": _short([entry.data for entry in entries])} if len(sets) > 1 else {}
+    columns |= _columns(entries)
     lines = _left_out(rows, [metric for metric in metrics if metric not in shown])
     for name in sets:
-        told = notes([entry.row for entry in entries if entry.data == name], shown)
-        lines += [f"{name}: {line}" for line in told] if len(sets) > 1 else told
+        found = notes([entry.row for entry in entries if entry.data == name], shown)
+        lines += [f"{name}: {line}" for line in found] if len(sets) > 1 else found
     first = _first(entries, sets[0])
     lines.append(
         f"time: of encoding and decoding, over that of {first.point.name}, which on this machine "
         f"took {first.real_time_factor:.3g} s for a second of {sets[0]}"
     )
-    return terminal_table(rows, shown, facts), lines
+    return terminal_table(rows, shown, columns), lines
 
 
 def entry_records(entries: Sequence[Entry], rate: int | None) -> list[dict[str, Any]]:
@@ -174,10 +187,6 @@ def entry_records(entries: Sequence[Entry], rate: int | None) -> list[dict[str, 
         | ({} if entry.facts is None else _fields(entry.facts, _first(entries, entry.data)))
         for entry in entries
     ]
-
-
-def _has(row: Row, metric: Metric) -> bool:
-    return metric.name in row.scores and row.scores[metric.name].mean is not None
 
 
 def _left_out(rows: Sequence[Row], metrics: Sequence[Metric]) -> list[str]:
@@ -196,7 +205,7 @@ def _first(entries: Sequence[Entry], data: str) -> Facts:
 
 
 def _short(names: Sequence[str]) -> list[str]:
-    """Last parts of paths, where they tell the paths apart."""
+    """Last parts of paths, if they distinguish the paths."""
     ends = [Path(name).name for name in names]
     return ends if len(set(ends)) == len(set(names)) else list(names)
 

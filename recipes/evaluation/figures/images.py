@@ -11,7 +11,7 @@ from torch import Tensor
 
 from intaglio.data.formats.image import encode_image
 from intaglio.recipes.evaluation.figures.canvas import FAINT, OURS, STYLE, WIDTH, png, pyplot
-from intaglio.recipes.evaluation.image.comparison import ImageRow
+from intaglio.recipes.evaluation.rows import Row
 
 PANELS = ("psnr", "ssim", "lpips-lite")
 COLOURS = {"jpeg": "#0072B2", "webp": "#009E73", "avif": "#CC79A7"}
@@ -26,13 +26,13 @@ LABEL_WIDTH, LABEL_LETTERS = 130, 18  # in pixels, and of a line
 MIN_SIDE = 64  # smaller pictures are enlarged, pixel by pixel
 
 
-def rate_curves(rows: Sequence[ImageRow]) -> bytes:
+def rate_curves(rows: Sequence[Row]) -> bytes:
     """PSNR, SSIM and perceptual distance over bits per pixel, as far as they were measured.
 
     Raises:
         ValueError: none of them was measured.
     """
-    panels = [name for name in PANELS if any(_mean(row, name) is not None for row in rows)]
+    panels = [name for name in PANELS if any(row.mean(name) is not None for row in rows)]
     if not panels:
         raise ValueError("a rate curve needs one of the metrics psnr, ssim, lpips-lite")
     draw = pyplot()
@@ -40,16 +40,16 @@ def rate_curves(rows: Sequence[ImageRow]) -> bytes:
         figure, axes = draw.subplots(
             1, len(panels), figsize=(WIDTH, 3.8), layout="constrained", squeeze=False
         )
-        families: dict[str, list[ImageRow]] = {}
+        families: dict[str, list[Row]] = {}
         for row in rows:
-            if row.bits_per_pixel:
+            if _bits_per_pixel(row):
                 family = row.system.partition("@" if row.is_ours else "-")[0]
                 families.setdefault(family, []).append(row)
         ours = [family for family, members in families.items() if members[0].is_ours]
         markers = dict(zip(ours, cycle(MARKERS)))
         for axis, name in zip(axes[0], panels, strict=True):
             for family, members in families.items():
-                points = [(row.bits_per_pixel or 0.0, _mean(row, name)) for row in members]
+                points = [(_bits_per_pixel(row), row.mean(name)) for row in members]
                 points = sorted(point for point in points if point[1] is not None)
                 first = family == next(iter(markers), None)
                 axis.plot(
@@ -99,5 +99,5 @@ def _label(text: str, height: int) -> Tensor:
     return torch.from_numpy(numpy.array(image)).expand(3, -1, -1)
 
 
-def _mean(row: ImageRow, name: str) -> float | None:
-    return row.scores[name].mean if name in row.scores else None
+def _bits_per_pixel(row: Row) -> float:
+    return row.facts.get("bits_per_pixel", 0.0)

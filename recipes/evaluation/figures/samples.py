@@ -17,13 +17,13 @@ class Shown(NamedTuple):
     """A drawn picture with what belongs to it, uint8 [3, height, width] each.
 
     Attributes:
-        told: its caption or class.
+        caption: its caption or class.
         drawn: the picture.
         real: the held-out item of this caption.
         nearest: the training item that is the most like it.
     """
 
-    told: str
+    caption: str
     drawn: Tensor
     real: Tensor
     nearest: Tensor
@@ -53,15 +53,15 @@ def sample_figure(items: Sequence[Shown]) -> bytes:
             axis.set_axis_off()
         for number, item in enumerate(items):
             block, column = divmod(number, COLUMNS)
-            for place, (kind, picture) in enumerate(zip(kinds, item[1:], strict=True)):
-                axis = axes[len(kinds) * block + place, column]
+            for line, (kind, picture) in enumerate(zip(kinds, item[1:], strict=True)):
+                axis = axes[len(kinds) * block + line, column]
                 axis.imshow(picture.permute(1, 2, 0).numpy(), interpolation="nearest")
                 if column == 0:
                     axis.text(
                         -0.08, 0.5, kind, rotation=90, transform=axis.transAxes,
                         ha="right", va="center", fontsize=7, color=FAINT,
                     )  # fmt: skip
-            lines = textwrap.wrap(item.told, LETTERS, max_lines=LINES, placeholder="…")
+            lines = textwrap.wrap(item.caption, LETTERS, max_lines=LINES, placeholder="…")
             axes[len(kinds) * block, column].set_title(
                 "\n".join(lines), fontsize=7, fontweight="normal", loc="center"
             )

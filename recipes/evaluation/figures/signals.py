@@ -116,12 +116,12 @@ def _steps(axis: Any, ids: Tensor, size: int, edges: Tensor) -> None:
 
 
 def _rows(figure: Any, axis: Any, ids: Tensor, vocab: tuple[int, ...], edges: Tensor) -> None:
-    """Ids of several codebooks, the first on top, coloured by their place in the codebook."""
+    """Ids of several codebooks, the first on top, coloured by their position in the codebook."""
     groups = len(vocab)
     axis.grid(False)
-    places = ids.double() / torch.tensor(vocab)
+    shares = ids.double() / torch.tensor(vocab)
     mesh = axis.pcolormesh(
-        edges.numpy(), torch.arange(groups + 1).numpy() + 0.5, places.T.numpy(),
+        edges.numpy(), torch.arange(groups + 1).numpy() + 0.5, shares.T.numpy(),
         cmap="cividis", vmin=0, vmax=1,
     )  # fmt: skip
     axis.invert_yaxis()

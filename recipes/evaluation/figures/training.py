@@ -9,8 +9,9 @@ from typing import Any
 
 import torch
 
-from intaglio.recipes.evaluation.audio.comparison import ORIGINAL, Row
+from intaglio.recipes.evaluation.audio.comparison import ORIGINAL
 from intaglio.recipes.evaluation.figures.canvas import FAINT, OURS, STYLE, WIDTH, png, pyplot
+from intaglio.recipes.evaluation.rows import Row
 from intaglio.recipes.evaluation.usage import Usage
 
 PANELS = (("stoi", "STOI", "higher is better ↑"), ("wer", "WER, %", "lower is better ↓"))
@@ -26,7 +27,7 @@ def rate_distortion(rows: Sequence[Row]) -> bytes:
     Raises:
         ValueError: neither was measured.
     """
-    panels = [panel for panel in PANELS if any(_mean(row, panel[0]) is not None for row in rows)]
+    panels = [panel for panel in PANELS if any(row.mean(panel[0]) is not None for row in rows)]
     if not panels:
         raise ValueError("a rate-distortion plot needs the metrics stoi or wer")
     draw = pyplot()
@@ -35,19 +36,19 @@ def rate_distortion(rows: Sequence[Row]) -> bytes:
             1, len(panels), figsize=(WIDTH, 3.8), layout="constrained", squeeze=False
         )
         for axis, (name, label, direction) in zip(axes[0], panels, strict=True):
-            coded = [row for row in rows if row.bits_per_second and row.system != ORIGINAL]
-            coded = [row for row in coded if _mean(row, name) is not None]
+            coded = [row for row in rows if row.bits and row.system != ORIGINAL]
+            coded = [row for row in coded if row.mean(name) is not None]
             for family, (colour, _) in FAMILIES.items():
                 line = [row for row in coded if row.system.startswith(family)]
-                line.sort(key=lambda row: row.bits_per_second or 0.0)
-                rates = [row.bits_per_second for row in line]
-                axis.plot(rates, [_mean(row, name) for row in line], color=colour, alpha=0.4)
+                line.sort(key=lambda row: row.bits or 0.0)
+                rates = [row.bits for row in line]
+                axis.plot(rates, [row.mean(name) for row in line], color=colour, alpha=0.4)
             for row in coded:
                 _point(axis, row, name)
             for row in rows:
-                if row.system == ORIGINAL and (level := _mean(row, name)) is not None:
+                if row.system == ORIGINAL and (level := row.mean(name)) is not None:
                     _level(axis, level, f"original {level:.1f}", below=True)
-            _rate_axis(axis, [row.bits_per_second or 0.0 for row in coded])
+            _rate_axis(axis, [row.bits or 0.0 for row in coded])
             axis.margins(y=0.14)
             axis.set_title(label, pad=8)
             axis.set_title(direction, loc="right", fontsize=9, fontweight="normal", color=FAINT)
@@ -147,7 +148,7 @@ def _point(axis: Any, row: Row, name: str) -> None:
     if score.low is not None and score.high is not None:
         spread = [[max(0, score.mean - score.low)], [max(0, score.high - score.mean)]]
     axis.errorbar(
-        row.bits_per_second,
+        row.bits,
         score.mean,
         yerr=spread,
         color=colour,
@@ -161,7 +162,7 @@ def _point(axis: Any, row: Row, name: str) -> None:
     )
     axis.annotate(
         row.system,
-        (row.bits_per_second, score.mean),
+        (row.bits, score.mean),
         xytext=(10, -16 if row.is_ours else 7),  # apart from a neighbour at the same height
         textcoords="offset points",
         color=colour,
@@ -215,7 +216,3 @@ def _smoothed(values: Sequence[float]) -> list[float]:
     half = max(1, len(values) // 40)
     windows = (values[max(0, i - half) : i + half + 1] for i in range(len(values)))
     return [math.fsum(window) / len(window) for window in windows]
-
-
-def _mean(row: Row, name: str) -> float | None:
-    return row.scores[name].mean if name in row.scores else None

@@ -1,9 +1,9 @@
-"""What tokens cost that are counted, not modelled: tables of counts with a constant added to each.
+"""Nats of tokens by tables of counts with additive smoothing: the baselines of a generator.
 
-They are the bar for a generator: a table of class and position is what one reaches that looks at no
-other token, and a table of pairs what one reaches that looks at the last token only. The constant
-is the best of `ALPHAS` on the validation side, for each table. Groups of a token are counted apart
-and their nats added up.
+The table of class and position is what a generator reaches that looks at no other token, and the
+bigram what one reaches that looks at the last token only. The added constant is the best of
+`ALPHAS` on the validation side, for each table. Groups of a token are counted separately and their
+nats are summed.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,7 +28,7 @@ class TableNats(NamedTuple):
 
 
 class CountTable:
-    """Counts of ids by what is known before each.
+    """Counts of ids by their contexts.
 
     Args:
         contexts: int64 [tokens], at least 0.
@@ -49,22 +49,22 @@ class CountTable:
 
 
 def unigram(ids: Tensor, labels: Tensor) -> Tensor:
-    """Nothing is known."""
+    """One table for all tokens."""
     return torch.zeros_like(ids)
 
 
 def position_unigram(ids: Tensor, labels: Tensor) -> Tensor:
-    """The position is known."""
+    """A table for each position."""
     return torch.arange(ids.shape[1]).expand_as(ids)
 
 
 def class_position_unigram(ids: Tensor, labels: Tensor) -> Tensor:
-    """Class and position are known; no class is one too."""
+    """A table for each class and position; items without a class form one too."""
     return (labels.unsqueeze(1) + 1) * ids.shape[1] + torch.arange(ids.shape[1])
 
 
 def bigram(ids: Tensor, labels: Tensor) -> Tensor:
-    """The token before is known; before the first stands a mark of its own."""
+    """A table for each previous token; the first token has one of its own."""
     return torch.cat([torch.zeros_like(ids[:, :1]), ids[:, :-1] + 1], dim=1)
 
 
@@ -85,7 +85,7 @@ def table_nats(
         context: of `TABLES`.
         train: is counted.
         tune: decides on the constant; it may be empty.
-        held: is told.
+        held: is predicted.
         vocab: sizes of the codebooks.
     """
     tables = [
@@ -94,11 +94,11 @@ def table_nats(
     ]
 
     def nats(side: TokenSide, alpha: float) -> Tensor:
-        told = [
+        found = [
             table.nats(context(ids, side.labels), ids, alpha)
             for ids, table in zip(side.tokens.unbind(2), tables, strict=True)
         ]
-        return torch.stack(told).sum(0)
+        return torch.stack(found).sum(0)
 
     alpha = USUAL_ALPHA
     if tune.items:
@@ -107,7 +107,7 @@ def table_nats(
 
 
 def unigram_samples(train: TokenSide, count: int, *, seed: int = 0) -> Tensor:
-    """Ids that know nothing of their place, each as frequent as in the training.
+    """Ids drawn independently of each other, each as often as in the training.
 
     Returns:
         int64 [count, positions, groups].
@@ -115,12 +115,12 @@ def unigram_samples(train: TokenSide, count: int, *, seed: int = 0) -> Tensor:
     generator = Generator().manual_seed(seed)
     _, positions, groups = train.views.shape
     pools = train.views.flatten(0, 1)
-    place = torch.randint(len(pools), (count * positions, groups), generator=generator)
-    return pools.gather(0, place).unflatten(0, (count, positions))
+    index = torch.randint(len(pools), (count * positions, groups), generator=generator)
+    return pools.gather(0, index).unflatten(0, (count, positions))
 
 
 def _looked_up(counted: tuple[Tensor, Tensor], keys: Tensor) -> Tensor:
-    """Counts of keys, float64; 0 for those that never came."""
+    """Counts of keys, float64; 0 for those that never occurred."""
     known, counts = counted
-    place = torch.searchsorted(known, keys.contiguous()).clamp_max(len(known) - 1)
-    return torch.where(known[place] == keys, counts[place], 0).double()
+    index = torch.searchsorted(known, keys.contiguous()).clamp_max(len(known) - 1)
+    return torch.where(known[index] == keys, counts[index], 0).double()

@@ -12,12 +12,12 @@ from intaglio.recipes.evaluation.image.metrics import (
 )
 
 COPY_QUANTILE = 0.01
-SLACK = 1e-5  # of the median distance: what rounding makes of none
+SLACK = 1e-5  # of the median distance: rounding
 CHUNK = 512
 
 
 def num_components(*counts: int) -> int:
-    """Principal components that sets of so many pictures can bear: five pictures for each."""
+    """Principal components that sets of so many pictures support: five pictures for each."""
     return min(COMPONENTS, min(counts) // IMAGES_PER_DIMENSION)
 
 
@@ -62,9 +62,9 @@ class Neighbours:
 
     def __init__(self, features: Tensor) -> None:
         self.features = features
-        self.inner, _ = self._nearest(features, itself=True)
-        self.threshold = float(self.inner.quantile(COPY_QUANTILE))
-        self.slack = SLACK * float(self.inner.median())
+        self.within, _ = self._nearest(features, itself=True)
+        self.threshold = float(self.within.quantile(COPY_QUANTILE))
+        self.slack = SLACK * float(self.within.median())
 
     def nearest(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Distance of the nearest training item, float64 [items], and its number."""
@@ -76,15 +76,15 @@ class Neighbours:
         return (distance <= self.threshold + self.slack).double().tolist()
 
     def _nearest(self, features: Tensor, *, itself: bool) -> tuple[Tensor, Tensor]:
-        places = []
+        found = []
         for start in range(0, len(features), CHUNK):
             apart = torch.cdist(features[start : start + CHUNK], self.features)
             if itself:
                 apart.diagonal(start).fill_(math.inf)
-            places.append(apart.argmin(1))
-        place = torch.cat(places)
+            found.append(apart.argmin(1))
+        index = torch.cat(found)
         # again, without the rounding of the product: equal items are 0 apart
-        return (features - self.features[place]).norm(dim=1), place
+        return (features - self.features[index]).norm(dim=1), index
 
 
 def distinct_share(tokens: Tensor) -> float:

@@ -1,6 +1,6 @@
-"""Features of pictures by the name of a network, for the distances and judges of generators."""
+"""Features of pictures by the name of a network, for the distances and probes of generators."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -11,28 +11,29 @@ from intaglio.recipes.evaluation.image import inception
 from intaglio.recipes.evaluation.image.features import BACKBONE, PACKAGES, SIZE, pooled_features
 from intaglio.recipes.evaluation.image.inception import Inception
 from intaglio.recipes.evaluation.image.published_metrics import weights_file
+from intaglio.recipes.evaluation.items import Features
 from intaglio.recipes.evaluation.scores import missing_packages
 
 NETWORKS = ("effnet-lite0", "inception", "pixels")
 SIDE = 16  # of a picture whose pixels are the features
 
 
-class FeatureNetwork(NamedTuple):
-    """What sees pictures.
+class FeatureExtractor(NamedTuple):
+    """A function from pictures to features, with a name.
 
     Attributes:
         label: in the names of metrics.
-        see: gives features, float64 [pictures, dim], of pictures uint8 [3, height, width] each.
+        extract: gives features, float64 [pictures, dim], of pictures uint8 [3, height, width] each.
     """
 
     label: str
-    see: Callable[[Sequence[Tensor]], Tensor]
+    extract: Features
 
 
-def feature_network(
+def feature_extractor(
     name: str, *, inception_file: str | None = None, device: torch.device | str = "cpu"
-) -> FeatureNetwork:
-    """A network by name, one of `NETWORKS`.
+) -> FeatureExtractor:
+    """An extractor by the name of its network, one of `NETWORKS`.
 
     Args:
         name: ``effnet-lite0`` comes inside a package, ``inception`` is that of published distances,
@@ -47,19 +48,19 @@ def feature_network(
     if name not in NETWORKS:
         raise ValueError(f"features are of {', '.join(NETWORKS)}, not of {name!r}")
     if name == "pixels":
-        return FeatureNetwork(f"pixels@{SIDE}", small_pixels)
+        return FeatureExtractor(f"pixels@{SIDE}", small_pixels)
     if name == "inception":
         file = weights_file("inception", inception_file, inception.FILES)
         if file is None:
             raise ValueError("features of inception need its weights: give --inception FILE")
         network = Inception(file).to(device)
-        return FeatureNetwork("inception", lambda images: network.features(images).double())
+        return FeatureExtractor("inception", lambda images: network.features(images).double())
     if missing := missing_packages(PACKAGES):
         raise ModuleNotFoundError(
             f"features of {BACKBONE} need {', '.join(missing)}: pip install 'intaglio[metrics]', "
             "or take --features pixels"
         )
-    return FeatureNetwork(f"{BACKBONE}@{SIZE}", pooled_features)
+    return FeatureExtractor(f"{BACKBONE}@{SIZE}", pooled_features)
 
 
 def small_pixels(images: Sequence[Tensor]) -> Tensor:

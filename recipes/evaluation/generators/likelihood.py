@@ -1,9 +1,10 @@
-"""How likely a generator finds items that it was not trained on: nats of every token.
+"""Likelihood of items that a generator was not trained on: nats of every token.
 
-Token by token in a fixed order, or scale by scale, the chain rule gives the likelihood itself. An
-order that masks has a likelihood for every sequence of places: told is the mean over random ones,
-a token at a time, which by Jensen is at least the nats of their mixture. Drawn in fewer steps, or
-by confidence, items have yet another law, whose likelihood is not known.
+Token by token in a fixed order, or scale by scale, the chain rule gives the likelihood itself. A
+masked order has a likelihood for every permutation of the positions: computed is the mean over
+random ones, one token at a time, which by Jensen's inequality is at least the nats of their
+mixture. Items drawn in fewer steps, or by confidence, have yet another distribution, whose
+likelihood is not known.
 """
 
 import torch
@@ -20,7 +21,7 @@ BOUND = "a bound: mean over random orders, one token at a time"
 
 
 def absence(generator: Generator) -> str:
-    """Why there is no likelihood to tell; "" if there is one."""
+    """Why there is no likelihood; "" if there is one."""
     if not generator.vocab:
         return f"{generator.name} draws vectors: densities do not compare with probabilities of ids"
     if not generator.head.tractable:
@@ -57,26 +58,26 @@ def nats_of(
     if reason := absence(generator):
         raise ValueError(reason)
     device = next(generator.parameters()).device
-    told = _in_random_orders if is_bound(generator) else _in_order
+    nats = _in_random_orders if is_bound(generator) else _in_order
     parts = []
     starts = range(0, len(tokens), BATCH)
     for start in tqdm(starts, desc="likelihood", disable=None if progress else True, leave=False):
-        place = slice(start, start + BATCH)
-        some = (tokens[place].to(device), condition[place].to(device))
-        seeds = torch.arange(start, start + len(some[0]), device=device) + seed
-        parts.append(told(generator, *some, seeds).double().cpu())
+        batch = tokens[start : start + BATCH].to(device)
+        given = condition[start : start + BATCH].to(device)
+        seeds = torch.arange(start, start + len(batch), device=device) + seed
+        parts.append(nats(generator, batch, given, seeds).double().cpu())
     return torch.cat(parts)
 
 
 def _in_order(generator: Generator, tokens: Tensor, condition: Tensor, seeds: Tensor) -> Tensor:
-    """All tokens of a predictions, put where they stand."""
+    """Nats of all tokens in the order of the predictions, scattered to their positions."""
     predictions = generator.predictions(tokens, condition)
     batch, positions = tokens.shape[:2]
-    places = predictions.positions.view(batch, -1)
-    everywhere = torch.arange(positions, device=places.device).expand(batch, -1)
-    assert torch.equal(places.sort(1).values, everywhere), "a predictions that leaves tokens out"
+    predicted = predictions.positions.view(batch, -1)
+    everywhere = torch.arange(positions, device=predicted.device).expand(batch, -1)
+    assert torch.equal(predicted.sort(1).values, everywhere), "predictions leave positions out"
     found = -generator.head.log_prob(predictions.hidden, predictions.target).view(batch, -1)
-    return torch.empty_like(found).scatter(1, places, found)
+    return torch.empty_like(found).scatter(1, predicted, found)
 
 
 def _in_random_orders(
@@ -84,24 +85,24 @@ def _in_random_orders(
 ) -> Tensor:
     """An unbiased mean over orders.
 
-    In a random order, each number of masked tokens comes once, and the token told next is any of
-    them. So told are all masked tokens, for numbers of them that are spread evenly; each position
-    counts as often as it would come.
+    In a random order, each number of masked tokens occurs once, and the next token is any of them.
+    So all masked tokens are predicted, for evenly spread numbers of them, and each position is
+    weighted by how often it would come next.
     """
     order = generator.order
     assert isinstance(order, MaskedOrder)
     batch, positions, _ = tokens.shape
-    inner = generator.normalise(tokens)
-    places = torch.arange(positions, device=tokens.device).unsqueeze(0)
+    normalised = generator.normalise(tokens)
+    everywhere = torch.arange(positions, device=tokens.device).unsqueeze(0)
     rounds = min(positions, MAX_COUNTS)
     total = torch.zeros(batch, positions, dtype=torch.float64, device=tokens.device)
-    for turn in range(rounds):
-        draws = Draws(seeds, places, turn)
-        shift = Draws(seeds, places[:, :1], turn).uniform(Role.NOISE)[:, 0]
-        number = ((turn + shift) * positions / rounds).floor().long() + 1  # [batch, 1]
+    for round_ in range(rounds):
+        draws = Draws(seeds, everywhere, round_)
+        shift = Draws(seeds, everywhere[:, :1], round_).uniform(Role.NOISE)[:, 0]
+        number = ((round_ + shift) * positions / rounds).floor().long() + 1  # [batch, 1]
         rank = draws.uniform(Role.ORDER)[..., 0].argsort(1).argsort(1)
         masked = rank < number
-        predictions = order.told(generator, inner, condition, masked)
+        predictions = order.told(generator, normalised, condition, masked)
         nats = -generator.head.log_prob(predictions.hidden, predictions.target).double()
         share = (positions / number.double()).expand(-1, positions)[masked]
         total[masked] += share * nats / rounds

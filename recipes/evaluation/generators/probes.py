@@ -1,7 +1,7 @@
-"""Linear judges over features of pictures: of which class they are, and what they show in words.
+"""Linear probes on features of pictures: the class of a picture, and its caption by retrieval.
 
-They are trained on what the codec makes of real training tokens, so that real held-out items, out
-of the same codec, tell what a perfect generator would reach.
+They are trained on the decoded tokens of real training items, so that real held-out items, decoded
+by the same codec, show what a perfect generator would reach.
 """
 
 import zlib
@@ -16,12 +16,12 @@ from intaglio.generators.conditioning.text import parts, words
 STEPS = 200  # of L-BFGS
 WEIGHT_PENALTY = 1e-3  # of the squared weights of standardised features, in nats of an item
 RIDGE = 0.1  # the same of the captions, as a share of the items
-ROWS = 1024  # of the vector of a caption
+BUCKETS = 1024  # of hashed parts of words
 CANDIDATES = 50
 
 
-class Standard:
-    """Features with the mean 0 and the deviation 1 that they have in training.
+class Standardisation:
+    """Features with mean 0 and standard deviation 1 over the training items.
 
     Args:
         features: float64 [items, dim].
@@ -36,7 +36,7 @@ class Standard:
         return (features - self.mean) / self.std / features.shape[1] ** 0.5
 
 
-class ClassJudge:
+class ClassProbe:
     """Logistic regression.
 
     Args:
@@ -51,9 +51,9 @@ class ClassJudge:
         known = labels >= 0
         features, labels = features[known], labels[known]
         if len(labels.unique()) < 2:
-            raise ValueError(f"a judge needs items of two classes, got {len(labels.unique())}")
-        self.standard = Standard(features)
-        x = self.standard(features)
+            raise ValueError(f"a probe needs items of two classes, got {len(labels.unique())}")
+        self.standardise = Standardisation(features)
+        x = self.standardise(features)
         count = int(labels.max()) + 1
         self.weight = torch.zeros(x.shape[1], count, dtype=x.dtype, requires_grad=True)
         self.bias = torch.zeros(count, dtype=x.dtype, requires_grad=True)
@@ -73,15 +73,15 @@ class ClassJudge:
         self.weight.requires_grad_(False)
         self.bias.requires_grad_(False)
 
-    def right(self, features: Tensor, labels: Tensor) -> list[float]:
-        """1 for each item that looks like its class, 0 for others; items without one left out."""
+    def correct(self, features: Tensor, labels: Tensor) -> list[float]:
+        """1 for each item whose class is predicted, 0 for others; unlabelled ones left out."""
         known = labels >= 0
-        said = (self.standard(features[known]) @ self.weight + self.bias).argmax(1)
-        return (said == labels[known]).double().tolist()
+        predicted = (self.standardise(features[known]) @ self.weight + self.bias).argmax(1)
+        return (predicted == labels[known]).double().tolist()
 
 
-class CaptionJudge:
-    """Ridge regression from features to vectors of captions.
+class CaptionProbe:
+    """Ridge regression from features to weighted bags of words of captions.
 
     Args:
         features: of real training items, float64 [items, dim].
@@ -89,56 +89,58 @@ class CaptionJudge:
     """
 
     def __init__(self, features: Tensor, captions: Sequence[str]) -> None:
-        self.standard = Standard(features)
+        self.standardise = Standardisation(features)
         bags = bags_of(captions)
         self.rarity = ((1 + len(bags)) / (1 + (bags > 0).sum(0))).log()
-        targets = self._weighed(bags)
+        targets = self._weighted(bags)
         self.centre = targets.mean(0)
-        x = self.standard(features)
+        x = self.standardise(features)
         gram = x.T @ x + RIDGE * len(x) / x.shape[1] * torch.eye(x.shape[1], dtype=x.dtype)
         self.weight = torch.linalg.solve(gram, x.T @ (targets - self.centre))
 
-    def found(self, features: Tensor, captions: Sequence[str], choices: Tensor) -> list[float]:
+    def retrieved(
+        self, features: Tensor, captions: Sequence[str], candidates: Tensor
+    ) -> list[float]:
         """1 where the caption of an item is the nearest of several, 0 where another is.
 
         Args:
             features: float64 [items, dim].
             captions: different ones to choose from.
-            choices: int64 [items, candidates], their numbers; the right one stands first.
+            candidates: int64 [items, candidates], their numbers; the correct one stands first.
         """
-        vectors = F.normalize(self._weighed(bags_of(captions)) - self.centre, dim=1)
-        said = self.standard(features) @ self.weight
-        scores = (said @ vectors.T).gather(1, choices)
+        vectors = F.normalize(self._weighted(bags_of(captions)) - self.centre, dim=1)
+        predicted = self.standardise(features) @ self.weight
+        scores = (predicted @ vectors.T).gather(1, candidates)
         return (scores[:, :1] > scores[:, 1:]).all(1).double().tolist()
 
-    def _weighed(self, bags: Tensor) -> Tensor:
+    def _weighted(self, bags: Tensor) -> Tensor:
         return F.normalize(bags * self.rarity, dim=1)
 
 
 def bags_of(captions: Sequence[str]) -> Tensor:
-    """How often hashed parts of words stand in each caption, float64 [captions, `ROWS`]."""
-    bags = torch.zeros(len(captions), ROWS, dtype=torch.float64)
+    """How often hashed parts of words occur in each caption, float64 [captions, `BUCKETS`]."""
+    bags = torch.zeros(len(captions), BUCKETS, dtype=torch.float64)
     for number, caption in enumerate(captions):
         for word in words(caption):
             for part in parts(word):
-                bags[number, zlib.crc32(part.encode()) % ROWS] += 1
+                bags[number, zlib.crc32(part.encode()) % BUCKETS] += 1
     return bags
 
 
-def draw_choices(
-    right: Sequence[int], count: int, *, candidates: int = CANDIDATES, seed: int = 0
+def draw_candidates(
+    correct: Sequence[int], count: int, *, candidates: int = CANDIDATES, seed: int = 0
 ) -> Tensor:
     """The number of each item's caption, then those of others, int64 [items, candidates].
 
     Args:
-        right: number of the caption of each item.
+        correct: number of the caption of each item.
         count: different captions.
-        candidates: to choose from, the right one with them; all captions if there are fewer.
+        candidates: to choose from, the correct one among them; all captions if there are fewer.
         seed: of the draw.
     """
     generator = torch.Generator().manual_seed(seed)
     rows = []
-    for own in right:
+    for own in correct:
         others = torch.randperm(count - 1, generator=generator)[: candidates - 1]
         rows.append(torch.cat([torch.tensor([own]), others + (others >= own)]))
     return torch.stack(rows)

@@ -16,6 +16,7 @@ from intaglio.data.tokens import TokenShards, TokenSource
 from intaglio.generators.conditioning.classes import ClassCondition
 from intaglio.generators.detokenize import check_codec
 from intaglio.generators.generator import Generator
+from intaglio.recipes.evaluation.items import evenly_spaced
 
 BATCH = 32
 
@@ -42,10 +43,10 @@ class TokenSide(NamedTuple):
         """How many there are."""
         return self.tokens.shape[0]
 
-    def batch(self, places: Sequence[int]) -> dict[str, Any]:
+    def batch(self, indices: Sequence[int]) -> dict[str, Any]:
         """What a condition reads of some items; see `Condition.of_batch`."""
-        index = torch.tensor(places, dtype=torch.int64)
-        return {"label": self.labels[index], "caption": [self.captions[place] for place in places]}
+        index = torch.tensor(indices, dtype=torch.int64)
+        return {"label": self.labels[index], "caption": [self.captions[n] for n in indices]}
 
 
 def side_of(data: TokenShards, name: Side, *, limit: int | None = None) -> TokenSide:
@@ -54,15 +55,14 @@ def side_of(data: TokenShards, name: Side, *, limit: int | None = None) -> Token
     Args:
         data: the shards.
         name: of the side.
-        limit: at most so many first views, evenly spread; views are not limited.
+        limit: at most so many first views, evenly spaced; views are not limited.
     """
     entries = data.readers[name]
     assert data.source is not None
     shape = (prod(data.source.shape), len(data.source.vocab))
     labels = [data.labels.get(entry.record.path, UNKNOWN) for entry in entries]
     many = [label for label, entry in zip(labels, entries, strict=True) for _ in entry.views]
-    count = min(limit or len(entries), len(entries))
-    chosen = [number * len(entries) // count for number in range(count)]
+    chosen = evenly_spaced(len(entries), limit)
     none = torch.zeros(0, *shape, dtype=torch.int64)
     return TokenSide(
         torch.stack([entries[one].views[0].long() for one in chosen]) if chosen else none,
@@ -129,7 +129,7 @@ def pictures_of(codec: ImageCodec, tokens: Tensor, shape: Sequence[int]) -> Tens
 
 
 def section_ends(codec: ImageCodec, positions: int) -> list[int]:
-    """Where parts of the tokens end: scales, or powers of two of tokens that matter less and less.
+    """Where sections of the tokens end: scales, or powers of two of tokens of falling importance.
 
     Empty if all tokens of the codec are alike.
     """

@@ -3,17 +3,16 @@
 JPEG, WebP and AVIF as Pillow writes them; charged is the whole file. "Matched" is the best quality
 whose file is no larger than the tokens; where even the lowest quality is larger, the image is coded
 at a half, a quarter or an eighth of its sides and enlarged again. Headers are most of a very small
-file: a JPEG has some 600 bytes of them and may stay larger whatever is done. A row tells its real
+file: a JPEG has some 600 bytes of them and may stay larger whatever is done. A row has its real
 size.
 """
-
-from typing import NamedTuple
 
 from PIL import features
 from torch import Tensor
 
 from intaglio.data.formats.image import decode_image, encode_image
 from intaglio.data.image_transforms import resized
+from intaglio.recipes.evaluation.rows import RoundTrip
 
 KINDS = {"jpeg": "JPEG", "webp": "WEBP", "avif": "AVIF"}
 MODULES = {"jpeg": "jpg", "webp": "webp", "avif": "avif"}
@@ -22,19 +21,12 @@ HIGHEST = 100
 REDUCTIONS = (1, 2, 4, 8)
 
 
-class ImageTrip(NamedTuple):
-    """An image after a codec: uint8 [3, height, width], and the bits its receiver needed."""
-
-    decoded: Tensor
-    bits: int
-
-
 class ImageBaseline:
     """A classic codec at a quality, or at a size.
 
     Args:
         kind: one of `KINDS`.
-        quality: 0 to 100; None matches the size that `roundtrip` is told.
+        quality: 0 to 100; None matches the size that is given to `roundtrip`.
 
     Raises:
         ValueError: there is no such codec or quality.
@@ -57,14 +49,14 @@ class ImageBaseline:
             return ""
         return f"absent: Pillow without {KINDS[self.kind]}; pip install -U pillow"
 
-    def roundtrip(self, pixels: Tensor, bits: float) -> ImageTrip:
+    def roundtrip(self, pixels: Tensor, bits: float) -> RoundTrip:
         """Encode and decode an image, uint8 [3, height, width]; ``bits`` is the size to match."""
         if self.quality is not None:
             coded = self._coded(pixels, self.quality)
         else:
             coded = self._matched(pixels, bits)
         decoded = resized(decode_image(coded), *pixels.shape[1:])
-        return ImageTrip(decoded, 8 * len(coded))
+        return RoundTrip(decoded, 8 * len(coded))
 
     def _matched(self, pixels: Tensor, bits: float) -> bytes:
         smaller = [

@@ -1,8 +1,8 @@
-"""Image codecs and classic codecs, measured in the same way on the same images."""
+"""Image codecs, whole and by prefixes of their tokens, next to classic codecs."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,73 +10,82 @@ from tqdm import tqdm
 
 from intaglio.codecs import ImageCodec, Tokens
 from intaglio.data.image_transforms import padded, to_pixels, to_unit
+from intaglio.recipes.evaluation.comparison import System, evaluate
 from intaglio.recipes.evaluation.image.baselines import ImageBaseline
-from intaglio.recipes.evaluation.image.features import ImageSet
-from intaglio.recipes.evaluation.image.metrics import PSNR, ImageMetric
-from intaglio.recipes.evaluation.scores import Scores
+from intaglio.recipes.evaluation.image.metrics import PSNR
+from intaglio.recipes.evaluation.items import Item, ItemSet
+from intaglio.recipes.evaluation.rows import Output, SystemResult
+from intaglio.recipes.evaluation.scores import Metric
+from intaglio.recipes.evaluation.usage import usage_of, usage_record
 
 BATCH = 16
 
 
-class ImageItem(NamedTuple):
-    """An image to be coded: its name and its pixels, uint8 [3, height, width], all of one size."""
+class CodecAtLength(System):
+    """An image codec that keeps some or all positions of its tokens.
 
-    name: str
-    pixels: Tensor
-
-
-class ImageRow(NamedTuple):
-    """One system in a comparison.
-
-    Attributes:
-        system: name of the codec, with the number of its positions if it keeps some only.
-        bits: that the receiver of an image needs, mean of the items; None if it did not run.
-        bits_per_pixel: the same over the pixels.
-        scores: by name of the metric; empty if it did not run.
-        items: number of images coded.
-        note: why the system did not run; "" if it did.
-        is_ours: it is a codec under test.
-        shuffled: PSNR, dB, of the images against what the tokens of other images decode to: what a
-            codec reaches that ignores its tokens; None unless it is a codec under test.
+    Args:
+        name: of its row.
+        codec: on its device.
+        tokens: of the items, in batches, as they are kept.
+        seed: of a generative decoder.
     """
 
-    system: str
-    bits: float | None
-    bits_per_pixel: float | None
-    scores: Scores
-    items: int
-    note: str = ""
-    is_ours: bool = False
-    shuffled: float | None = None
+    is_ours = True
+
+    def __init__(self, name: str, codec: ImageCodec, tokens: Sequence[Tokens], seed: int) -> None:
+        self.name, self.codec, self.tokens, self.seed = name, codec, tokens, seed
+        self.bits = codec.bits_per_position * int(tokens[0].mask[0].sum())
+
+    def code(self, items: Sequence[Item]) -> Output:
+        """Decode the tokens.
+
+        The fact ``shuffled_psnr`` is the PSNR, in dB, of the images against what the tokens of
+        their neighbours decode to: what a codec reaches that ignores its tokens.
+        """
+        height, width = items[0].content.shape[1:]
+        device = next(self.codec.parameters()).device
+        decoded: list[Tensor] = []
+        for tokens in self.tokens:
+            there = tokens._replace(ids=tokens.ids.to(device), mask=tokens.mask.to(device))
+            pixels = to_pixels(self.codec.decode(there, seed=self.seed))
+            decoded += list(pixels[..., :height, :width])
+        facts = size_facts(items, self.bits)
+        if len(items) > 1:
+            originals = ItemSet(items)
+            neighbours = originals.decoded([*decoded[1:], decoded[0]])
+            shuffled = PSNR().score(originals, neighbours).mean
+            facts |= {} if shuffled is None else {"shuffled_psnr": shuffled}
+        facts["tokens"] = usage_record(usage_of(self.tokens))
+        return Output(decoded, self.bits, self.tokens, facts=facts)
 
 
-class ImageResult(NamedTuple):
-    """A row, what the system made of the images, and the tokens if it is a codec under test."""
+class SizedBaseline(System):
+    """A classic codec, with the bits that it has to match if it matches a size."""
 
-    row: ImageRow
-    decoded: list[Tensor]
-    tokens: list[Tokens]
+    def __init__(self, baseline: ImageBaseline, bits: float) -> None:
+        self.baseline, self.bits, self.name = baseline, bits, baseline.name
 
+    def absence(self) -> str:
+        """What is missing and how to install it; "" if nothing is."""
+        return self.baseline.absence()
 
-def lengths_of(codec: ImageCodec, count: int) -> list[int | None]:
-    """Numbers of positions to measure a codec at: all; powers of two too if it learned prefixes."""
-    if codec.prefixes == "none":
-        return [None]
-    return [
-        None,
-        *reversed([1 << power for power in range(count.bit_length()) if 1 << power < count]),
-    ]
+    def code(self, items: Sequence[Item]) -> Output:
+        """Encode and decode each image."""
+        trips = [self.baseline.roundtrip(item.content, self.bits) for item in items]
+        mean = sum(trip.bits for trip in trips) / len(trips)
+        return Output([trip.decoded for trip in trips], mean, facts=size_facts(items, mean))
 
 
 def compare_images(
     codecs: Mapping[str, ImageCodec],
-    items: Sequence[ImageItem],
+    items: Sequence[Item],
     *,
-    metrics: Sequence[ImageMetric],
+    metrics: Sequence[Metric],
     baselines: Sequence[ImageBaseline] = (),
     seed: int = 0,
     progress: bool = False,
-) -> Iterator[ImageResult]:
+) -> Iterator[SystemResult]:
     """Code every image with the codecs and the baselines and measure all of them.
 
     Args:
@@ -95,76 +104,60 @@ def compare_images(
     Raises:
         ValueError: no items, or items of different sizes.
     """
-    if not items or len({item.pixels.shape for item in items}) != 1:
+    if not items or len({item.content.shape for item in items}) != 1:
         raise ValueError(f"{len(items)} images of one size are needed")
-    measure = _Measure(items, metrics, seed)
-    target = 0.0
-    with tqdm(desc="coding", unit="image", disable=None if progress else True) as bar:
-        for name, codec in codecs.items():
-            full = [_tokens(codec, batch, bar) for batch in _batches(items)]
-            positions = full[0].ids.shape[1]
-            target = max(target, codec.bits_per_position * positions)
-            for length in lengths_of(codec, positions):
-                kept = full if length is None else [codec.first(one, length) for one in full]
-                decoded = [one for tokens in kept for one in _decoded(codec, tokens, items, seed)]
-                bits = codec.bits_per_position * (length or positions)
-                label = name if length is None else f"{name}@{length}"
-                yield ImageResult(measure.row(label, bits, decoded, ours=True), decoded, kept)
-        for baseline in baselines:
-            if reason := baseline.absence():
-                yield ImageResult(ImageRow(baseline.name, None, None, {}, 0, reason), [], [])
-                continue
-            trips = []
-            for item in items:
-                trips.append(baseline.roundtrip(item.pixels, target))
-                bar.update()
-            mean = sum(trip.bits for trip in trips) / len(trips)
-            decoded = [trip.decoded for trip in trips]
-            yield ImageResult(measure.row(baseline.name, mean, decoded, ours=False), decoded, [])
+    systems = image_systems(codecs, items, baselines, seed=seed, progress=progress)
+    yield from evaluate(systems, items, metrics=metrics, seed=seed, progress=progress)
 
 
-class _Measure:
-    """Rows of systems, measured on the same originals."""
-
-    def __init__(
-        self, items: Sequence[ImageItem], metrics: Sequence[ImageMetric], seed: int
-    ) -> None:
-        self.originals = ImageSet([item.pixels for item in items])
-        self.metrics, self.seed = metrics, seed
-
-    def row(self, system: str, bits: float, decoded: list[Tensor], *, ours: bool) -> ImageRow:
-        made = ImageSet(decoded)
-        scores = {one.name: one.score(self.originals, made, self.seed) for one in self.metrics}
-        per_pixel = bits / math.prod(decoded[0].shape[1:])
-        shuffled = _shuffled(self.originals, decoded, self.seed) if ours else None
-        return ImageRow(system, bits, per_pixel, scores, len(decoded), "", ours, shuffled)
-
-
-def _shuffled(originals: ImageSet, decoded: list[Tensor], seed: int) -> float | None:
-    """PSNR of images against the reconstructions of their neighbours; None if there is but one."""
-    if len(decoded) < 2:
-        return None
-    return PSNR().score(originals, ImageSet([*decoded[1:], decoded[0]]), seed).mean
-
-
-def _batches(items: Sequence[ImageItem]) -> Iterator[Tensor]:
-    for start in range(0, len(items), BATCH):
-        yield torch.stack([item.pixels for item in items[start : start + BATCH]])
+def image_systems(
+    codecs: Mapping[str, ImageCodec],
+    items: Sequence[Item],
+    baselines: Sequence[ImageBaseline] = (),
+    *,
+    seed: int = 0,
+    progress: bool = False,
+) -> Iterator[System]:
+    """Systems as `compare_images` compares them; each codec encodes the images once."""
+    most = 0.0
+    for name, codec in codecs.items():
+        full = _encoded(codec, items, progress=progress)
+        positions = full[0].ids.shape[1]
+        for length in lengths_of(codec, positions):
+            kept = full if length is None else [codec.first(one, length) for one in full]
+            label = name if length is None else f"{name}@{length}"
+            system = CodecAtLength(label, codec, kept, seed)
+            most = max(most, system.bits)
+            yield system
+    for baseline in baselines:
+        yield SizedBaseline(baseline, most)
 
 
-def _tokens(codec: ImageCodec, pixels: Tensor, bar: tqdm) -> Tokens:
-    if codec.any_size:
-        pixels = torch.stack([padded(one, codec.hop_length) for one in pixels])
+def lengths_of(codec: ImageCodec, count: int) -> list[int | None]:
+    """Numbers of positions to measure a codec at: all; powers of two too if it learned prefixes."""
+    if codec.prefixes == "none":
+        return [None]
+    return [
+        None,
+        *reversed([1 << power for power in range(count.bit_length()) if 1 << power < count]),
+    ]
+
+
+def size_facts(items: Sequence[Item], bits: float) -> dict[str, Any]:
+    """Pixels a side, and bits per pixel of images that take so many bits each."""
+    _, height, width = items[0].content.shape
+    return {"size": height, "bits_per_pixel": bits / math.prod((height, width))}
+
+
+def _encoded(codec: ImageCodec, items: Sequence[Item], *, progress: bool) -> list[Tokens]:
+    """Tokens of the images in batches, on the CPU."""
     device = next(codec.parameters()).device
-    tokens = codec.encode(to_unit(pixels).to(device))
-    bar.update(len(pixels))
-    return tokens._replace(ids=tokens.ids.cpu(), mask=tokens.mask.cpu())
-
-
-def _decoded(
-    codec: ImageCodec, tokens: Tokens, items: Sequence[ImageItem], seed: int
-) -> list[Tensor]:
-    device = next(codec.parameters()).device
-    there = tokens._replace(ids=tokens.ids.to(device), mask=tokens.mask.to(device))
-    height, width = items[0].pixels.shape[1:]
-    return list(to_pixels(codec.decode(there, seed=seed))[..., :height, :width])
+    found = []
+    starts = range(0, len(items), BATCH)
+    for start in tqdm(starts, desc="encoding", leave=False, disable=None if progress else True):
+        pixels = [item.content for item in items[start : start + BATCH]]
+        if codec.any_size:
+            pixels = [padded(one, codec.hop_length) for one in pixels]
+        tokens = codec.encode(to_unit(torch.stack(pixels)).to(device))
+        found.append(tokens._replace(ids=tokens.ids.cpu(), mask=tokens.mask.cpu()))
+    return found

@@ -6,7 +6,7 @@ distortions sensibly, but are not those of Inception or VGG: their names say wha
 """
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -23,26 +23,7 @@ MIN_SIDE = 32
 BATCH = 32
 
 
-class ImageSet:
-    """Images, uint8 [3, any, any] each, with their features, which are computed once if at all."""
-
-    def __init__(self, images: Sequence[Tensor]) -> None:
-        self.images = list(images)
-        self._seen: dict[Callable[[Sequence[Tensor]], Tensor], Tensor] = {}
-
-    @property
-    def pooled(self) -> Tensor:
-        """Pooled features, float64 [images, 1280], of the images resized to 128 x 128."""
-        return self.seen_by(pooled_features)
-
-    def seen_by(self, network: Callable[[Sequence[Tensor]], Tensor]) -> Tensor:
-        """What a function makes of the images, [images, dim]."""
-        if network not in self._seen:
-            self._seen[network] = network(self.images)
-        return self._seen[network]
-
-
-class Features(NamedTuple):
+class StageFeatures(NamedTuple):
     """What the network sees in images.
 
     Attributes:
@@ -64,7 +45,7 @@ def network() -> Any:
     return efficientnet_lite0()
 
 
-def features(pixels: Tensor) -> Features:
+def features(pixels: Tensor) -> StageFeatures:
     """Features of images, uint8 [batch, 3, height, width], as large as they are."""
     net = network()
     with torch.no_grad():
@@ -76,7 +57,7 @@ def features(pixels: Tensor) -> Features:
             if number in STAGES:
                 stages.append(x)
         x = net._swish(net._bn1(net._conv_head(x)))
-        return Features(x.mean((2, 3)), stages)
+        return StageFeatures(x.mean((2, 3)), stages)
 
 
 def pooled_features(images: Sequence[Tensor]) -> Tensor:

@@ -6,12 +6,11 @@ of scikit-image with ``gaussian_weights``. lpips-lite: the formula of LPIPS (Zha
 EfficientNet-Lite0 with even weights. rKID and rFD: the kernel distance (Binkowski et al., 2018) and
 the Frechet distance (Heusel et al., 2017) between originals and reconstructions on features of the
 same network; not those of Inception, which the names say (those are in `published_metrics`). The
-Frechet distance is biased where there are fewer than a few images a dimension, so it is told on 64
+Frechet distance is biased where there are fewer than a few images a dimension, so it is given on 64
 principal components of the originals, and on all 1280 dimensions only with 6,400 images.
 """
 
 import math
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -23,10 +22,11 @@ from intaglio.recipes.evaluation.image.features import (
     MIN_SIDE,
     PACKAGES,
     SIZE,
-    ImageSet,
     features,
+    pooled_features,
 )
-from intaglio.recipes.evaluation.scores import Metric, Score, mean_score
+from intaglio.recipes.evaluation.items import ItemSet
+from intaglio.recipes.evaluation.scores import Metric, Pair, Score, mean_score
 
 WINDOW = 11
 SIGMA = 1.5
@@ -35,62 +35,31 @@ COMPONENTS = 64
 DIMENSIONS = 1280
 
 
-class ImagePair(NamedTuple):
-    """An original and what a system made of it, both uint8 [3, height, width]."""
-
-    original: Tensor
-    decoded: Tensor
-
-
-class ImageMetric(Metric):
-    """Base of the metrics of images: a number for every pair, and their mean."""
-
-    def value(self, pair: ImagePair) -> float:
-        """The number of one pair.
-
-        Raises:
-            ValueError: it cannot be computed for this pair; the message says why.
-        """
-        raise NotImplementedError
-
-    def score(self, originals: ImageSet, decoded: ImageSet, seed: int = 0) -> Score:
-        """The metric over two sets of the same length; the seed is that of the bootstrap."""
-        if reason := self.absence():
-            return Score(None, None, None, 0, 0, reason)
-        values, reasons = [], []
-        for one, other in zip(originals.images, decoded.images, strict=True):
-            try:
-                values.append(self.value(ImagePair(one, other)))
-            except ValueError as error:
-                reasons.append(str(error))
-        return mean_score(values, [1.0] * len(values), reasons, seed)
-
-
-class PSNR(ImageMetric):
+class PSNR(Metric):
     """Peak signal-to-noise ratio of 8-bit pixels."""
 
     name, label, unit, decimals = "psnr", "PSNR", "dB", 2
 
-    def value(self, pair: ImagePair) -> float:
+    def __call__(self, pair: Pair) -> float:
         """Ratio in dB; an exact copy has none."""
-        error = float((pair.original.double() - pair.decoded.double()).square().mean())
+        error = float((pair.reference.double() - pair.decoded.double()).square().mean())
         if error == 0:
             raise ValueError("PSNR is unbounded: a copy of the original")
         return 10 * math.log10(255**2 / error)
 
 
-class SSIM(ImageMetric):
+class SSIM(Metric):
     """Structural similarity, at most 1."""
 
     name, label = "ssim", "SSIM"
 
-    def value(self, pair: ImagePair) -> float:
-        """Mean over channels and the places of the window."""
-        if min(pair.original.shape[1:]) < WINDOW:
+    def __call__(self, pair: Pair) -> float:
+        """Mean over channels and the positions of the window."""
+        if min(pair.reference.shape[1:]) < WINDOW:
             raise ValueError(f"SSIM needs sides of {WINDOW} pixels")
-        x, y = (pixels.double().unsqueeze(1) for pixels in pair)
-        places = torch.arange(WINDOW, dtype=torch.float64) - WINDOW // 2
-        line = torch.exp(-(places**2) / (2 * SIGMA**2))
+        x, y = (pixels.double().unsqueeze(1) for pixels in pair[:2])
+        offsets = torch.arange(WINDOW, dtype=torch.float64) - WINDOW // 2
+        line = torch.exp(-(offsets**2) / (2 * SIGMA**2))
         line = line / line.sum()
 
         def mean(values: Tensor) -> Tensor:
@@ -104,29 +73,29 @@ class SSIM(ImageMetric):
         return float(similarity.mean())
 
 
-class PerceptualDistance(ImageMetric):
+class PerceptualDistance(Metric):
     """Distance of features, each of unit length, summed over channels, mean over stages."""
 
     name, label, higher_is_better = "lpips-lite", "lpips-lite", False
     packages, extra = PACKAGES, "metrics"
 
-    def value(self, pair: ImagePair) -> float:
+    def __call__(self, pair: Pair) -> float:
         """Distance at the images' own size; 0 for a copy."""
-        return self._values(pair.original.unsqueeze(0), pair.decoded.unsqueeze(0))[0]
+        return self._values(pair.reference.unsqueeze(0), pair.decoded.unsqueeze(0))[0]
 
-    def score(self, originals: ImageSet, decoded: ImageSet, seed: int = 0) -> Score:
+    def score(self, originals: ItemSet, decoded: ItemSet, seed: int = 0) -> Score:
         """The metric over two sets; images of one size go through the network together."""
-        if self.absence() or len({image.shape for image in originals.images}) > 1:
+        if self.absence() or len({image.shape for image in originals.contents}) > 1:
             return super().score(originals, decoded, seed)
         values: list[float] = []
         try:
-            for start in range(0, len(originals.images), BATCH):
-                place = slice(start, start + BATCH)
-                x, y = (torch.stack(one.images[place]) for one in (originals, decoded))
+            for start in range(0, len(originals), BATCH):
+                batch = slice(start, start + BATCH)
+                x, y = (torch.stack(one.contents[batch]) for one in (originals, decoded))
                 values += self._values(x, y)
         except ValueError as error:
-            return mean_score([], [], [str(error)] * len(originals.images), seed)
-        return mean_score(values, [1.0] * len(values), [], seed)
+            return mean_score([], reasons=[str(error)] * len(originals), seed=seed)
+        return mean_score(values, seed=seed)
 
     def _values(self, originals: Tensor, decoded: Tensor) -> list[float]:
         if min(originals.shape[2:]) < MIN_SIDE:
@@ -139,25 +108,27 @@ class PerceptualDistance(ImageMetric):
         return torch.stack(distances).mean(0).tolist()
 
 
-class KernelDistance(ImageMetric):
+class KernelDistance(Metric):
     """Unbiased kernel distance of pooled features, times 1000; it may be below 0."""
 
     name = label = f"rKID[{BACKBONE}@{SIZE}]"
     unit, higher_is_better, decimals = "×10⁻³", False, 2
     packages, extra = PACKAGES, "metrics"
 
-    def score(self, originals: ImageSet, decoded: ImageSet, seed: int = 0) -> Score:
+    def score(self, originals: ItemSet, decoded: ItemSet, seed: int = 0) -> Score:
         """One number for the whole set; at least two images."""
         if reason := self.absence():
-            return Score(None, None, None, 0, 0, reason)
-        count = len(originals.images)
+            return Score.absent(reason)
+        count = len(originals)
         if count < 2:
-            return Score(None, None, None, 0, count, "it takes two images at least")
-        distance = kernel_distance(originals.pooled, decoded.pooled)
-        return Score(1000 * distance, None, None, count, 0)
+            return Score.absent("it takes two images at least", failures=count)
+        distance = kernel_distance(
+            originals.features(pooled_features), decoded.features(pooled_features)
+        )
+        return Score.of_set(1000 * distance, count)
 
 
-class FrechetDistance(ImageMetric):
+class FrechetDistance(Metric):
     """Frechet distance of pooled features.
 
     Args:
@@ -172,20 +143,20 @@ class FrechetDistance(ImageMetric):
         part = f",pca{components}" if components else ""
         self.name = self.label = f"rFD[{BACKBONE}@{SIZE}{part}]"
 
-    def score(self, originals: ImageSet, decoded: ImageSet, seed: int = 0) -> Score:
+    def score(self, originals: ItemSet, decoded: ItemSet, seed: int = 0) -> Score:
         """One number for the whole set; five images a dimension at least."""
         if reason := self.absence():
-            return Score(None, None, None, 0, 0, reason)
+            return Score.absent(reason)
         needed = IMAGES_PER_DIMENSION * (self.components or DIMENSIONS)
-        count = len(originals.images)
+        count = len(originals)
         if count < needed:
             reason = f"absent: biased with fewer than {needed} images"
-            return Score(None, None, None, 0, 0, reason)
-        x, y = originals.pooled, decoded.pooled
+            return Score.absent(reason)
+        x, y = originals.features(pooled_features), decoded.features(pooled_features)
         if self.components:
             axes = torch.linalg.eigh(x.T.cov()).eigenvectors[:, -self.components :]
             x, y = x @ axes, y @ axes
-        return Score(frechet_distance(x, y), None, None, count, 0)
+        return Score.of_set(frechet_distance(x, y), count)
 
 
 def kernel_distance(x: Tensor, y: Tensor) -> float:
@@ -204,7 +175,7 @@ def kernel_distance(x: Tensor, y: Tensor) -> float:
 
 
 def frechet_distance(x: Tensor, y: Tensor) -> float:
-    """Distance of two normal laws with the means and covariances of float64 [items, dim] each.
+    """Distance of two normal distributions fitted to x and y, float64 [items, dim] each.
 
     The trace of the root of the product of the covariances is the sum of the singular values of
     the products of centred items; with fewer items than dimensions that is the smaller matrix.

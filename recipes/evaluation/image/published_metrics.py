@@ -16,13 +16,13 @@ from intaglio.codecs.losses import lpips
 from intaglio.codecs.losses.pretrained import checksum, hub_folder, kept
 from intaglio.data.image_transforms import to_unit
 from intaglio.recipes.evaluation.image import inception
-from intaglio.recipes.evaluation.image.features import ImageSet
 from intaglio.recipes.evaluation.image.metrics import (
     IMAGES_PER_DIMENSION,
     FrechetDistance,
     PerceptualDistance,
     frechet_distance,
 )
+from intaglio.recipes.evaluation.items import ItemSet
 from intaglio.recipes.evaluation.scores import Score
 
 DIGITS = 8  # of a checksum, in a name
@@ -56,18 +56,18 @@ class FrechetInceptionDistance(FrechetDistance):
         """What is missing and where it belongs; "" if nothing is."""
         return "" if self.network else _absent("inception", " or ".join(inception.FILES))
 
-    def score(self, originals: ImageSet, decoded: ImageSet, seed: int = 0) -> Score:
+    def score(self, originals: ItemSet, decoded: ItemSet, seed: int = 0) -> Score:
         """One number for the whole set."""
-        count = len(originals.images)
+        count = len(originals)
         if self.network is None:
-            return Score(None, None, None, 0, 0, self.absence())
+            return Score.absent(self.absence())
         reason = ""
         if count < MIN_IMAGES:
             reason = f"biased upwards with fewer than {MIN_IMAGES:,} images, here {count}"
             if not self.biased or count < 2:
-                return Score(None, None, None, 0, 0, f"absent: {reason}")
-        x, y = (one.seen_by(self.network.features).double() for one in (originals, decoded))
-        return Score(frechet_distance(x, y), None, None, count, 0, reason)
+                return Score.absent(f"absent: {reason}")
+        x, y = (one.features(self.network.features).double() for one in (originals, decoded))
+        return Score.of_set(frechet_distance(x, y), count, reason)
 
 
 class LearnedDistance(PerceptualDistance):

@@ -10,7 +10,6 @@ from intaglio.recipes.evaluation.image.metrics import (
     PSNR,
     SSIM,
     FrechetDistance,
-    ImageMetric,
     KernelDistance,
     PerceptualDistance,
 )
@@ -19,6 +18,7 @@ from intaglio.recipes.evaluation.image.published_metrics import (
     LearnedDistance,
     weights_file,
 )
+from intaglio.recipes.evaluation.scores import Metric
 
 
 def select_image_metrics(
@@ -27,7 +27,7 @@ def select_image_metrics(
     vgg_file: str | None = None,
     inception_file: str | None = None,
     device: torch.device | str = "cpu",
-) -> list[ImageMetric]:
+) -> list[Metric]:
     """Metrics by name, in the order of the table.
 
     ``rkid`` and ``rfd`` stand for the full names. Without names these are all, but ``lpips`` and
@@ -37,7 +37,7 @@ def select_image_metrics(
         names: of the metrics; small and capital letters are alike.
         vgg_file: weights for ``lpips``; if None, those of torch.hub's folder.
         inception_file: weights for ``rfid``, likewise; if they are given or it is asked for by
-            name, its number is also told where too few images make it too large.
+            name, its number is also given where too few images make it too large.
         device: where the networks of these two run.
 
     Raises:
@@ -52,13 +52,13 @@ def select_image_metrics(
     asked = None if names is None else {name.lower() for name in names}
     known = [*dict.fromkeys(short), "lpips", "rfid"]
     if unknown := sorted((asked or set()) - {*known, *(one.name.lower() for one in metrics)}):
-        told = ", ".join(known)
-        raise ValueError(f"unknown metric {', '.join(unknown)}; of images there are {told}")
+        names_known = ", ".join(known)
+        raise ValueError(f"unknown metric {', '.join(unknown)}; of images there are {names_known}")
 
     def wanted(*called: str, there: bool = True) -> bool:
         return there if asked is None else not asked.isdisjoint(called)
 
-    chosen: list[ImageMetric] = [
+    chosen: list[Metric] = [
         metric
         for metric, alias in zip(metrics, short, strict=True)
         if wanted(metric.name.lower(), alias)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from intaglio.codecs import AudioCodec
-from intaglio.recipes.evaluation.audio.comparison import ORIGINAL, Comparison, Item, Row
+from intaglio.recipes.evaluation.audio.comparison import ORIGINAL, Comparison
 from intaglio.recipes.evaluation.audio.recognition import Recogniser
 from intaglio.recipes.evaluation.figures.signals import Sound, spectrograms, token_raster
 from intaglio.recipes.evaluation.figures.training import (
@@ -18,15 +18,16 @@ from intaglio.recipes.evaluation.figures.training import (
     rate_distortion,
     read_curves,
 )
+from intaglio.recipes.evaluation.items import Item, evenly_spaced
 from intaglio.recipes.evaluation.report.page import Command, Figure, Player, Report, Utterance
 from intaglio.recipes.evaluation.scores import Metric
-from intaglio.recipes.evaluation.tables import bit_rate, notes
+from intaglio.recipes.evaluation.tables import bits_text, notes
 from intaglio.recipes.evaluation.usage import usage_of
 
 PLAYERS = 4  # utterances to listen to
 
 
-class Training(NamedTuple):
+class TrainingRun(NamedTuple):
     """What was trained, where its log is, and how long it took."""
 
     codec: AudioCodec
@@ -36,7 +37,7 @@ class Training(NamedTuple):
 
 def codec_report(
     name: str,
-    training: Training,
+    training: TrainingRun,
     items: Sequence[Item],
     comparison: Comparison,
     metrics: Sequence[Metric],
@@ -50,16 +51,17 @@ def codec_report(
         items: what it was scored on.
         comparison: the scores, its own and those of classic codecs.
         metrics: the columns of the table.
-        recogniser: what wrote down the utterances.
+        recogniser: that transcribed the utterances.
     """
     codec = training.codec
     ours = next(row for row in comparison.rows if row.is_ours)
-    scores = [f"{m.label} {ours.scores[m.name].mean:.2f}" for m in metrics if _has(ours, m)]
+    means = {metric.label: ours.mean(metric.name) for metric in metrics}
+    scores = [f"{label} {mean:.2f}" for label, mean in means.items() if mean is not None]
     return Report(
         title=f"{codec.name}: speech at {codec.bits_per_second:.0f} bit/s",
         summary=(
-            f"A speech codec trained from nothing in {training.seconds / 60:.1f} minutes, and what "
-            f"it makes of utterances that it has never heard: {', '.join(scores)}."
+            f"A speech codec trained from scratch in {training.seconds / 60:.1f} minutes, and what "
+            f"it makes of utterances that it was not trained on: {', '.join(scores)}."
         ),
         facts=_facts(name, training, items),
         sample_rate=codec.sample_rate,
@@ -90,9 +92,9 @@ def codec_report(
     )
 
 
-def _facts(name: str, training: Training, items: Sequence[Item]) -> list[tuple[str, str]]:
+def _facts(name: str, training: TrainingRun, items: Sequence[Item]) -> list[tuple[str, str]]:
     codec = training.codec
-    seconds = sum(len(item.wave) for item in items) / codec.sample_rate
+    seconds = sum(len(item.content) for item in items) / codec.sample_rate
     return [
         ("Data", name),
         (
@@ -106,10 +108,6 @@ def _facts(name: str, training: Training, items: Sequence[Item]) -> list[tuple[s
     ]
 
 
-def _has(row: Row, metric: Metric) -> bool:
-    return metric.name in row.scores and row.scores[metric.name].mean is not None
-
-
 def _steps(log: Path) -> int:
     return max(points[-1][0] for points in read_curves(log).values()) + 1
 
@@ -118,21 +116,21 @@ def _utterances(
     codec: AudioCodec, items: Sequence[Item], comparison: Comparison, recogniser: Recogniser
 ) -> list[Utterance]:
     utterances = []
-    for place in range(0, len(items), max(1, len(items) // PLAYERS))[:PLAYERS]:
-        item = items[place]
-        versions: dict[str, Tensor] = {s: w[place] for s, w in comparison.decoded.items()}
+    for index in evenly_spaced(len(items), PLAYERS):
+        item = items[index]
+        versions: dict[str, Tensor] = {s: w[index] for s, w in comparison.decoded.items()}
         players = [
             Player(
                 row.system,
                 versions[row.system],
-                "" if row.system == ORIGINAL else bit_rate(row) + " bit/s",
+                "" if row.system == ORIGINAL else bits_text(row) + " bit/s",
                 _heard(recogniser, versions[row.system], codec.sample_rate),
                 row.is_ours,
             )
             for row in comparison.rows
             if row.system in versions
         ]
-        sounds = [Sound(ORIGINAL, item.wave), Sound(codec.name, versions[codec.name])]
+        sounds = [Sound(ORIGINAL, item.content), Sound(codec.name, versions[codec.name])]
         figure = Figure(
             spectrograms(sounds, codec.sample_rate),
             f"Spectrograms of {item.name}: original above, decoded below",
@@ -150,7 +148,7 @@ def _token_figures(
 ) -> list[Figure]:
     return [
         Figure(
-            token_raster(comparison.tokens[0], items[0].wave, codec.sample_rate),
+            token_raster(comparison.tokens[0], items[0].content, codec.sample_rate),
             f"The ids of the tokens of {items[0].name} over time, below its waveform",
             f"{codec.frame_rate:g} tokens a second, each one of {codec.vocab[0]} codes.",
         ),

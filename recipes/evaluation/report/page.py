@@ -15,11 +15,11 @@ import soundfile
 from torch import Tensor
 
 from intaglio.data.formats.atomic import replacing
-from intaglio.recipes.evaluation.audio.comparison import Row
 from intaglio.recipes.evaluation.audio.recognition import compared
 from intaglio.recipes.evaluation.report.stylesheet import CSS
+from intaglio.recipes.evaluation.rows import Row
 from intaglio.recipes.evaluation.scores import Metric
-from intaglio.recipes.evaluation.tables import bit_rate, cell, heading, notes
+from intaglio.recipes.evaluation.tables import bits_text, cell, heading, notes
 
 FILE = "report.html"
 POLICY = "default-src 'none'; img-src data:; media-src data:; style-src 'unsafe-inline'"
@@ -237,7 +237,7 @@ def _table(rows: Sequence[Row], metrics: Sequence[Metric]) -> str:
         )
         lines.append(
             f'<tr class="{"ours-row" if row.is_ours else ""}">'
-            f'<th scope="row">{escape(row.system)}</th><td>{bit_rate(row)}</td>{values}</tr>'
+            f'<th scope="row">{escape(row.system)}</th><td>{bits_text(row)}</td>{values}</tr>'
         )
     items = max(row.items for row in rows)
     remarks = "".join(f'<p class="faint">{escape(note)}</p>' for note in notes(rows, metrics))

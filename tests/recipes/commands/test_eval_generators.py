@@ -25,7 +25,7 @@ def shards(tokens):
 
 @pytest.fixture(scope="module")
 def generators(image_bundle, tmp_path_factory):
-    """Bundles of a generator that is told classes and of one that is told texts."""
+    """Bundles of a class-conditional and of a text-conditional generator."""
     codec, folder = load(image_bundle), tmp_path_factory.mktemp("generators")
     torch.manual_seed(0)
     size = {"shape": (4, 4), "vocab": codec.vocab}
@@ -65,7 +65,7 @@ def test_table_records_and_figures(intaglio, generators, shards, image_bundle, t
         assert one["bits"] == pytest.approx(144, abs=0.01)
         assert one["sampling"]["guidance"] == 2 and one["sampling"]["temperature"] == 1
         assert 0 <= one["metrics"]["class_accuracy"] <= 1
-    assert "told classes" in classes["absent"]["caption_retrieval"]
+    assert "conditioned on classes" in classes["absent"]["caption_retrieval"]
     assert "qualified" not in classes and "a bound" in texts["qualified"]["nll"]
     assert controls[0]["items"] == held and "sampling" not in controls[0]
     assert controls[2]["alpha"] > 0 and controls[2]["metrics"]["nll"] > 0

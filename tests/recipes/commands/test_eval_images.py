@@ -8,9 +8,10 @@ from intaglio.codecs import load
 from intaglio.data.formats.image import read_image
 from intaglio.data.image_transforms import fitted, to_pixels, to_unit
 from intaglio.data.manifest import Record
-from intaglio.recipes.commands.eval_images import read_pictures
 from intaglio.recipes.evaluation.image.comparison import compare_images
-from intaglio.recipes.evaluation.image.metrics import PSNR, ImagePair
+from intaglio.recipes.evaluation.image.metrics import PSNR
+from intaglio.recipes.evaluation.image.pictures import read_pictures
+from intaglio.recipes.evaluation.scores import Pair
 
 
 @pytest.fixture
@@ -54,7 +55,7 @@ def test_the_score_is_that_of_what_the_codec_gives(data, image_bundle):
     (result,) = compare_images({"one": codec}, items, metrics=[PSNR()])
     pixels = fitted(read_image(data / "a.png"), 16)
     decoded = to_pixels(codec.decode(codec.encode(to_unit(pixels).unsqueeze(0)))[0])
-    assert result.row.scores["psnr"].mean == pytest.approx(PSNR().value(ImagePair(pixels, decoded)))
+    assert result.row.scores["psnr"].mean == pytest.approx(PSNR()(Pair(pixels, decoded)))
 
 
 def test_the_shuffled_control_is_the_score_against_the_next_image(data, image_bundle):
@@ -62,12 +63,12 @@ def test_the_shuffled_control_is_the_score_against_the_next_image(data, image_bu
     items = read_pictures(data, [Record("a.png"), Record("c.jpg"), Record("deep/b.webp")], 16)
     (result,) = compare_images({"one": codec}, items, metrics=[PSNR()])
     scores = [
-        PSNR().value(ImagePair(items[place].pixels, result.decoded[(place + 1) % 3]))
+        PSNR()(Pair(items[place].content, result.output.decoded[(place + 1) % 3]))
         for place in range(3)
     ]
-    assert result.row.shuffled == pytest.approx(sum(scores) / 3)
+    assert result.row.facts["shuffled_psnr"] == pytest.approx(sum(scores) / 3)
     (alone,) = compare_images({"one": codec}, items[:1], metrics=[PSNR()])
-    assert alone.row.shuffled is None
+    assert "shuffled_psnr" not in alone.row.facts
 
 
 def test_several_codecs_stand_side_by_side(intaglio, refusal, data, image_bundle, bundle, tmp_path):
@@ -95,7 +96,7 @@ def test_several_codecs_stand_side_by_side(intaglio, refusal, data, image_bundle
 def test_sizes_that_are_no_multiple_are_cut_off_again(data, image_bundle):
     items = read_pictures(data, [Record("a.png")], 18)
     (result,) = compare_images({"one": load(image_bundle)}, items, metrics=[PSNR()])
-    assert result.decoded[0].shape == (3, 18, 18) and result.row.bits == 25 * 9
+    assert result.output.decoded[0].shape == (3, 18, 18) and result.row.bits == 25 * 9
 
 
 def test_damaged_images_are_named(intaglio, data, image_bundle):

@@ -1,5 +1,6 @@
 """Fixtures of the evaluation's tests: a voice-like signal, noisier copies of it, an Inception."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,8 @@ from torch import Tensor
 
 from intaglio.data.synthetic.audio import speechlike
 from intaglio.recipes.evaluation.image import inception
+from intaglio.recipes.evaluation.items import Item, ItemSet
+from intaglio.recipes.evaluation.scores import Metric, Pair, Score
 
 RATE = 16_000
 
@@ -27,6 +30,17 @@ def noisy(voice: Tensor) -> list[Tensor]:
 
 
 @pytest.fixture(scope="session")
+def score() -> Callable[..., Score]:
+    """Score of a metric over pairs."""
+
+    def over(metric: Metric, *pairs: Pair) -> Score:
+        originals = ItemSet([Item("", one.reference, one.sample_rate, one.text) for one in pairs])
+        return metric.score(originals, originals.decoded([one.decoded for one in pairs]))
+
+    return over
+
+
+@pytest.fixture(scope="session")
 def inception_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Weights for Inception that integer arithmetic makes; not to be changed."""
     with pytest.MonkeyPatch.context() as patch:
@@ -36,8 +50,8 @@ def inception_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number, (name, shape) in enumerate(sorted(shapes.items())):
         if name.endswith("num_batches_tracked"):
             continue  # the published file has none
-        places = torch.arange(shape.numel(), dtype=torch.int32) * 7919 % 1_000_003
-        values = (places * (31 + number) % 10_007 / 10_007 - 0.5).view(shape)  # in [-0.5, 0.5)
+        numbers = torch.arange(shape.numel(), dtype=torch.int32) * 7919 % 1_000_003
+        values = (numbers * (31 + number) % 10_007 / 10_007 - 0.5).view(shape)  # in [-0.5, 0.5)
         if name.endswith(("bn.weight", "running_var")):
             values += 1
         elif len(shape) > 1:

@@ -1,4 +1,4 @@
-"""Parts of tokens that are told apart, features by name, and the figure."""
+"""Sections of tokens, features by name, and the figure."""
 
 import pytest
 import torch
@@ -9,7 +9,7 @@ from intaglio.codecs.encoders.convnet2d import ConvEncoder
 from intaglio.codecs.quantizers.multiscale import MultiScaleQuantizer
 from intaglio.codecs.quantizers.vq import VectorQuantizer
 from intaglio.recipes.evaluation.figures.samples import Shown, sample_figure
-from intaglio.recipes.evaluation.generators.features import feature_network, small_pixels
+from intaglio.recipes.evaluation.generators.features import feature_extractor, small_pixels
 from intaglio.recipes.evaluation.generators.tokens import section_ends
 from intaglio.recipes.evaluation.image.features import pooled_features
 
@@ -40,23 +40,26 @@ def test_pixels_are_means_of_squares():
 
 
 def test_networks_by_name(inception_file):
-    assert feature_network("pixels").label == "pixels@16"
+    assert feature_extractor("pixels").label == "pixels@16"
     with pytest.raises(ValueError, match="pixels, not of 'resnet'"):
-        feature_network("resnet")
+        feature_extractor("resnet")
     pytest.importorskip("efficientnet_lite_pytorch", reason="pip install 'intaglio[metrics]'")
-    network = feature_network("effnet-lite0")
-    assert network.label == "effnet-lite0@128" and network.see is pooled_features
+    network = feature_extractor("effnet-lite0")
+    assert network.label == "effnet-lite0@128" and network.extract is pooled_features
     pictures = [torch.randint(0, 256, (3, 16, 16)).byte()]
-    found = feature_network("inception", inception_file=str(inception_file))
-    assert found.see(pictures).shape == (1, 2048) and found.see(pictures).dtype == torch.float64
+    found = feature_extractor("inception", inception_file=str(inception_file))
+    assert (
+        found.extract(pictures).shape == (1, 2048)
+        and found.extract(pictures).dtype == torch.float64
+    )
 
 
 def test_inception_needs_its_weights(monkeypatch, tmp_path):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     with pytest.raises(ValueError, match="--inception FILE"):
-        feature_network("inception")
+        feature_extractor("inception")
     with pytest.raises(FileNotFoundError, match="there is no file"):
-        feature_network("inception", inception_file=str(tmp_path / "none.pth"))
+        feature_extractor("inception", inception_file=str(tmp_path / "none.pth"))
 
 
 def test_the_figure_has_a_block_for_eight(tmp_path):

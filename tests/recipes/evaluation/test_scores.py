@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from intaglio.recipes.evaluation.audio.metrics import STOI, select
-from intaglio.recipes.evaluation.scores import Metric, Pair, bootstrap, evaluate
+from intaglio.recipes.evaluation.scores import Metric, Pair, bootstrap
 
 
 class Level(Metric):
@@ -28,29 +28,28 @@ def pairs(*values):
     return [Pair(torch.zeros(2), torch.tensor(value), 8000) for value in values]
 
 
-def test_the_mean_is_weighted():
-    score = evaluate(pairs([1.0, 3.0], [5.0, 1.0]), [Level()])["level"]
-    assert score.mean == 2.0 and (score.measured, score.failures, score.reason) == (2, 0, "")
+def test_the_mean_is_weighted(score):
+    found = score(Level(), *pairs([1.0, 3.0], [5.0, 1.0]))
+    assert found.mean == 2.0 and (found.measured, found.failures, found.reason) == (2, 0, "")
 
 
-def test_failures_are_counted_and_explained():
-    found = pairs([0.0, 1.0], [4.0, 1.0], [float("nan"), 1.0])
-    score = evaluate(found, [Level()])["level"]
-    assert score.mean == 4.0
-    assert (score.measured, score.failures, score.reason) == (1, 2, "nothing there")
-    assert score.low is None and score.high is None
+def test_failures_are_counted_and_explained(score):
+    found = score(Level(), *pairs([0.0, 1.0], [4.0, 1.0], [float("nan"), 1.0]))
+    assert found.mean == 4.0
+    assert (found.measured, found.failures, found.reason) == (1, 2, "nothing there")
+    assert found.low is None and found.high is None
 
 
-def test_nothing_measured_is_no_number():
-    score = evaluate(pairs([0.0, 1.0]), [Level()])["level"]
-    assert score.mean is None and score.failures == 1
+def test_nothing_measured_is_no_number(score):
+    found = score(Level(), *pairs([0.0, 1.0]))
+    assert found.mean is None and found.failures == 1
 
 
 @pytest.mark.parametrize("shapes", [((3,), (2,)), ((1, 3), (1, 3))])
-def test_unaligned_pairs_are_refused(shapes):
+def test_unaligned_pairs_are_refused(score, shapes):
     wrong = Pair(torch.zeros(shapes[0]), torch.zeros(shapes[1]), 8000)
     with pytest.raises(ValueError, match="pair 1: .*must both be"):
-        evaluate([*pairs([1.0, 1.0]), wrong], [Level()])
+        score(Level(), *pairs([1.0, 1.0]), wrong)
 
 
 def test_the_interval_covers_as_often_as_it_says():
@@ -78,11 +77,11 @@ def test_the_interval_depends_on_the_seed_alone():
     assert bootstrap(values, weights, 1) != bootstrap(values, weights, 2)
 
 
-def test_a_missing_package_is_named_with_its_extra(monkeypatch, voice):
+def test_a_missing_package_is_named_with_its_extra(score, monkeypatch, voice):
     monkeypatch.setitem(sys.modules, "pystoi", None)
-    score = evaluate([Pair(voice, voice, 16_000)], [STOI()])["stoi"]
-    assert score.mean is None and (score.measured, score.failures) == (0, 0)
-    assert score.reason == "absent: pip install 'intaglio[metrics]' (for pystoi)"
+    found = score(STOI(), Pair(voice, voice, 16_000))
+    assert found.mean is None and (found.measured, found.failures) == (0, 0)
+    assert found.reason == "absent: pip install 'intaglio[metrics]' (for pystoi)"
 
 
 def test_metrics_are_selected_by_name():

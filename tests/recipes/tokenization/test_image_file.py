@@ -13,8 +13,9 @@ from intaglio.codecs.quantizers.fsq import FSQ
 from intaglio.data.formats.image import probe_image, read_image, write_image
 from intaglio.data.formats.tokens import Extent, read_tokens, write_tokens
 from intaglio.data.image_transforms import fitted, to_pixels, to_unit
-from intaglio.recipes.evaluation.image.comparison import ImageItem, compare_images, lengths_of
+from intaglio.recipes.evaluation.image.comparison import compare_images, lengths_of
 from intaglio.recipes.evaluation.image.metrics import PSNR
+from intaglio.recipes.evaluation.items import Item
 from intaglio.recipes.file_jobs import Job
 from intaglio.recipes.tokenization.image_file import (
     PictureOptions,
@@ -155,14 +156,14 @@ def test_tokens_of_a_file_are_those_of_the_codec(flexible, picture):
 
 def test_an_evaluation_has_a_row_for_every_power_of_two(flexible, picture):
     pixels = fitted(read_image(picture), 16)
-    results = list(
-        compare_images({"mosaic": flexible}, [ImageItem("a", pixels)] * 3, metrics=[PSNR()])
-    )
+    results = list(compare_images({"mosaic": flexible}, [Item("a", pixels)] * 3, metrics=[PSNR()]))
     assert [result.row.system for result in results] == ["mosaic", "mosaic@2", "mosaic@1"]
     bits = [result.row.bits for result in results]
     assert bits[1] == 2 * bits[2] == bits[0] / 2
     scores = [result.row.scores["psnr"].mean for result in results]
     assert scores[0] > scores[1] > scores[2]
-    assert results[2].decoded[0][:, 8:].max() == 0 < results[0].decoded[0][:, 8:].max()
+    assert (
+        results[2].output.decoded[0][:, 8:].max() == 0 < results[0].output.decoded[0][:, 8:].max()
+    )
     flexible.prefixes = "none"  # it decodes prefixes, but was not trained to
     assert lengths_of(flexible, 4) == [None]

@@ -11,9 +11,11 @@ from rich.console import Console
 
 from intaglio.codecs import load
 from intaglio.data.synthetic.audio import speechlike
-from intaglio.recipes.evaluation.audio.baselines import Baseline, Opus, RoundTrip
-from intaglio.recipes.evaluation.audio.comparison import Item, Row, evaluate_codec
+from intaglio.recipes.evaluation.audio.baselines import Baseline, Opus
+from intaglio.recipes.evaluation.audio.comparison import evaluate_codec
 from intaglio.recipes.evaluation.audio.metrics import SISDR, MelDistance
+from intaglio.recipes.evaluation.items import Item
+from intaglio.recipes.evaluation.rows import RoundTrip, Row
 from intaglio.recipes.evaluation.scores import Metric, Score
 from intaglio.recipes.evaluation.tables import (
     markdown_table,
@@ -89,9 +91,9 @@ def test_every_system_has_a_row(comparison, bundle):
 
 
 def test_the_bits_are_those_of_what_was_sent(comparison, bundle, items):
-    samples = sum(len(item.wave) for item in items)
-    frames = sum(-(-len(item.wave) // 20) for item in items)
-    original, ours, halved, _ = (row.bits_per_second for row in comparison.rows)
+    samples = sum(len(item.content) for item in items)
+    frames = sum(-(-len(item.content) // 20) for item in items)
+    original, ours, halved, _ = (row.bits for row in comparison.rows)
     assert original == 16 * RATE
     assert ours == pytest.approx(frames * math.log2(63) * RATE / samples)
     assert halved == pytest.approx(3 * 8 * RATE / samples)
@@ -102,14 +104,14 @@ def test_decoded_waveforms_are_the_codecs_own(comparison, bundle, items):
     for item, tokens, decoded in zip(
         items, comparison.tokens, comparison.decoded["tiny"], strict=True
     ):
-        assert torch.equal(tokens.ids, codec.encode(item.wave[None, None]).ids)
+        assert torch.equal(tokens.ids, codec.encode(item.content[None, None]).ids)
         assert torch.allclose(decoded, codec.decode(tokens)[0, 0]) and len(decoded) == len(
-            item.wave
+            item.content
         )
 
 
 def test_the_scores_belong_to_their_system(comparison, items):
-    peaks = [float(item.wave.abs().max()) for item in items]
+    peaks = [float(item.content.abs().max()) for item in items]
     original, _, halved, _ = comparison.rows
     assert original.scores["peak"].mean == pytest.approx(sum(peaks) / 3)
     assert halved.scores["peak"].mean == pytest.approx(sum(peaks) / 6)

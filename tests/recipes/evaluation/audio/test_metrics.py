@@ -7,7 +7,7 @@ import torch
 
 from intaglio.data.formats.resampling import resample
 from intaglio.recipes.evaluation.audio.metrics import DNSMOS, ESTOI, PESQ, SISDR, STOI, MelDistance
-from intaglio.recipes.evaluation.scores import Metric, Pair, evaluate
+from intaglio.recipes.evaluation.scores import Metric, Pair
 
 RATE = 16_000
 
@@ -76,20 +76,20 @@ def test_pesq_of_a_copy_is_the_top_of_its_scale(voice):
 
 
 @pytest.mark.parametrize("metric", [SISDR(), STOI(), PESQ()])
-def test_silence_is_a_failure_and_not_a_number(metric):
+def test_silence_is_a_failure_and_not_a_number(score, metric):
     silence = torch.zeros(RATE)
     if metric.absence():
         pytest.skip(metric.absence())
-    score = evaluate([Pair(silence, silence, RATE)], [metric])[metric.name]
-    assert score.mean is None and score.failures == 1 and score.reason
+    found = score(metric, Pair(silence, silence, RATE))
+    assert found.mean is None and found.failures == 1 and found.reason
 
 
 @pytest.mark.parametrize("metric", [MelDistance(), STOI(), PESQ()])
-def test_what_is_too_short_is_a_failure(metric, voice):
+def test_what_is_too_short_is_a_failure(score, metric, voice):
     if metric.absence():
         pytest.skip(metric.absence())
     short = voice[:1000]
-    assert evaluate([Pair(short, short, RATE)], [metric])[metric.name].failures == 1
+    assert score(metric, Pair(short, short, RATE)).failures == 1
 
 
 def test_dnsmos_takes_any_level(voice):

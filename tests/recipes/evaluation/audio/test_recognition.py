@@ -13,7 +13,7 @@ from intaglio.recipes.evaluation.audio.recognition import (
     compared,
     normalise,
 )
-from intaglio.recipes.evaluation.scores import Pair, evaluate
+from intaglio.recipes.evaluation.scores import Pair
 
 
 class Parrot(Recogniser):
@@ -43,22 +43,22 @@ def test_normalisation(text, expected):
     assert normalise(text) == expected
 
 
-def test_errors_are_over_all_words_not_the_mean_over_items():
+def test_errors_are_over_all_words_not_the_mean_over_items(score):
     pytest.importorskip("jiwer", reason="pip install 'intaglio[metrics]'")
     listener = Parrot("One two, three FOUR.", "nine")
     pairs = [
         Pair(torch.zeros(1), torch.zeros(1), 8000, "one two three four"),
         Pair(torch.zeros(2), torch.zeros(2), 8000, "five"),
     ]
-    scores = evaluate(pairs, [WordErrors(listener), CharacterErrors(listener)])
-    assert scores["wer"].mean == pytest.approx(100 / 5)
-    assert scores["cer"].mean == pytest.approx(100 * 2 / (18 + 4))  # nine, five: two letters differ
+    assert score(WordErrors(listener), *pairs).mean == pytest.approx(100 / 5)
+    # nine, five: two letters differ
+    assert score(CharacterErrors(listener), *pairs).mean == pytest.approx(100 * 2 / (18 + 4))
 
 
-def test_without_a_transcript_there_is_no_error_rate():
+def test_without_a_transcript_there_is_no_error_rate(score):
     pytest.importorskip("jiwer", reason="pip install 'intaglio[metrics]'")
-    score = evaluate([Pair(torch.zeros(1), torch.zeros(1), 8000)], [WordErrors(Parrot("a"))])["wer"]
-    assert (score.mean, score.failures, score.reason) == (None, 1, "no transcript")
+    found = score(WordErrors(Parrot("a")), Pair(torch.zeros(1), torch.zeros(1), 8000))
+    assert (found.mean, found.failures, found.reason) == (None, 1, "no transcript")
 
 
 def test_words_that_were_not_said_are_marked():
@@ -84,7 +84,7 @@ def test_what_was_heard_is_remembered(monkeypatch):
     assert calls == [16000, 16000]  # at the rate of the recogniser
 
 
-def test_real_speech_is_understood():
+def test_real_speech_is_understood(score):
     if not Recogniser().is_available():
         pytest.skip("pip install 'intaglio[metrics]'")
     folder = folder_of("speech-prompts")
@@ -94,4 +94,4 @@ def test_real_speech_is_understood():
     record = next(one for one in records if "already logged on" in one.text)
     wave, rate = read_wave(folder / record.path)
     pair = Pair(wave[0], wave[0], rate, record.text)
-    assert evaluate([pair], [WordErrors(Recogniser())])["wer"].mean < 20
+    assert score(WordErrors(Recogniser()), pair).mean < 20

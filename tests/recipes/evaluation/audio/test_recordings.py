@@ -3,7 +3,8 @@
 import pytest
 
 from intaglio.data.manifest import Record, split_of
-from intaglio.recipes.evaluation.audio.recordings import choose, file_name
+from intaglio.recipes.evaluation.audio.recordings import file_name
+from intaglio.recipes.evaluation.items import choose
 
 
 def test_the_test_split_is_that_of_training():

@@ -12,7 +12,7 @@ from intaglio.codecs.quantizers.residual import ResidualQuantizer
 from intaglio.codecs.quantizers.vq import VectorQuantizer
 from intaglio.data.formats.resampling import resample
 from intaglio.data.synthetic.audio import speechlike
-from intaglio.recipes.evaluation.audio.comparison import Coded, Item, Point, evaluate
+from intaglio.recipes.evaluation.audio.comparison import OperatingPoint, audio_systems
 from intaglio.recipes.evaluation.audio.metrics import SISDR, STOI, MelDistance
 from intaglio.recipes.evaluation.audio.suite import (
     entry,
@@ -22,6 +22,8 @@ from intaglio.recipes.evaluation.audio.suite import (
     points,
     table,
 )
+from intaglio.recipes.evaluation.comparison import evaluate
+from intaglio.recipes.evaluation.items import Item
 
 RATE = 8000
 HOP = 20
@@ -64,13 +66,13 @@ def items(generator):
 
 
 def entries_of(tested, items, metrics):
-    results = evaluate(tested, items, metrics=metrics)
+    results = evaluate(audio_systems(tested), items, metrics=metrics)
     return [entry("prompts", result, tested, items) for result in results]
 
 
 def test_a_codec_that_keeps_everything_is_perfect(items):
     pytest.importorskip("pystoi", reason="pip install 'intaglio[metrics]'")
-    (_, row) = entries_of([Point("echo", Echo())], items, [STOI(), MelDistance(), SISDR()])
+    (_, row) = entries_of([OperatingPoint("echo", Echo())], items, [STOI(), MelDistance(), SISDR()])
     scores = row.row.scores
     assert scores["stoi"].mean == pytest.approx(1, abs=1e-6)
     assert scores["mel"].mean < 1e-4  # rows of one product may round apart
@@ -78,10 +80,10 @@ def test_a_codec_that_keeps_everything_is_perfect(items):
 
 
 @pytest.mark.parametrize(("rate", "channels"), [(16_000, 1), (11_025, 2), (48_000, 2)])
-def test_a_codec_hears_and_is_judged_at_its_own_rate_and_channels(items, rate, channels):
+def test_a_codec_hears_and_is_scored_at_its_own_rate_and_channels(items, rate, channels):
     codec = Echo(rate, channels)
-    (_, row) = entries_of([Point("echo", codec)], items, [SISDR(), MelDistance(RATE)])
-    heard = resample(items[-1].wave, RATE, rate).expand(1, channels, -1)
+    (_, row) = entries_of([OperatingPoint("echo", codec)], items, [SISDR(), MelDistance(RATE)])
+    heard = resample(items[-1].content, RATE, rate).expand(1, channels, -1)
     assert torch.equal(codec.heard, heard)
     assert row.row.scores["si_sdr"].mean > 25 and row.row.scores["mel"].mean < 0.2
 
@@ -91,8 +93,9 @@ def test_the_channels_are_mixed_back(items):
         def decode(self, tokens):
             return self.heard * torch.tensor([2.0, 0.0]).view(1, 2, 1)
 
-    results = list(evaluate([Point("echo", OneSided(channels=2))], items, metrics=[]))
-    assert torch.allclose(results[1].decoded[0], items[0].wave)
+    systems = audio_systems([OperatingPoint("echo", OneSided(channels=2))])
+    results = list(evaluate(systems, items, metrics=[]))
+    assert torch.allclose(results[1].output.decoded[0], items[0].content)
 
 
 @pytest.mark.parametrize(
@@ -101,7 +104,7 @@ def test_the_channels_are_mixed_back(items):
     [(1, False, 400, 200), (2, False, 800, 200), (None, True, 800 + 96, 200 + 96)],
 )
 def test_bits_and_usage_are_those_counted_by_hand(items, levels, scaled, bits, entropy):
-    entries = entries_of([Point("echo", Echo(scaled=scaled), levels)], items, [])
+    entries = entries_of([OperatingPoint("echo", Echo(scaled=scaled), levels)], items, [])
     record = entry_records(entries, RATE)[1]
     depth = levels or 2
     assert record["bits_per_second"] == 2 * bits
@@ -117,20 +120,19 @@ def test_bits_and_usage_are_those_counted_by_hand(items, levels, scaled, bits, e
 
 def test_whole_positions_are_charged_over_the_real_duration(generator):
     item = Item("a", speechlike(4001, RATE, generator), RATE)
-    (_, row) = entries_of([Point("echo", Echo())], [item], [])
-    assert row.row.bits_per_second == float(Fraction(201 * 4 * RATE, 4001))
+    (_, row) = entries_of([OperatingPoint("echo", Echo())], [item], [])
+    assert row.row.bits == float(Fraction(201 * 4 * RATE, 4001))
 
 
 def test_the_time_is_the_median_and_relative_to_the_first_codec(items):
     first, second = Echo(name="first"), Echo(name="second")
-    many = [items[0], items[0], items[0]._replace(wave=torch.zeros(16_000))]
+    many = [items[0], items[0], items[0]._replace(content=torch.zeros(16_000))]
     entries = []
     for codec, times in ((first, (0.1, 0.2, 4.0)), (second, (0.9, 0.3, 0.4))):
-        point = Point(codec.name, codec)
+        point = OperatingPoint(codec.name, codec)
         (_, row) = entries_of([point], many, [])
         tokens = codec.encode(torch.zeros(1, 1, 4000))
-        coded = [Coded(tokens, items[0].wave, seconds) for seconds in times]
-        entries.append(row._replace(facts=facts_of(point, coded, many)))
+        entries.append(row._replace(facts=facts_of(point, [tokens] * 3, times, many)))
     factors = [one.facts.real_time_factor for one in entries]  # of 0.5, 0.5 and 2 seconds
     assert factors == pytest.approx([0.4, 0.6])
     records = entry_records(entries, RATE)
@@ -140,7 +142,7 @@ def test_the_time_is_the_median_and_relative_to_the_first_codec(items):
 
 
 def test_data_sets_of_one_name_keep_their_paths(items):
-    (_, row) = entries_of([Point("echo", Echo())], items, [])
+    (_, row) = entries_of([OperatingPoint("echo", Echo())], items, [])
     for names, shown in ((("a/x", "b/y"), ["x", "y"]), (("a/x", "b/x"), ["a/x", "b/x"])):
         drawn, _ = table([row._replace(data=name) for name in names], [])
         assert list(drawn.columns[2].cells) == shown

@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from intaglio.codecs.tokens import Tokens
-from intaglio.recipes.evaluation.audio.comparison import Row
 from intaglio.recipes.evaluation.figures.signals import Sound, spectrograms, token_raster
 from intaglio.recipes.evaluation.figures.training import (
     code_usage,
@@ -14,6 +13,7 @@ from intaglio.recipes.evaluation.figures.training import (
     rate_distortion,
     read_curves,
 )
+from intaglio.recipes.evaluation.rows import Row
 from intaglio.recipes.evaluation.scores import Score
 from intaglio.recipes.evaluation.usage import usage
 

@@ -1,4 +1,4 @@
-"""Tables of counts: against counting by hand, and against a Markov chain whose law is known."""
+"""Tables of counts: counted by hand, and of a Markov chain whose distribution is known."""
 
 import math
 from collections import Counter
@@ -46,20 +46,20 @@ def chain(items, positions=12, seed=0):
 def by_hand(train, labels, held, held_labels, what, size, alpha):
     """The same nats with dictionaries."""
 
-    def known(row, label, place):
+    def context_of(row, label, position):
         match what:
             case "unigram":
                 return ()
             case "bigram":
-                return (row[place - 1] if place else "start",)
+                return (row[position - 1] if position else "start",)
             case "position unigram":
-                return (place,)
-        return (label, place)
+                return (position,)
+        return (label, position)
 
     def each(rows, labels):
         for row, label in zip(rows.squeeze(-1).tolist(), labels.tolist(), strict=True):
-            for place, token in enumerate(row):
-                yield known(row, label, place), token
+            for position, token in enumerate(row):
+                yield context_of(row, label, position), token
 
     pairs = Counter(each(train, labels))
     contexts = Counter(context for context, _ in each(train, labels))
@@ -81,7 +81,7 @@ def test_nats_are_those_of_counts_by_hand(what):
     torch.testing.assert_close(found.nats, wanted)
 
 
-def test_each_law_adds_up_to_one():
+def test_each_distribution_adds_up_to_one():
     contexts, ids = torch.tensor([0, 0, 5, 5, 5]), torch.tensor([1, 1, 0, 2, 3])
     table = CountTable(contexts, ids, 4)
     for context in (0, 3, 5, 9):  # two of them were never seen
@@ -96,12 +96,12 @@ def test_tables_of_a_known_chain_reach_its_entropies():
     train, tune, held = side(chain(4000)), side(chain(500, seed=1)), side(chain(4000, seed=2))
     nats = {name: table_nats(one, train, tune, held, (3,)).nats for name, one in TABLES.items()}
     entropy = -(STEP * STEP.log()).sum(1)
-    law = torch.full((3,), 1 / 3, dtype=torch.float64)
-    rates, marginals = [math.log(3)], [law]
+    marginal = torch.full((3,), 1 / 3, dtype=torch.float64)
+    rates, marginals = [math.log(3)], [marginal]
     for _ in range(11):
-        rates.append(float(law @ entropy))
-        law = law @ STEP
-        marginals.append(law)
+        rates.append(float(marginal @ entropy))
+        marginal = marginal @ STEP
+        marginals.append(marginal)
     assert float(nats["bigram"].mean()) == pytest.approx(sum(rates) / 12, abs=0.01)
     each = [float(-(one * one.log()).sum()) for one in marginals]
     torch.testing.assert_close(
@@ -113,7 +113,7 @@ def test_tables_of_a_known_chain_reach_its_entropies():
     )
 
 
-def test_class_and_position_tell_what_only_they_tell():
+def test_class_and_position_predict_what_only_they_can():
     labels = torch.arange(60) % 3
     tokens = ((labels.unsqueeze(1) * 2 + torch.arange(4)) % 7).unsqueeze(-1)
     one = side(tokens, labels)
@@ -151,13 +151,13 @@ def test_the_constant_is_the_best_of_the_validation_side():
     assert (low, high) == (ALPHAS[0], ALPHAS[-1])
 
 
-def test_samples_of_the_unigram_know_no_place():
+def test_samples_of_the_unigram_ignore_the_position():
     tokens = torch.tensor([[0, 1, 2, 2], [0, 1, 2, 2]]).unsqueeze(-1)
     tokens = torch.cat([tokens, tokens + 5], dim=2)
     drawn = unigram_samples(side(tokens), 3000, seed=1)
     assert drawn.shape == (3000, 4, 2) and drawn.dtype == torch.int64
-    for place in range(4):
-        share = drawn[:, place, 0].bincount(minlength=3) / 3000
+    for position in range(4):
+        share = drawn[:, position, 0].bincount(minlength=3) / 3000
         torch.testing.assert_close(share, torch.tensor([0.25, 0.25, 0.5]), atol=0.05, rtol=0)
     joint = (drawn[..., 0] == 2) & (drawn[..., 1] == 7)  # groups are drawn apart
     assert float(joint.float().mean()) == pytest.approx(0.25, abs=0.03)

@@ -1,4 +1,4 @@
-"""A bench over made-up tokens: perfect, copying and deaf generators get the numbers they must."""
+"""Perfect, copying and unconditional generators of made-up tokens get the scores they must."""
 
 import io
 import json
@@ -22,17 +22,17 @@ from intaglio.generators.orders.masked import MaskedOrder
 from intaglio.generators.orders.raster import RasterOrder
 from intaglio.generators.provenance import Provenance
 from intaglio.generators.samplers.sampler import Sampler
-from intaglio.recipes.evaluation.generators import measure
-from intaglio.recipes.evaluation.generators.comparison import control_rows, generator_row
-from intaglio.recipes.evaluation.generators.features import feature_network
-from intaglio.recipes.evaluation.generators.measure import Bench
+from intaglio.recipes.evaluation.generators import evaluator as evaluators
+from intaglio.recipes.evaluation.generators.comparison import control_rows, evaluate_generator
+from intaglio.recipes.evaluation.generators.evaluator import GeneratorEvaluator
+from intaglio.recipes.evaluation.generators.features import feature_extractor
 from intaglio.recipes.evaluation.generators.tokens import check_fits, side_of
 
 NAMES = ("blue", "green", "red")
 SIZE = 512
 
 
-def law(label, seed):
+def tokens_of(label, seed):
     """16 tokens of a class: some number of the class's own range, the same bits elsewhere."""
     generator = torch.Generator().manual_seed(seed)
     digits = torch.randint(0, 8, (16, 3), generator=generator)
@@ -61,7 +61,7 @@ def data(codec, tmp_path_factory):
                 extras={},
             )
             tokens = io.BytesIO()
-            write_tokens(tokens, header, law(number % 3, number))
+            write_tokens(tokens, header, tokens_of(number % 3, number))
             name = NAMES[number % 3]
             said = {"path": f"{number}.png", "text": f"{name} {number}", "label": name}
             content = {"intaglio": tokens.getvalue(), "json": json.dumps(said).encode()}
@@ -73,12 +73,12 @@ def data(codec, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def bench(codec, data):
-    return Bench(codec, data, feature_network("pixels"))
+def evaluator(codec, data):
+    return GeneratorEvaluator(codec, data, feature_extractor("pixels"))
 
 
 def fresh(condition=None, order=None, **options):
-    """A generator whose law is even, as its head starts with zeros."""
+    """A generator with a uniform distribution, as its head starts with zeros."""
     torch.manual_seed(0)
     generator = Generator(
         (4, 4),
@@ -104,18 +104,18 @@ class Scripted(Sampler):
         return torch.stack([self.item(label, number) for number, label in labels])
 
 
-def scores_of(bench, item, seed=0):
-    row, _ = generator_row(bench, "ours", fresh(), Scripted(item), seed=seed)
+def scores_of(evaluator, item, seed=0):
+    row, _ = evaluate_generator(evaluator, "ours", fresh(), Scripted(item), seed=seed)
     return {name: score.mean for name, score in row.scores.items()}
 
 
 @pytest.fixture(scope="module")
-def controls(bench):
-    return {row.system: row for row in control_rows(bench)}
+def controls(evaluator):
+    return {row.system: row for row in control_rows(evaluator)}
 
 
-def test_a_perfect_generator_is_as_good_as_what_was_held_out(bench, controls):
-    ours = scores_of(bench, lambda label, seed: law(label, 10_000 + seed))
+def test_a_perfect_generator_is_as_good_as_what_was_held_out(evaluator, controls):
+    ours = scores_of(evaluator, lambda label, seed: tokens_of(label, 10_000 + seed))
     real = {name: score.mean for name, score in controls["real, held out"].scores.items()}
     training = controls["real, training"].scores
     unigram = controls["unigram"].scores
@@ -129,81 +129,85 @@ def test_a_perfect_generator_is_as_good_as_what_was_held_out(bench, controls):
     assert unigram["class_accuracy"].mean < 0.6
 
 
-def test_a_generator_that_copies_its_training_is_found_out(bench):
-    train = bench.train
+def test_a_generator_that_copies_its_training_is_found_out(evaluator):
+    train = evaluator.train
 
     def copied(label, seed):
         places = (train.labels == label).nonzero()[:, 0]
         return train.tokens[places[seed % len(places)]]
 
-    ours = scores_of(bench, copied)
+    ours = scores_of(evaluator, copied)
     assert ours["near_copies"] == 1 and ours["exact_copies"] == 1
     assert ours["class_accuracy"] > 0.9
 
 
-def test_a_generator_that_does_not_listen_is_at_chance(bench):
-    deaf = scores_of(bench, lambda label, seed: law(seed % 3, 20_000 + seed * 7))
-    assert deaf["class_accuracy"] == pytest.approx(1 / 3, abs=0.17)
-    one = scores_of(bench, lambda label, seed: law(0, 20_000))
-    assert one["distinct"] == pytest.approx(1 / bench.held.items)
+def test_a_generator_that_ignores_its_condition_is_at_chance(evaluator):
+    ignoring = scores_of(evaluator, lambda label, seed: tokens_of(seed % 3, 20_000 + seed * 7))
+    assert ignoring["class_accuracy"] == pytest.approx(1 / 3, abs=0.17)
+    one = scores_of(evaluator, lambda label, seed: tokens_of(0, 20_000))
+    assert one["distinct"] == pytest.approx(1 / evaluator.held.items)
 
 
-def test_an_even_law_costs_the_logarithm_of_the_codebook(bench):
-    row, drawn = generator_row(bench, "ours", fresh(), Sampler())
+def test_a_uniform_distribution_costs_the_logarithm_of_the_codebook(evaluator):
+    row, drawn = evaluate_generator(evaluator, "ours", fresh(), Sampler())
     assert row.scores["nll"].mean == pytest.approx(math.log(SIZE), abs=1e-5)
-    assert row.scores["nll_untold"].mean == pytest.approx(row.scores["nll"].mean)
+    assert row.scores["nll_unconditional"].mean == pytest.approx(row.scores["nll"].mean)
     assert row.bits == pytest.approx(16 * 9, abs=1e-3)
     per_dimension = row.scores["bits_per_dimension"].mean
     assert per_dimension == pytest.approx(16 * 9 / (3 * 16 * 16), abs=1e-5)
-    assert drawn.tokens.shape == (bench.held.items, 16, 1) and row.is_ours and not row.is_bound
-    assert drawn.pictures.shape == (bench.held.items, 3, 16, 16)
+    assert (
+        drawn.tokens.shape == (evaluator.held.items, 16, 1)
+        and row.is_ours
+        and not row.scores["nll"].is_upper_bound
+    )
+    assert drawn.pictures.shape == (evaluator.held.items, 3, 16, 16)
 
 
-def test_what_is_told_is_what_the_held_out_items_are_told(codec, data):
+def test_samples_have_the_conditions_of_the_held_out_items(codec, data):
     seen = []
 
     def noted(label, seed):
         seen.append((label, seed))
-        return law(label, seed)
+        return tokens_of(label, seed)
 
-    some = Bench(codec, data, feature_network("pixels"), items=100)
+    some = GeneratorEvaluator(codec, data, feature_extractor("pixels"), items=100)
     scores_of(some, noted, seed=500)
     assert [seed for _, seed in seen] == list(range(500, 600))
-    assert [label for label, _ in seen] == some.held.labels[some.places].tolist()
-    assert some.held.items < 100 and set(some.places) == set(range(some.held.items))
-    few = Bench(codec, data, feature_network("pixels"), items=4)
-    assert few.places == [n * few.held.items // 4 for n in range(4)]
+    assert [label for label, _ in seen] == some.held.labels[some.condition_items].tolist()
+    assert some.held.items < 100 and set(some.condition_items) == set(range(some.held.items))
+    few = GeneratorEvaluator(codec, data, feature_extractor("pixels"), items=4)
+    assert few.condition_items == [n * few.held.items // 4 for n in range(4)]
     assert not any(one.name.startswith("FD") for one in few.columns())
 
 
-def test_tables_beside_the_generator(controls, bench):
+def test_tables_next_to_the_generator(controls, evaluator):
     nll = {name: row.scores["nll"].mean for name, row in controls.items() if "nll" in row.scores}
     assert list(nll) == ["unigram", "bigram", "position unigram", "class-position unigram"]
     assert nll["unigram"] < math.log(SIZE)
     row = controls["unigram"]
     assert row.bits == pytest.approx(16 * nll["unigram"] / math.log(2))
-    assert row.facts["alpha"] > 0 and row.items == bench.held.items
+    assert row.facts["alpha"] > 0 and row.items == evaluator.held.items
     real = controls["real, held out"].scores
     assert "nll" not in real and real["distinct"].mean == 1 and real["exact_copies"].mean == 0
 
 
-def test_captions_are_looked_for_only_where_they_are_told(bench):
-    columns = {one.name for one in bench.columns()}
+def test_captions_are_retrieved_only_where_they_are_given(evaluator):
+    columns = {one.name for one in evaluator.columns()}
     assert {"nll", "class_accuracy", "caption_retrieval", "KD[pixels@16]"} <= columns
-    row, _ = generator_row(bench, "ours", fresh(), Sampler())
+    row, _ = evaluate_generator(evaluator, "ours", fresh(), Sampler())
     assert row.scores["caption_retrieval"].mean is None
-    assert "told classes" in row.scores["caption_retrieval"].reason
-    row, _ = generator_row(bench, "ours", fresh(TextCondition()), Sampler())
+    assert "conditioned on classes" in row.scores["caption_retrieval"].reason
+    row, _ = evaluate_generator(evaluator, "ours", fresh(TextCondition()), Sampler())
     assert row.scores["caption_retrieval"].mean is not None
 
 
-def test_masked_orders_are_told_as_a_bound(bench):
-    row, _ = generator_row(bench, "ours", fresh(order=MaskedOrder(16, steps=2)), Sampler())
-    assert row.is_bound and "a bound" in row.scores["nll"].reason
+def test_likelihoods_of_masked_orders_are_bounds(evaluator):
+    row, _ = evaluate_generator(evaluator, "ours", fresh(order=MaskedOrder(16, steps=2)), Sampler())
+    assert row.scores["nll"].is_upper_bound and "a bound" in row.scores["nll"].reason
     assert row.scores["nll"].mean == pytest.approx(math.log(SIZE), abs=1e-5)
 
 
-def test_vectors_are_drawn_and_judged_without_a_likelihood(bench):
+def test_vectors_are_drawn_and_scored_without_a_likelihood(evaluator):
     torch.manual_seed(0)
     generator = Generator(
         (4, 4),
@@ -213,7 +217,7 @@ def test_vectors_are_drawn_and_judged_without_a_likelihood(bench):
         FlowHead(16, 3, width=8, depth=1, steps=2),
         MaskedOrder(16, reveal="random", steps=2),
     ).eval()
-    row, drawn = generator_row(bench, "ours", generator, Sampler())
+    row, drawn = evaluate_generator(evaluator, "ours", generator, Sampler())
     assert row.bits is None and row.scores["nll"].mean is None
     assert "vectors" in row.scores["nll"].reason and "exact_copies" not in row.scores
     assert drawn.tokens.is_floating_point() and row.scores["distinct"].mean == 1
@@ -230,7 +234,7 @@ def test_wrong_company_is_refused(codec, data):
         check_fits(generator, codec, data)
     text = fresh(TextCondition())
     text.provenance = generator.provenance
-    check_fits(text, codec, data)  # it is told no numbers of classes
+    check_fits(text, codec, data)  # its condition has no class numbers
     generator.provenance = Provenance("other", "0" * 32, NAMES)
     with pytest.raises(ValueError, match="draws tokens of other 000000000000"):
         check_fits(generator, codec, data)
@@ -248,11 +252,11 @@ def test_views_and_limits_of_a_side(data):
     assert [NAMES[n] for n in batch["label"]] == [text.split()[0] for text in batch["caption"]]
 
 
-def test_nats_are_told_for_each_part(bench, monkeypatch):
+def test_nats_are_given_for_each_section(evaluator, monkeypatch):
     """The mean over all would hide a first scale that learned nothing."""
-    monkeypatch.setattr(measure, "section_ends", lambda codec, positions: [1, 5, 16])
+    monkeypatch.setattr(evaluators, "section_ends", lambda codec, positions: [1, 5, 16])
     nats = torch.ones(8, 16, dtype=torch.float64)
     nats[:, 0], nats[:, 5:] = 4, 2
-    sections = bench.likelihood(nats).facts["sections"]
+    sections = evaluator.likelihood(nats).facts["sections"]
     assert [part["nll"] for part in sections] == [4, 1, 2]
     assert [(part["from"], part["to"]) for part in sections] == [(0, 1), (1, 5), (5, 16)]

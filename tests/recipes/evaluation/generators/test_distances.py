@@ -1,4 +1,4 @@
-"""Distances of drawn from real items, and copies: identities and what must be told apart."""
+"""Distances of drawn from real items, and copies: identities and what must differ."""
 
 import pytest
 import torch
@@ -62,7 +62,7 @@ def test_copies_are_near_and_fresh_items_are_not():
     assert near.copies(train[:50] + 1e-9) == [1.0] * 50
     assert sum(near.copies(normal(500, seed=1))) / 500 < 0.04
     assert sum(near.copies(normal(50, seed=1) + 9)) == 0
-    share = float((near.inner <= near.threshold).double().mean())
+    share = float((near.within <= near.threshold).double().mean())
     assert share == pytest.approx(0.01, abs=0.003)
     distance, place = near.nearest(train[[7, 3]] + 1e-3)
     assert place.tolist() == [7, 3]
@@ -71,7 +71,7 @@ def test_copies_are_near_and_fresh_items_are_not():
 
 def test_an_item_is_not_its_own_neighbour():
     line = torch.tensor([[0.0], [1.0], [3.0], [7.0]], dtype=torch.float64)
-    assert Neighbours(line).inner.tolist() == [1, 1, 2, 4]
+    assert Neighbours(line).within.tolist() == [1, 1, 2, 4]
 
 
 def test_twins_in_the_training_do_not_hide_copies():
@@ -83,9 +83,9 @@ def test_twins_in_the_training_do_not_hide_copies():
 
 
 def test_many_items_are_compared_in_parts(monkeypatch):
-    whole = Neighbours(normal(50)).inner
+    whole = Neighbours(normal(50)).within
     monkeypatch.setattr("intaglio.recipes.evaluation.generators.distances.CHUNK", 7)
-    torch.testing.assert_close(Neighbours(normal(50)).inner, whole)
+    torch.testing.assert_close(Neighbours(normal(50)).within, whole)
 
 
 def test_distinct_items_and_exact_copies():
@@ -97,8 +97,8 @@ def test_distinct_items_and_exact_copies():
     assert exact_copies(drawn[:1], views[1:]) == [0.0]
 
 
-def test_what_is_alike_one_by_one_and_not_together_is_told():
-    """Equal laws of every number, another law of all four: what a judge of classes can miss."""
+def test_equal_marginals_of_another_joint_distribution_differ():
+    """Equal marginals, another joint distribution: what a linear probe can miss."""
     joint, apart = normal(2000, 1).expand(-1, 4), normal(2000, 4, seed=1)
     again = normal(2000, 1, seed=2).expand(-1, 4)
     assert PrincipalAxes(joint, 1).distance(joint, apart) == pytest.approx(1, abs=0.2)

@@ -74,16 +74,16 @@ def in_all_orders(generator, item):
     for order in itertools.permutations(range(POSITIONS)):
         row = torch.zeros(POSITIONS, dtype=torch.float64)
         masked = torch.ones(1, POSITIONS, dtype=torch.bool)
-        for place in order:
+        for position in order:
             hidden = generator.order.hidden(generator, item[None], conditions(1), masked)
-            row[place] = -generator.head.log_prob(hidden[:, place], item[None, place])[0]
-            masked[0, place] = False
+            row[position] = -generator.head.log_prob(hidden[:, position], item[None, position])[0]
+            masked[0, position] = False
         rows.append(row)
     return torch.stack(rows)
 
 
 @torch.no_grad()
-def test_masked_tokens_are_told_in_the_mean_over_orders(monkeypatch):
+def test_nats_of_masked_tokens_are_the_mean_over_orders(monkeypatch):
     monkeypatch.setattr(likelihood, "BATCH", 500)
     generator = tiny(MaskedOrder(16))
     item = EVERY[14]
@@ -95,7 +95,7 @@ def test_masked_tokens_are_told_in_the_mean_over_orders(monkeypatch):
     assert ((found.mean(0) - every.mean(0)).abs() < 5 * error).all()
     assert not torch.allclose(every.mean(0), every.mean(), atol=float(10 * error.max()))
     mixture = -every.sum(1).neg().logsumexp(0) + math.log(len(every))
-    assert every.sum(1).mean() > mixture  # Jensen: what is told is a bound
+    assert every.sum(1).mean() > mixture  # Jensen: the mean over orders is a bound
     assert is_bound(generator)
 
 
@@ -123,7 +123,7 @@ def test_a_batch_is_its_items(order, monkeypatch):
     torch.testing.assert_close(alone[0], whole[4], **near)
 
 
-def test_without_a_likelihood_the_reason_is_told():
+def test_without_a_likelihood_there_is_a_reason():
     def vectors(head):
         backbone = Transformer(16, 1, 2)
         order = MaskedOrder(16, reveal="random")
@@ -134,6 +134,6 @@ def test_without_a_likelihood_the_reason_is_told():
     with pytest.raises(ValueError, match="vectors"):
         nats_of(flow.eval(), EVERY, conditions(27))
     assert "no fixed order" in absence(tiny(Order()))
-    untold = tiny(RasterOrder())
-    untold.head.tractable = False
-    assert "CategoricalHead has no likelihood" in absence(untold)
+    intractable = tiny(RasterOrder())
+    intractable.head.tractable = False
+    assert "CategoricalHead has no likelihood" in absence(intractable)

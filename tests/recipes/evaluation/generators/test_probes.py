@@ -1,13 +1,13 @@
-"""Judges of classes and captions: on features that tell them, and on such that do not."""
+"""Probes of classes and captions: on features that contain them, and on features that do not."""
 
 import pytest
 import torch
 
 from intaglio.recipes.evaluation.generators.probes import (
-    CaptionJudge,
-    ClassJudge,
+    CaptionProbe,
+    ClassProbe,
     bags_of,
-    draw_choices,
+    draw_candidates,
 )
 
 WORDS = "apple bear cat dog eel fox goat hen ibis jay kiwi lion mole newt owl pig".split()
@@ -21,33 +21,33 @@ def clusters(items, seed=0, classes=3, dim=20):
     return centres[labels] + torch.randn(items, dim, dtype=torch.float64), labels
 
 
-def test_classes_that_features_tell_are_found():
-    judge = ClassJudge(*clusters(120))
+def test_classes_that_features_contain_are_predicted():
+    probe = ClassProbe(*clusters(120))
     features, labels = clusters(60, seed=1)
-    assert judge.right(features, labels) == [1.0] * 60
-    assert sum(judge.right(features, labels.roll(1))) == 0
+    assert probe.correct(features, labels) == [1.0] * 60
+    assert sum(probe.correct(features, labels.roll(1))) == 0
     noise = torch.randn(600, 20, dtype=torch.float64)
-    assert sum(judge.right(noise, torch.arange(600) % 3)) / 600 == pytest.approx(1 / 3, abs=0.07)
+    assert sum(probe.correct(noise, torch.arange(600) % 3)) / 600 == pytest.approx(1 / 3, abs=0.07)
 
 
-def test_features_of_any_scale_are_judged_alike():
+def test_features_of_any_scale_are_classified_alike():
     features, labels = clusters(120)
     others, wanted = clusters(60, seed=1)
     noisy = others + 9 * torch.randn(60, 20, dtype=torch.float64)
     scale = torch.logspace(-4, 4, 20, dtype=torch.float64)
-    plain = ClassJudge(features, labels).right(noisy, wanted)
-    assert ClassJudge(features * scale + 7, labels).right(noisy * scale + 7, wanted) == plain
+    plain = ClassProbe(features, labels).correct(noisy, wanted)
+    assert ClassProbe(features * scale + 7, labels).correct(noisy * scale + 7, wanted) == plain
     assert 0 < sum(plain) < 60
 
 
 def test_items_without_a_class_are_left_out():
     features, labels = clusters(120)
     strange = torch.cat([features, 50 + torch.zeros(300, 20, dtype=torch.float64)])
-    judge = ClassJudge(strange, torch.cat([labels, torch.full((300,), -1)]))
-    assert torch.equal(judge.weight, ClassJudge(features, labels).weight)
-    assert judge.right(features[:4], torch.tensor([0, -1, 2, -1])) == [1.0, 1.0]
+    probe = ClassProbe(strange, torch.cat([labels, torch.full((300,), -1)]))
+    assert torch.equal(probe.weight, ClassProbe(features, labels).weight)
+    assert probe.correct(features[:4], torch.tensor([0, -1, 2, -1])) == [1.0, 1.0]
     with pytest.raises(ValueError, match="two classes"):
-        ClassJudge(features, torch.zeros(120, dtype=torch.int64))
+        ClassProbe(features, torch.zeros(120, dtype=torch.int64))
 
 
 def captions(items, seed):
@@ -57,43 +57,43 @@ def captions(items, seed):
 
 
 def pictured(texts, noise=0.0):
-    """Features that tell the words."""
+    """Features that contain the words."""
     torch.manual_seed(5)
     look = torch.randn(bags_of([""]).shape[1], 60, dtype=torch.float64)
     return bags_of(texts) @ look + noise * torch.randn(len(texts), 60, dtype=torch.float64)
 
 
-def test_captions_that_features_tell_are_found():
+def test_captions_that_features_contain_are_retrieved():
     train, held = captions(400, 0), sorted(set(captions(60, 1)))
-    judge = CaptionJudge(pictured(train, 0.3), train)
-    choices = draw_choices(range(len(held)), len(held), candidates=10)
-    found = judge.found(pictured(held, 0.3), held, choices)
+    probe = CaptionProbe(pictured(train, 0.3), train)
+    candidates = draw_candidates(range(len(held)), len(held), candidates=10)
+    found = probe.retrieved(pictured(held, 0.3), held, candidates)
     assert sum(found) / len(found) > 0.9
-    shuffled = judge.found(pictured(held, 0.3).roll(1, 0), held, choices)
+    shuffled = probe.retrieved(pictured(held, 0.3).roll(1, 0), held, candidates)
     assert sum(shuffled) / len(shuffled) < 0.3
 
 
-def test_features_that_tell_nothing_are_at_chance():
+def test_features_without_captions_are_at_chance():
     train, held = captions(200, 0), sorted(set(captions(90, 1)))
-    judge = CaptionJudge(torch.randn(200, 10, dtype=torch.float64), train)
+    probe = CaptionProbe(torch.randn(200, 10, dtype=torch.float64), train)
     rates = []
     for seed in range(10):
-        choices = draw_choices(range(len(held)), len(held), candidates=5, seed=seed)
+        candidates = draw_candidates(range(len(held)), len(held), candidates=5, seed=seed)
         noise = torch.randn(len(held), 10, dtype=torch.float64)
-        rates += judge.found(noise, held, choices)
+        rates += probe.retrieved(noise, held, candidates)
     assert sum(rates) / len(rates) == pytest.approx(0.2, abs=0.06)
 
 
-def test_choices_hold_the_right_caption_once():
+def test_candidates_hold_the_right_caption_once():
     right = [3, 0, 9, 3]
-    choices = draw_choices(right, 10, candidates=5, seed=2)
-    assert choices.shape == (4, 5) and choices[:, 0].tolist() == right
-    for row in choices.tolist():
+    candidates = draw_candidates(right, 10, candidates=5, seed=2)
+    assert candidates.shape == (4, 5) and candidates[:, 0].tolist() == right
+    for row in candidates.tolist():
         assert len(set(row)) == 5 and min(row) >= 0 and max(row) <= 9
-    many = draw_choices([0] * 400, 10, candidates=5)[:, 1:]
+    many = draw_candidates([0] * 400, 10, candidates=5)[:, 1:]
     assert sorted(set(many.flatten().tolist())) == list(range(1, 10))  # all others, evenly
     assert (many.flatten().bincount()[1:] > 100).all()
-    assert draw_choices(right, 10, candidates=50).shape == (4, 10)
+    assert draw_candidates(right, 10, candidates=50).shape == (4, 10)
 
 
 def test_bags_count_parts_of_words_whatever_the_case():

@@ -7,18 +7,22 @@ import torch
 
 from intaglio.data.image_transforms import to_pixels
 from intaglio.data.synthetic.images import shapes_image
-from intaglio.recipes.evaluation.image.features import ImageSet
 from intaglio.recipes.evaluation.image.metrics import (
     PSNR,
     SSIM,
     FrechetDistance,
-    ImagePair,
     KernelDistance,
     PerceptualDistance,
     frechet_distance,
     kernel_distance,
 )
 from intaglio.recipes.evaluation.image.selection import select_image_metrics
+from intaglio.recipes.evaluation.items import Item, ItemSet
+from intaglio.recipes.evaluation.scores import Pair
+
+
+def images(pictures):
+    return ItemSet([Item(str(number), one) for number, one in enumerate(pictures)])
 
 
 def pattern(height, width):
@@ -27,20 +31,18 @@ def pattern(height, width):
     c = torch.arange(3).view(3, 1, 1)
     one = (y * 7 + x * 5 + c * 40 + (x * y) % 13 * 4) % 256
     other = (one * 7 // 8 + (x * 3 + y * 11) % 29).clamp(0, 255)
-    return ImagePair(one.byte(), other.byte())
+    return Pair(one.byte(), other.byte())
 
 
 def test_psnr_of_a_constant_offset():
     grey = torch.full((3, 8, 8), 100, dtype=torch.uint8)
     for offset in (1, 20):
-        assert PSNR().value(ImagePair(grey, grey + offset)) == pytest.approx(
-            20 * math.log10(255 / offset)
-        )
+        assert PSNR()(Pair(grey, grey + offset)) == pytest.approx(20 * math.log10(255 / offset))
     with pytest.raises(ValueError, match="copy"):
-        PSNR().value(ImagePair(grey, grey))
+        PSNR()(Pair(grey, grey))
     light, dark = torch.tensor([255]), torch.tensor([0])  # differences must not wrap around
-    pair = ImagePair(light.byte().expand(3, 4, 4), dark.byte().expand(3, 4, 4))
-    assert PSNR().value(pair) == 0
+    pair = Pair(light.byte().expand(3, 4, 4), dark.byte().expand(3, 4, 4))
+    assert PSNR()(pair) == 0
 
 
 @pytest.mark.parametrize(
@@ -48,13 +50,13 @@ def test_psnr_of_a_constant_offset():
 )
 def test_ssim_is_that_of_scikit_image(size, golden):
     """Golden: scikit-image with gaussian_weights, sigma 1.5, population covariance, range 255."""
-    assert SSIM().value(pattern(*size)) == pytest.approx(golden, abs=1e-9)
-    assert SSIM().value(ImagePair(pattern(*size).original, pattern(*size).original)) == 1
+    assert SSIM()(pattern(*size)) == pytest.approx(golden, abs=1e-9)
+    assert SSIM()(Pair(pattern(*size).reference, pattern(*size).reference)) == 1
     with pytest.raises(ValueError, match="11"):
-        SSIM().value(pattern(10, 40))
+        SSIM()(pattern(10, 40))
 
 
-def test_frechet_distance_of_shifted_and_scaled_laws():
+def test_frechet_distance_of_shifted_and_scaled_distributions():
     x = torch.randn(4000, 3, dtype=torch.float64)
     shift = torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64)
     assert frechet_distance(x, x) == pytest.approx(0, abs=1e-9)
@@ -91,28 +93,28 @@ def blurred(pixels, times):
 
 def test_features_order_distortions(shapes):
     pytest.importorskip("efficientnet_lite_pytorch", reason="pip install 'intaglio[metrics]'")
-    originals = ImageSet(shapes)
+    originals = images(shapes)
     metrics = (PerceptualDistance(), KernelDistance())
     for metric in metrics:
         means = [
-            metric.score(originals, ImageSet([blurred(one, times) for one in shapes])).mean
+            metric.score(originals, images([blurred(one, times) for one in shapes])).mean
             for times in (0, 1, 4)
         ]
         assert abs(means[0]) < 1e-6 < means[1] < means[2], metric.name
-    single = PerceptualDistance().value(ImagePair(shapes[0], blurred(shapes[0], 2)))
-    score = PerceptualDistance().score(ImageSet(shapes[:1]), ImageSet([blurred(shapes[0], 2)]))
+    single = PerceptualDistance()(Pair(shapes[0], blurred(shapes[0], 2)))
+    score = PerceptualDistance().score(images(shapes[:1]), images([blurred(shapes[0], 2)]))
     assert score.mean == single
 
 
 def test_a_biased_distance_is_not_given(shapes):
     pytest.importorskip("efficientnet_lite_pytorch", reason="pip install 'intaglio[metrics]'")
     few, full = FrechetDistance(2), FrechetDistance()
-    many = ImageSet(shapes)
-    score = few.score(many, ImageSet([blurred(one, 2) for one in shapes]))
+    many = images(shapes)
+    score = few.score(many, images([blurred(one, 2) for one in shapes]))
     assert score.mean > 0.01 and score.low is None and score.measured == 12
     absent = full.score(many, many)
     assert absent.mean is None and "fewer than 320 images" in absent.reason
-    one = KernelDistance().score(ImageSet(shapes[:1]), ImageSet(shapes[:1]))
+    one = KernelDistance().score(images(shapes[:1]), images(shapes[:1]))
     assert one.mean is None and one.failures == 1
 
 

@@ -1,4 +1,4 @@
-"""rFID and LPIPS: where their weights come from, what they are called, and when they are told."""
+"""rFID and LPIPS: where their weights come from, what they are called, and when they are given."""
 
 import json
 
@@ -9,13 +9,13 @@ from torch import nn
 from intaglio.codecs.losses.lpips import CHANNELS, LPIPS
 from intaglio.codecs.losses.pretrained import checksum
 from intaglio.recipes.evaluation.image import published_metrics
-from intaglio.recipes.evaluation.image.features import ImageSet
 from intaglio.recipes.evaluation.image.metrics import frechet_distance
 from intaglio.recipes.evaluation.image.published_metrics import (
     FrechetInceptionDistance,
     LearnedDistance,
 )
 from intaglio.recipes.evaluation.image.selection import select_image_metrics
+from intaglio.recipes.evaluation.items import Item, ItemSet
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,8 @@ def shrunk(monkeypatch):
 
 def image_sets(count=5, size=20):
     x = torch.randint(0, 256, (count, 3, size, size), dtype=torch.uint8)
-    return ImageSet(list(x)), ImageSet(list(255 - x // 2))
+    originals = ItemSet([Item(str(number), one) for number, one in enumerate(x)])
+    return originals, originals.decoded(list(255 - x // 2))
 
 
 def test_the_score_is_the_distance_of_inceptions_features(inception_file):
@@ -71,14 +72,14 @@ def test_the_score_is_the_distance_of_inceptions_features(inception_file):
     metric = FrechetInceptionDistance(inception_file, biased=True)
     score = metric.score(originals, decoded)
     with torch.no_grad():
-        x, y = (metric.network(torch.stack(one.images)).double() for one in (originals, decoded))
+        x, y = (metric.network(torch.stack(one.contents)).double() for one in (originals, decoded))
     assert score.mean == pytest.approx(frechet_distance(x, y), rel=1e-4) and score.mean > 0.01
     assert (score.measured, score.failures, score.low) == (2, 0, None)
     assert score.reason == "biased upwards with fewer than 10,240 images, here 2"
     assert metric.score(originals, originals).mean == pytest.approx(0, abs=1e-4)
 
 
-def test_too_few_images_are_told_only_where_asked(shrunk, inception_file, monkeypatch):
+def test_a_biased_distance_is_given_only_where_asked(shrunk, inception_file, monkeypatch):
     originals, decoded = image_sets()
     quiet, asked = (FrechetInceptionDistance(inception_file, biased=b) for b in (False, True))
     absent = quiet.score(originals, decoded)
@@ -87,7 +88,7 @@ def test_too_few_images_are_told_only_where_asked(shrunk, inception_file, monkey
     assert asked.score(originals, decoded).mean > 0
     asked.score(originals, decoded)
     assert asked.network.calls == 2  # features of a set are kept
-    alone = ImageSet(originals.images[:1])
+    alone = ItemSet(originals.items[:1])
     assert asked.score(alone, alone).mean is None
     monkeypatch.setattr(published_metrics, "MIN_IMAGES", 5)
     enough = quiet.score(originals, decoded)
@@ -111,7 +112,7 @@ def test_lpips_is_that_of_the_loss(vgg_file):
     originals, decoded = image_sets(3)
     metric = LearnedDistance(vgg_file)
     assert metric.name == f"lpips[{checksum(vgg_file)[:8]}]" and not metric.higher_is_better
-    x, y = (torch.stack(one.images) / 127.5 - 1 for one in (originals, decoded))
+    x, y = (torch.stack(one.contents) / 127.5 - 1 for one in (originals, decoded))
     with torch.no_grad():
         expected = LPIPS(str(vgg_file)).distances(x, y)
     score = metric.score(originals, decoded)
@@ -155,7 +156,7 @@ def test_table_and_records(intaglio, data, image_bundle, shrunk, vgg_file, tmp_p
     file.write_bytes(b"weights")
     fid, lpips = f"rFID[{checksum(file)[:8]}]", f"lpips[{checksum(vgg_file)[:8]}]"
     status, out, err = intaglio(
-        "eval", "--codec", image_bundle, "--data", data, "--metrics", "psnr,rfid,lpips",
+        "eval", "image", "--codec", image_bundle, "--data", data, "--metrics", "psnr,rfid,lpips",
         "--baselines", "jpeg-q30", "--inception", file, "--vgg", vgg_file,
         "--json", tmp_path / "e.json",
     )  # fmt: skip
@@ -167,8 +168,8 @@ def test_table_and_records(intaglio, data, image_bundle, shrunk, vgg_file, tmp_p
         assert record["qualified"].keys() == {fid} and "biased" in record["qualified"][fid]
 
 
-def test_absent_weights_are_told_in_the_table(intaglio, data, image_bundle, hub):
-    words = ("eval", "--codec", image_bundle, "--data", data, "--baselines", "none")
+def test_absent_weights_are_named_in_the_table(intaglio, data, image_bundle, hub):
+    words = ("eval", "image", "--codec", image_bundle, "--data", data, "--baselines", "none")
     status, out, err = intaglio(*words, "--metrics", "psnr,rfid")
     assert status == 0, err
     assert "rFID: absent: give --inception FILE, or put pt_inception" in " ".join(out.split())
@@ -176,12 +177,11 @@ def test_absent_weights_are_told_in_the_table(intaglio, data, image_bundle, hub)
     assert status == 0 and "rFID" not in out and "lpips\n" not in out, err
 
 
-def test_wrong_files_are_one_line(refusal, data, image_bundle, bundle, hub, vgg_file):
-    base = ("eval", "--data", data, "--baselines", "none", "--codec")
+def test_wrong_files_are_one_line(refusal, data, image_bundle, hub, vgg_file):
+    base = ("eval", "image", "--data", data, "--baselines", "none", "--codec")
     line = refusal(*base, image_bundle, "--inception", vgg_file)
     assert f"{vgg_file} has no tensor Conv2d_1a_3x3.conv.weight; it should be pt_inception" in line
     (hub / "junk.pth").write_bytes(b"junk")
     line = refusal(*base, image_bundle, "--vgg", hub / "junk.pth")
     assert "junk.pth is no file of weights; it should be torchvision's vgg16-397923af.pth" in line
     assert "--vgg: there is no file nowhere" in refusal(*base, image_bundle, "--vgg", "nowhere")
-    assert "--vgg is for codecs of images" in refusal(*base, bundle, "--vgg", vgg_file)

@@ -8,7 +8,6 @@ import pytest
 import soundfile
 import torch
 
-from intaglio.recipes.evaluation.audio.comparison import Row
 from intaglio.recipes.evaluation.audio.metrics import STOI
 from intaglio.recipes.evaluation.report.page import (
     Command,
@@ -20,6 +19,7 @@ from intaglio.recipes.evaluation.report.page import (
     render,
     write_report,
 )
+from intaglio.recipes.evaluation.rows import Row
 from intaglio.recipes.evaluation.scores import Score
 
 EVIL = "<script>alert(1)</script> & \"quotes' "
