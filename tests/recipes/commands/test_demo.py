@@ -13,7 +13,7 @@ from intaglio.export import export, onnx
 from intaglio.export.graphs import Graphs
 from intaglio.recipes import cli
 from intaglio.recipes.commands import demo
-from intaglio.recipes.evaluation.audio.comparison import Item
+from intaglio.recipes.evaluation.items import Item
 
 RECORD = {
     "files": {"encoder.onnx": 3, "decoder.onnx": 4},
