@@ -117,7 +117,7 @@ class Requirement(NamedTuple):
 
 def _of_parts(generator: Generator) -> Iterator[Requirement]:
     """What the parts have to be."""
-    condition, embedding, head = generator.condition, generator.embedding, generator.head
+    condition, embedding, head = generator.condition, generator.backbone.embedding, generator.head
     yield Requirement(
         type(generator.order) is RasterOrder, "another order", "export one of RasterOrder"
     )
@@ -143,23 +143,24 @@ def _of_parts(generator: Generator) -> Iterator[Requirement]:
         "build its condition with prefix=1",
     )
     yield Requirement(
-        generator.places is None,
+        generator.backbone.position_embedding is None,
         "a learned position embedding",
-        'build it with learned=False, rotary="line"',
+        'build it with learned_positions=False, rotary="line"',
     )
     grid = f"rotations by the position in the shape {generator.shape}"
     yield Requirement(
-        generator.rotary == "line",
-        grid if generator.rotary else "no rotations",
+        generator.backbone.rotary == "line",
+        grid if generator.backbone.rotary else "no rotations",
         'build it with rotary="line" and train it so',
     )
 
 
 def _of_blocks(generator: Generator) -> Iterator[Requirement]:
     """What the blocks of the backbone have to be."""
-    modules = list(generator.backbone.modules())
+    modules = list(generator.backbone.transformer.modules())
     blocks = [module for module in modules if isinstance(module, Block)]
-    norms = [generator.norm, *(norm for block in blocks for norm in (block.norm1, block.norm2))]
+    norms = [norm for block in blocks for norm in (block.norm1, block.norm2)]
+    norms.append(generator.backbone.norm)
     gates = [block.network for block in blocks if isinstance(block.network, SwiGLU)]
     linear = [module for module in modules if isinstance(module, nn.Linear)]
     build = "build its backbone with"
@@ -191,16 +192,16 @@ def _of_blocks(generator: Generator) -> Iterator[Requirement]:
 
 def weights(generator: Generator) -> dict[str, Tensor]:
     """The weights by their names in a ``LlamaForCausalLM``, of a generator that passes `check`."""
-    embedding, condition, head = generator.embedding, generator.condition, generator.head
-    assert isinstance(embedding, IdEmbedding) and isinstance(condition, ClassCondition)
-    assert isinstance(head, CategoricalHead) and isinstance(generator.norm, nn.RMSNorm)
+    backbone, condition, head = generator.backbone, generator.condition, generator.head
+    assert isinstance(backbone.embedding, IdEmbedding) and isinstance(condition, ClassCondition)
+    assert isinstance(head, CategoricalHead) and isinstance(backbone.norm, nn.RMSNorm)
     table, rows = condition.table.weight, head.linear.weight
     found: dict[str, Tensor] = {
-        "model.embed_tokens.weight": torch.cat([table, *embedding.tables.parameters()]),
-        "model.norm.weight": generator.norm.weight,
+        "model.embed_tokens.weight": torch.cat([table, *backbone.embedding.tables.parameters()]),
+        "model.norm.weight": backbone.norm.weight,
         "lm_head.weight": torch.cat([torch.zeros_like(table), rows]),
     }
-    for number, block in enumerate(generator.backbone.blocks):
+    for number, block in enumerate(backbone.transformer.blocks):
         assert isinstance(block, Block)
         for name, weight in _of_block(block).items():
             found[f"model.layers.{number}.{name}.weight"] = weight
@@ -236,24 +237,24 @@ def _halves(weight: Tensor, size: int) -> Tensor:
 
 def config(generator: Generator, layout: Layout) -> dict[str, Any]:
     """Content of ``config.json``."""
-    backbone = generator.backbone
-    block = backbone.blocks[0]
+    norm, transformer = generator.backbone.norm, generator.backbone.transformer
+    block = transformer.blocks[0]
     assert isinstance(block, Block) and isinstance(block.network, SwiGLU)
-    assert isinstance(generator.norm, nn.RMSNorm)
+    assert isinstance(norm, nn.RMSNorm)
     return {
         "architectures": ["LlamaForCausalLM"],
         "model_type": "llama",
         "dtype": str(block.attention.out.weight.dtype).removeprefix("torch."),
         "vocab_size": layout.total,
-        "hidden_size": backbone.dim,
+        "hidden_size": transformer.dim,
         "intermediate_size": block.network.gate.out_features,
-        "num_hidden_layers": backbone.depth,
+        "num_hidden_layers": transformer.depth,
         "num_attention_heads": block.attention.heads,
         "num_key_value_heads": block.attention.kv_heads,
-        "head_dim": backbone.head_size,
+        "head_dim": transformer.head_size,
         "hidden_act": "silu",
         "max_position_embeddings": 1 + generator.positions,
-        "rms_norm_eps": generator.norm.eps,
+        "rms_norm_eps": norm.eps,
         "rope_theta": ROPE_THETA,
         "attention_bias": False,
         "mlp_bias": False,

@@ -106,7 +106,7 @@ class GeneratorTask(TrainingTask):
         generator.provenance = provenance
         if self.codec is not None:
             self._take(load(self.codec), provenance)
-        elif not generator.vocab or (stage == "fit" and generator.embedding.needs_codec):
+        elif not generator.vocab or (stage == "fit" and generator.backbone.embedding.needs_codec):
             raise ValueError(f"{generator.name} needs the codec of the tokens: give model.codec")
         shape = tuple(source.shape) if len(generator.shape) > 1 else (prod(source.shape),)
         made = (shape, tuple(source.vocab))
@@ -122,7 +122,7 @@ class GeneratorTask(TrainingTask):
     def _take(self, codec: Codec, provenance: Provenance) -> None:
         """What the generator needs of the codec."""
         provenance.check(Provenance(codec.name, codec.fingerprint))
-        self.generator.embedding.load_codec_weights(codec.quantizer)
+        self.generator.backbone.embedding.load_codec_weights(codec.quantizer)
         if self.generator.vocab:
             return
         if codec.quantizer.dim != self.generator.width:

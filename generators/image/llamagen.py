@@ -12,6 +12,7 @@ from typing import Literal
 from torch import nn
 
 from intaglio.codecs.layers.transformer import Transformer
+from intaglio.generators.backbone import Backbone
 from intaglio.generators.conditioning.base import Condition
 from intaglio.generators.conditioning.classes import ClassCondition
 from intaglio.generators.embeddings.base import IdEmbedding
@@ -66,17 +67,20 @@ def llamagen(
     if size not in SIZES:
         raise ValueError(f"LlamaGen's size is one of {', '.join(SIZES)}, not {size!r}")
     depth, dim, heads = SIZES[size]
-    return Generator(
+    backbone = Backbone(
         shape,
         IdEmbedding(vocab, dim),
         condition or ClassCondition(num_classes),
         _llama(dim, depth, heads, dropout),
+        rotary=rotary,
+        drop_tokens=dropout,
+    )
+    return Generator(
+        backbone,
         DepthHead(dim, vocab, width=DIGIT_WIDTH, depth=2, heads=4)
         if digits
         else CategoricalHead(dim, vocab),
         RasterOrder(),
-        rotary="line" if rotary == "line" else True,
-        drop_tokens=dropout,
         digits=vocab if digits else (),
         name=name,
     )

@@ -13,6 +13,7 @@ from typing import Literal
 from torch import nn
 
 from intaglio.codecs.layers.transformer import Transformer
+from intaglio.generators.backbone import Backbone
 from intaglio.generators.conditioning.base import Condition
 from intaglio.generators.conditioning.classes import ClassCondition
 from intaglio.generators.embeddings.base import Embedding, LinearEmbedding
@@ -132,14 +133,5 @@ def masked_autoencoder(
             if isinstance(module, nn.Linear):
                 nn.init.xavier_uniform_(module.weight)
                 nn.init.zeros_(module.bias)
-    return Generator(
-        shape,
-        embedding,
-        condition,
-        decoder,
-        head,
-        order,
-        rotary=False,
-        learned=True,
-        name=name,
-    )
+    backbone = Backbone(shape, embedding, condition, decoder, rotary=None, learned_positions=True)
+    return Generator(backbone, head, order, name=name)

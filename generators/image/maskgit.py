@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from intaglio.codecs.layers.transformer import Transformer
+from intaglio.generators.backbone import Backbone
 from intaglio.generators.conditioning.base import Condition
 from intaglio.generators.conditioning.classes import ClassCondition
 from intaglio.generators.embeddings.base import IdEmbedding
@@ -48,15 +49,14 @@ def maskgit(
     if size not in SIZES:
         raise ValueError(f"MaskGIT's size is one of {', '.join(SIZES)}, not {size!r}")
     depth, dim, heads = SIZES[size]
-    return Generator(
+    backbone = Backbone(
         shape,
         IdEmbedding(vocab, dim),
         condition or ClassCondition(num_classes),
         Transformer(dim, depth, heads, eps=1e-12, dropout=dropout),
-        CategoricalHead(dim, vocab),
-        MaskedOrder(dim, schedule="arccos", steps=steps),
-        rotary=False,
-        learned=True,
+        rotary=None,
+        learned_positions=True,
         drop_tokens=dropout,
-        name="maskgit",
     )
+    order = MaskedOrder(dim, schedule="arccos", steps=steps)
+    return Generator(backbone, CategoricalHead(dim, vocab), order, name="maskgit")

@@ -14,6 +14,7 @@ from intaglio.codecs.image.var_tokenizer import var_quantizer
 from intaglio.codecs.layers.attention import Attention
 from intaglio.codecs.layers.transformer import MLP, Modulation, Transformer
 from intaglio.codecs.quantizers.multiscale import MultiScaleQuantizer
+from intaglio.generators.backbone import Backbone
 from intaglio.generators.conditioning.base import Condition
 from intaglio.generators.conditioning.classes import ClassCondition
 from intaglio.generators.embeddings.scales import ScaleEmbedding
@@ -59,7 +60,7 @@ def var(
         quantizer = var_quantizer(size="small" if size == "small" else "base")
     embedding = ScaleEmbedding(quantizer, dim)
     order = ScaleOrder(dim, quantizer.scales, modulated=True)
-    generator = Generator(
+    backbone = Backbone(
         (quantizer.positions[-1],),
         embedding,
         condition or ClassCondition(num_classes),
@@ -74,19 +75,16 @@ def var(
             drop_path=0.1 * depth / 24,
             streams=1,
         ),
-        CategoricalHead(dim, quantizer.vocab),
-        order,
-        rotary=False,
-        learned=True,
-        name="var",
+        rotary=None,
+        learned_positions=True,
     )
-    _initialise(generator.backbone)
-    tables = [m.weight for m in generator.condition.modules() if isinstance(m, nn.Embedding)]
+    _initialise(backbone.transformer)
+    tables = [m.weight for m in backbone.condition.modules() if isinstance(m, nn.Embedding)]
     for table in (order.start, order.levels, *tables, embedding.linear.weight):
         nn.init.normal_(table, std=(1 / dim / 3) ** 0.5)
     if order.last is not None:
         nn.init.normal_(order.last.linear.weight, std=(1 / dim / 3) ** 0.5 / 2)
-    return generator
+    return Generator(backbone, CategoricalHead(dim, quantizer.vocab), order, name="var")
 
 
 @torch.no_grad()

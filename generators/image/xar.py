@@ -11,6 +11,7 @@ from torch import nn
 
 from intaglio.codecs.layers.solver import Solver
 from intaglio.codecs.layers.transformer import Modulation, Transformer
+from intaglio.generators.backbone import Backbone
 from intaglio.generators.conditioning.base import Condition
 from intaglio.generators.conditioning.classes import ClassCondition
 from intaglio.generators.embeddings.base import LinearEmbedding
@@ -58,7 +59,7 @@ def xar(
     if size not in SIZES:
         raise ValueError(f"xAR's size is one of {', '.join(SIZES)}, not {size!r}")
     depth, dim, heads, steps = SIZES[size]
-    generator = Generator(
+    backbone = Backbone(
         shape,
         LinearEmbedding(channels, dim),
         condition or ClassCondition(num_classes),
@@ -73,14 +74,12 @@ def xar(
             eps=1e-6,
             streams=1,
         ),
-        FieldHead(dim, channels),
-        CellOrder(dim, shape, entity=entity, size=cell, solver=solver, steps=steps),
-        learned=True,
-        name="xar",
+        learned_positions=True,
     )
-    for module in [generator.embedding, generator.backbone]:
+    order = CellOrder(dim, shape, entity=entity, size=cell, solver=solver, steps=steps)
+    for module in [backbone.embedding, backbone.transformer]:
         _initialise(module)
-    return generator
+    return Generator(backbone, FieldHead(dim, channels), order, name="xar")
 
 
 def _initialise(part: nn.Module) -> None:

@@ -20,6 +20,7 @@ class KVCache:
             all shapes stay the same (for CUDA graphs); otherwise only the tokens that are kept.
 
     Attributes:
+        rows: items of a batch.
         length: tokens that are kept.
         layer_caches: of each block, for `Transformer.forward`.
         positions: where the next keys and values are written, int64 [count]; set by
@@ -31,7 +32,7 @@ class KVCache:
     ) -> None:
         weight = next(backbone.parameters())
         shape = (2, batch, backbone.kv_heads, max_length, backbone.head_size)
-        self.max_length, self.static = max_length, static
+        self.rows, self.max_length, self.static = batch, max_length, static
         self.length = 0
         self.positions = torch.zeros(1, dtype=torch.int64, device=weight.device)
         self.layer_caches = [

@@ -1,24 +1,24 @@
-"""What every order is: a predictions for training, and a session in which tokens are drawn."""
+"""What every order is: predictions for training, and a state in which tokens are drawn."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from intaglio.codecs.part import Part
+from intaglio.generators.backbone import Backbone
+from intaglio.generators.heads.base import Head
 from intaglio.generators.inference.counter_rng import Draws
 from intaglio.generators.inference.logits import PLAIN, Warp
-
-if TYPE_CHECKING:
-    from intaglio.generators.generator import Generator
+from intaglio.generators.orders.recorded_step import StepRecorder
 
 
 class Predictions(NamedTuple):
-    """What a generator has to say, and the truth.
+    """Hidden vectors that a head predicts tokens from, and the true tokens.
 
     Attributes:
-        hidden: [tokens, dim], of all that is to be learned in a batch.
+        hidden: [tokens, dim], of all tokens that are predicted in a batch.
         target: [tokens, width].
         positions: int64 [tokens], where each stands in its item.
     """
@@ -33,7 +33,7 @@ class PartialSequence(NamedTuple):
 
     Attributes:
         tokens: [batch, positions, width].
-        given: bool [batch, positions]; what was there before and never changes.
+        given: bool [batch, positions]; tokens that were there before and never change.
     """
 
     tokens: Tensor
@@ -41,15 +41,16 @@ class PartialSequence(NamedTuple):
 
 
 class Request(NamedTuple):
-    """What is to be drawn.
+    """A batch to be drawn.
 
     Attributes:
         condition: of each item.
-        partial: what is given, and where the tokens go.
+        partial: the tokens that are given; those that are drawn are written into it.
         seeds: int64 [batch].
         guided: whether hidden vectors are also wanted without the condition.
         steps: in how many steps, if the order leaves a choice; None for its own number.
-        warp: of the laws, for an order that draws noise itself.
+        warp: of the distributions, for an order that draws noise itself.
+        recorder: of steps as CUDA graphs, which the sampler owns; None to record none.
     """
 
     condition: Tensor
@@ -58,6 +59,7 @@ class Request(NamedTuple):
     guided: bool = False
     steps: int | None = None
     warp: Warp = PLAIN
+    recorder: StepRecorder | None = None
 
 
 class Step(NamedTuple):
@@ -65,7 +67,7 @@ class Step(NamedTuple):
 
     Attributes:
         number: of the step, from 0.
-        total: steps of the session.
+        total: steps of the batch.
         positions: int64 [1, count], the same for all items, or [batch, count].
         round: how often a position was drawn before.
         known: share of the tokens that are known after it, where that is the time.
@@ -89,18 +91,18 @@ class DecodingState:
     """Base: one batch that is drawn step by step.
 
     Args:
-        generator: that draws.
-        request: what.
+        backbone: of the generator that draws.
+        request: the batch.
     """
 
-    def __init__(self, generator: "Generator", request: Request) -> None:
-        self.generator, self.request = generator, request
+    def __init__(self, backbone: Backbone, request: Request) -> None:
+        self.backbone, self.request = backbone, request
         self.partial, self.guided = request.partial, request.guided
         self.batch = len(self.partial.tokens)
         self.condition = request.condition
         if self.guided:
             everyone = torch.ones(self.batch, dtype=torch.bool, device=self.partial.given.device)
-            null = generator.condition.dropped(self.condition, everyone)
+            null = backbone.condition.dropped(self.condition, everyone)
             self.condition = torch.cat([self.condition, null])
 
     def steps(self) -> Iterator[Step]:
@@ -116,18 +118,21 @@ class DecodingState:
         return Draws(self.request.seeds, step.positions, step.round)
 
     def commit(self, step: Step, tokens: Tensor, scale: float) -> None:
-        """Take tokens, [batch, count, width], drawn with that guidance; what is given stays."""
+        """Take tokens, [batch, count, width], drawn with that guidance scale; given ones stay."""
         positions = step.positions.expand(self.batch, -1)
-        places = positions.unsqueeze(-1).expand_as(tokens)
+        index = positions.unsqueeze(-1).expand_as(tokens)
         given = self.partial.given.gather(1, positions).unsqueeze(-1)
-        kept = self.partial.tokens.gather(1, places)
-        self.partial.tokens.scatter_(1, places, torch.where(given, kept, tokens))
+        kept = self.partial.tokens.gather(1, index)
+        self.partial.tokens.scatter_(1, index, torch.where(given, kept, tokens))
+
+    def close(self) -> None:
+        """Give back what the state has borrowed; it draws no more."""
 
     def _split(self, hidden: Tensor) -> tuple[Tensor, Tensor | None]:
         if not self.guided:
             return hidden, None
-        told, null = hidden.split(self.batch)
-        return told, null
+        conditional, null = hidden.split(self.batch)
+        return conditional, null
 
 
 class Order(Part):
@@ -140,20 +145,25 @@ class Order(Part):
     takes_prefixes = False
 
     def begin(self, done: float) -> None:
-        """Told before each step of a training which share of it is over; mostly nothing."""
+        """Called before each step of a training with the share of it that is over."""
 
-    def predictions(self, generator: "Generator", tokens: Tensor, condition: Tensor) -> Predictions:
-        """What to learn of a batch.
+    def predictions(self, backbone: Backbone, tokens: Tensor, condition: Tensor) -> Predictions:
+        """What is predicted of a batch.
 
         Args:
-            generator: that learns.
+            backbone: of the generator that learns.
             tokens: [batch, positions, width].
             condition: of each item, as `Condition` takes it.
         """
         raise NotImplementedError
 
-    def session(self, generator: "Generator", request: Request) -> DecodingState:
+    def start_decoding(self, backbone: Backbone, head: Head, request: Request) -> DecodingState:
         """Begin to draw a batch.
+
+        Args:
+            backbone: of the generator.
+            head: of the generator; it draws the tokens.
+            request: the batch.
 
         Raises:
             ValueError: what is given, or the number of steps, does not suit the order.

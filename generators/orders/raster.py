@@ -1,38 +1,35 @@
 """One token after the other, row by row: what GPT does (LlamaGen; Sun et al., 2024)."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from intaglio.generators.backbone import Backbone
+from intaglio.generators.heads.base import Head
 from intaglio.generators.inference.counter_rng import Ahead, Draws
-from intaglio.generators.inference.cuda_graph import give_back, recorded, take
 from intaglio.generators.inference.kv_cache import KVCache
 from intaglio.generators.orders.base import DecodingState, Order, Predictions, Request, Step
 
-if TYPE_CHECKING:
-    from intaglio.generators.generator import Generator
-
 
 class RasterOrder(Order):
-    """Each token is told from the condition and all tokens before it."""
+    """Each token is predicted from the condition and all tokens before it."""
 
     takes_prefixes = True
 
-    def predictions(self, generator: "Generator", tokens: Tensor, condition: Tensor) -> Predictions:
+    def predictions(self, backbone: Backbone, tokens: Tensor, condition: Tensor) -> Predictions:
         """All positions at once; see `Order.predictions`."""
-        batch, positions, _ = tokens.shape
-        prefix = generator.condition(condition)
-        before = generator.embed(tokens[:, :-1], torch.arange(positions - 1))
-        x = generator.dropout(torch.cat([prefix, before], dim=1))
-        places = torch.arange(-generator.condition.prefix, positions - 1)
-        hidden = generator.hidden_states(x, places, causal=True)[:, -positions:]
-        order = torch.arange(positions, device=tokens.device).expand(batch, -1)
+        batch, count, _ = tokens.shape
+        prefix = backbone.condition(condition)
+        before = backbone.embed(tokens[:, :-1], torch.arange(count - 1))
+        x = backbone.dropout(torch.cat([prefix, before], dim=1))
+        positions = torch.arange(-backbone.prefix, count - 1)
+        hidden = backbone(x, positions, causal=True)[:, -count:]
+        order = torch.arange(count, device=tokens.device).expand(batch, -1)
         return Predictions(hidden.flatten(0, 1), tokens.flatten(0, 1), order.flatten())
 
-    def session(self, generator: "Generator", request: Request) -> DecodingState:
-        """See `Order.session`.
+    def start_decoding(self, backbone: Backbone, head: Head, request: Request) -> DecodingState:
+        """See `Order.start_decoding`.
 
         Raises:
             ValueError: what is given is not the beginning, or there are not as many steps as
@@ -45,66 +42,68 @@ class RasterOrder(Order):
             )
         if request.steps not in (None, given.shape[1]):
             raise ValueError(f"a raster order takes {given.shape[1]} steps, not {request.steps}")
-        return _RasterState(generator, request)
+        return _RasterState(backbone, request)
 
 
 class _RasterState(DecodingState):
-    def __init__(self, generator: "Generator", request: Request) -> None:
-        super().__init__(generator, request)
+    def __init__(self, backbone: Backbone, request: Request) -> None:
+        super().__init__(backbone, request)
         tokens = self.partial.tokens
         self.total = tokens.shape[1]
-        self.places = torch.arange(self.total, device=tokens.device)
-        self.free = not bool(self.partial.given.any())
-        whole = Draws(request.seeds, self.places.unsqueeze(0))
-        self.ahead = Ahead(0, whole, {})
-        rows, room = len(self.condition), generator.condition.prefix + self.total - 1
-        self.recording = take(generator, rows, room) if recorded(tokens.device) else None
+        self.positions = torch.arange(self.total, device=tokens.device)
+        self.any_given = bool(self.partial.given.any())
+        self.ahead = Ahead(0, Draws(request.seeds, self.positions.unsqueeze(0)), {})
+        rows, max_length = len(self.condition), backbone.prefix + self.total - 1
+        recorder = request.recorder
+        self.recorded = None if recorder is None else recorder.take(backbone, rows, max_length)
         self.cache = (
-            KVCache(generator.backbone, rows, room)
-            if self.recording is None
-            else self.recording.cache
+            KVCache(backbone.transformer, rows, max_length)
+            if self.recorded is None
+            else self.recorded.cache
         )
 
     def steps(self) -> Iterator[Step]:
         """Every position; those that all items have given need no step of their own."""
-        first = 0 if self.free else int(self.partial.given.all(0).sum())
+        first = int(self.partial.given.all(0).sum()) if self.any_given else 0
         for number in range(first, self.total):
-            yield Step(number, self.total, self.places[number : number + 1].unsqueeze(0))
-        if self.recording is not None:
-            give_back(self.generator, self.recording)
+            yield Step(number, self.total, self.positions[number : number + 1].unsqueeze(0))
 
     def hidden(self, step: Step) -> tuple[Tensor, Tensor | None]:
-        """What the tokens that are not in the cache yet say of the next one."""
-        generator, prefix = self.generator, self.generator.condition.prefix
-        known = self.cache.length - prefix  # positions in the cache; below 0 before the prefix is
+        """Hidden vectors of the last token so far; tokens that are not in the cache enter it."""
+        backbone = self.backbone
+        known = self.cache.length - backbone.prefix  # positions in the cache; below 0 before any
         start = max(0, known)
         tokens = self.partial.tokens[:, start : step.number]
         if self.guided:
             tokens = torch.cat([tokens, tokens])
-        places = self.places[start : step.number]
+        positions = self.positions[start : step.number]
         count = step.number - known
-        if self.recording is not None and known >= 0 and count == 1:
-            hidden = self.recording.replay(generator, tokens, places)
+        if self.recorded is not None and known >= 0 and count == 1:
+            hidden = self.recorded.replay(tokens, positions)
         else:
-            x = generator.embed(tokens, places)
+            x = backbone.embed(tokens, positions)
             if known < 0:
-                x = torch.cat([generator.condition(self.condition), x], dim=1)
-                places = torch.arange(known, step.number, device=x.device)
+                x = torch.cat([backbone.condition(self.condition), x], dim=1)
+                positions = torch.arange(known, step.number, device=x.device)
             mask = self.cache.attention_mask(count)
-            hidden = generator.hidden_states(
-                x, places, mask=mask, layer_caches=self.cache.layer_caches
-            )
+            hidden = backbone(x, positions, mask=mask, layer_caches=self.cache.layer_caches)
         self.cache.advance(count)
         return self._split(hidden[:, -1:])
 
     def draws(self, step: Step) -> Draws:
-        """See `DecodingState.draws`; those of all steps are worked out at the first."""
+        """See `DecodingState.draws`; those of all steps are computed at the first."""
         ahead = self.ahead._replace(number=step.number)
         return Draws(self.request.seeds, step.positions, step.round, ahead)
 
     def commit(self, step: Step, tokens: Tensor, scale: float) -> None:
         """See `DecodingState.commit`."""
-        if self.free:
-            self.partial.tokens[:, step.number] = tokens[:, 0]
-        else:
+        if self.any_given:
             super().commit(step, tokens, scale)
+        else:
+            self.partial.tokens[:, step.number] = tokens[:, 0]
+
+    def close(self) -> None:
+        """Give the recorded step back to its sampler."""
+        if self.recorded is not None and self.request.recorder is not None:
+            self.request.recorder.give_back(self.recorded)
+            self.recorded = None

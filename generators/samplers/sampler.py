@@ -1,6 +1,7 @@
-"""The reference sampler: the one loop whose law everything faster must equal."""
+"""The reference sampler: the one loop whose distribution everything faster must equal."""
 
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from typing import NamedTuple
 
 import torch
@@ -10,6 +11,7 @@ from intaglio.generators.conditioning.guidance import Guidance
 from intaglio.generators.generator import Generator
 from intaglio.generators.inference.logits import PLAIN, Warp
 from intaglio.generators.orders.base import PartialSequence, Request, Step
+from intaglio.generators.orders.recorded_step import StepRecorder, is_recorded
 
 UNGUIDED = Guidance()
 
@@ -29,13 +31,13 @@ class Sampler:
 
     Args:
         guidance: how strongly the condition counts.
-        warp: temperature and truncation of each law.
+        warp: temperature and truncation of each distribution.
         steps: in how many steps, if the order leaves a choice; None for its own number.
         positions: draw only so many first tokens, where the order goes row by row and the codec
             decodes prefixes (FlexTok); None for all.
 
     Raises:
-        ValueError: one of them is none.
+        ValueError: an argument is out of range.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class Sampler:
             raise ValueError(f"to draw takes a step at least, got {steps}")
         self.guidance, self.warp, self.steps = guidance, warp, steps
         self.positions = positions
+        self._recorder = StepRecorder()
 
     def generate(
         self,
@@ -69,7 +72,7 @@ class Sampler:
             condition: of each item.
             seed: of the first item, the others have those after it; or int64 [batch].
             given: tokens that are kept, with a mask of where they stand.
-            callback: is told of every step.
+            callback: is called after every step.
 
         Returns:
             [batch, positions, width], int64 ids, or vectors in float32 at least.
@@ -104,21 +107,22 @@ class Sampler:
         kept = start.given.unsqueeze(-1)
         seeds = _seeds(seed, batch).to(device)
         guided = self.guidance.scale != 1
-        request = Request(condition, partial, seeds, guided, self.steps, self.warp)
-        session = generator.order.session(generator, request)
+        recorder = self._recorder if is_recorded(device) else None
+        request = Request(condition, partial, seeds, guided, self.steps, self.warp, recorder)
         step = Step(0, 1, torch.empty(1, 0, dtype=torch.int64, device=device))
         drawn = False
-        for step in session.steps():
-            hidden, null = session.hidden(step)
-            scale = self.guidance.at(step.time)
-            tokens = generator.head.sample(
-                hidden, session.draws(step), null=null, scale=scale, warp=self.warp
-            )
-            session.commit(step, tokens, scale)
-            drawn = True
-            yield Event(
-                step, torch.where(kept, start.tokens, generator.denormalise(partial.tokens))
-            )
+        with closing(generator.start_decoding(request)) as state:  # also if it is abandoned
+            for step in state.steps():
+                hidden, null = state.hidden(step)
+                scale = self.guidance.at(step.time)
+                tokens = generator.head.sample(
+                    hidden, state.draws(step), null=null, scale=scale, warp=self.warp
+                )
+                state.commit(step, tokens, scale)
+                drawn = True
+                yield Event(
+                    step, torch.where(kept, start.tokens, generator.denormalise(partial.tokens))
+                )
         if not drawn:
             yield Event(step, start.tokens)
 

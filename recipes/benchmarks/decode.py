@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from intaglio.codecs.layers.transformer import Transformer
 from intaglio.export import llama
+from intaglio.generators.backbone import Backbone
 from intaglio.generators.conditioning.classes import ClassCondition
 from intaglio.generators.conditioning.guidance import Guidance
 from intaglio.generators.embeddings.base import IdEmbedding
@@ -89,13 +90,15 @@ def _waiting(work: Callable[[], object]) -> Callable[[], None]:
 def _ours(tokens: int) -> Generator:
     torch.manual_seed(0)
     generator = Generator(
-        (tokens,),
-        IdEmbedding((VOCAB,), DIM),
-        ClassCondition(CLASSES),
-        Transformer(DIM, DEPTH, HEADS, hidden=HIDDEN, gated=True, bias=False, norm="rms"),
+        Backbone(
+            (tokens,),
+            IdEmbedding((VOCAB,), DIM),
+            ClassCondition(CLASSES),
+            Transformer(DIM, DEPTH, HEADS, hidden=HIDDEN, gated=True, bias=False, norm="rms"),
+            rotary="line",
+        ),
         CategoricalHead(DIM, (VOCAB,)),
         RasterOrder(),
-        rotary="line",
     )
     nn.init.normal_(generator.head.get_parameter("linear.weight"), std=0.02)
     return generator.eval().requires_grad_(False)

@@ -1,7 +1,7 @@
 """A generator as the law of the token file's entropy coder: tokens that it expects cost few bits.
 
-Coder and decoder must come to the same law to the bit. Both find it by the same steps of the same
-session here, which holds on one machine, with one version of PyTorch and one number of threads; for
+Coder and decoder must come to the same law to the bit. Both find it by the same steps of
+decoding, which holds on one machine, with one version of PyTorch and one number of threads; for
 files that travel there is `intaglio.data.formats.entropy.StaticPrior`.
 """
 
@@ -43,7 +43,7 @@ class GeneratorPrior(Prior):
         if generator.training:
             raise ValueError("a generator is a prior in evaluation mode: call its eval() first")
         self.generator, self.condition, self._head = generator, condition, head
-        self._session: DecodingState | None = None
+        self._state: DecodingState | None = None
         self._step: Step
         self._steps: Iterator[Step]
         self._laws: list[NDArray[np.int64]] = []
@@ -69,13 +69,13 @@ class GeneratorPrior(Prior):
             blank = torch.zeros(shape[:2], dtype=torch.bool)
             partial = PartialSequence(torch.zeros(shape, dtype=torch.int64), blank)
             request = Request(self.condition, partial, torch.zeros(1, dtype=torch.int64))
-            self._session = generator.order.session(generator, request)
-            self._steps = self._session.steps()
+            self._state = generator.start_decoding(request)
+            self._steps = self._state.steps()
         else:
-            assert self._session is not None
-            self._session.commit(self._step, torch.from_numpy(past[-1:]).unsqueeze(0), 1.0)
+            assert self._state is not None
+            self._state.commit(self._step, torch.from_numpy(past[-1:]).unsqueeze(0), 1.0)
         self._step = next(self._steps)
-        hidden, _ = self._session.hidden(self._step)
+        hidden, _ = self._state.hidden(self._step)
         self._laws = [_law(logits[0, 0]) for logits in self._head.logits(hidden)]
 
 

@@ -10,6 +10,7 @@ from intaglio.codecs.bundle import save
 from intaglio.codecs.layers.transformer import Transformer
 from intaglio.export import llama
 from intaglio.export.llama_reader import run, verify
+from intaglio.generators.backbone import Backbone
 from intaglio.generators.conditioning.classes import NO_CLASS, ClassCondition
 from intaglio.generators.embeddings.base import IdEmbedding
 from intaglio.generators.generator import Generator
@@ -32,13 +33,15 @@ def raster(order=None, *, vocab=(VOCAB,), prefix=1, rotary="line", head=None, **
     torch.manual_seed(0)
     options = {"gated": True, "bias": False, "norm": "rms", "kv_heads": 2} | backbone
     generator = Generator(
-        (3, 4),
-        IdEmbedding(vocab, 32),
-        ClassCondition(CLASSES, prefix=prefix),
-        Transformer(32, 3, 4, **options),
+        Backbone(
+            (3, 4),
+            IdEmbedding(vocab, 32),
+            ClassCondition(CLASSES, prefix=prefix),
+            Transformer(32, 3, 4, **options),
+            rotary=rotary,
+        ),
         head or CategoricalHead(32, vocab),
         order or RasterOrder(),
-        rotary=rotary,
         name="tiny",
     )
     for parameter in generator.parameters():
@@ -126,8 +129,11 @@ def test_transformers_draws_tokens_only(tmp_path):
 @pytest.mark.parametrize(
     ("generator", "reason"),
     [
-        (lambda: raster(rotary=True), r"rotations by the position in the shape \(3, 4\).*\"line\""),
-        (lambda: raster(rotary=False), "no rotations"),
+        (
+            lambda: raster(rotary="grid"),
+            r"rotations by the position in the shape \(3, 4\).*\"line\"",
+        ),
+        (lambda: raster(rotary=None), "no rotations"),
         (lambda: raster(MaskedOrder(32)), "another order"),
         (lambda: raster(prefix=2), "2 tokens of a condition that share an id.*prefix=1"),
         (lambda: raster(vocab=(3, 5)), "tokens of 2 groups.*one codebook"),

@@ -5,6 +5,7 @@ import torch
 
 from intaglio.codecs.layers.transformer import Transformer
 from intaglio.codecs.part import build, describe
+from intaglio.generators.backbone import Backbone
 from intaglio.generators.conditioning.classes import ClassCondition
 from intaglio.generators.embeddings.base import IdEmbedding, LinearEmbedding
 from intaglio.generators.generator import Generator
@@ -16,18 +17,29 @@ from intaglio.generators.orders.raster import RasterOrder
 from intaglio.generators.samplers.sampler import Sampler
 
 
-def tiny(order, shape=(2, 2), vocab=3, prefix=1, dtype=torch.float32, **options):
+def tiny(
+    order,
+    shape=(2, 2),
+    vocab=3,
+    prefix=1,
+    dtype=torch.float32,
+    rotary="grid",
+    learned_positions=False,
+    **options,
+):
     torch.manual_seed(0)
-    backbone = Transformer(16, 2, 2, gated=True, bias=False, norm="rms", qk_norm="rms", kv_heads=1)
-    generator = Generator(
+    transformer = Transformer(
+        16, 2, 2, gated=True, bias=False, norm="rms", qk_norm="rms", kv_heads=1
+    )
+    backbone = Backbone(
         shape,
         IdEmbedding((vocab,), 16),
         ClassCondition(3, prefix=prefix),
-        backbone,
-        CategoricalHead(16, (vocab,)),
-        order,
-        **options,
+        transformer,
+        rotary=rotary,
+        learned_positions=learned_positions,
     )
+    generator = Generator(backbone, CategoricalHead(16, (vocab,)), order, **options)
     for parameter in generator.parameters():
         torch.nn.init.normal_(parameter, std=0.5)
     return generator.to(dtype).eval()
@@ -87,7 +99,7 @@ def keeps_its_word():
 
 @pytest.fixture
 def remembers():
-    """Check that the steps of a drawing, with what they keep, tell what one pass over all tells."""
+    """Check that cached steps find the hidden vectors of one pass over all tokens."""
 
     def check(generator):
         generator = stirred(generator)
@@ -99,17 +111,17 @@ def remembers():
             torch.zeros_like(tokens), torch.zeros(ids.shape[:2], dtype=torch.bool)
         )
         request = Request(conditions, partial, torch.arange(2), guided=True)
-        session = generator.order.session(generator, request)
+        state = generator.start_decoding(request)
         with torch.no_grad():
-            whole = [generator.predictions(ids, told).hidden for told in (conditions, none)]
+            whole = [generator.predictions(ids, given).hidden for given in (conditions, none)]
             steps = 0
-            for step in session.steps():
-                here, found = step.positions[0], session.hidden(step)
+            for step in state.steps():
+                here, found = step.positions[0], state.hidden(step)
                 for hidden, wanted in zip(found, whole, strict=True):
                     wanted = wanted.unflatten(0, (2, -1))[:, here]
                     assert (hidden - wanted).abs().max() < 1e-9
                     assert wanted.std() > 0.1
-                session.commit(step, tokens[:, here], 1.0)
+                state.commit(step, tokens[:, here], 1.0)
                 steps += 1
         assert steps > 2
 
@@ -151,10 +163,7 @@ def flowing():
     def make(width=4, head=None, order=None, **options):
         torch.manual_seed(0)
         return Generator(
-            (2, 2),
-            LinearEmbedding(width, 16),
-            ClassCondition(3),
-            Transformer(16, 1, 2),
+            Backbone((2, 2), LinearEmbedding(width, 16), ClassCondition(3), Transformer(16, 1, 2)),
             head or FlowHead(16, width, width=16, depth=1),
             order or MaskedOrder(16, reveal="random"),
             **options,

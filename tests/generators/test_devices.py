@@ -21,7 +21,7 @@ from intaglio.generators.image.tokenbridge_ar import tokenbridge_ar
 from intaglio.generators.image.var import var
 from intaglio.generators.image.xar import xar
 from intaglio.generators.inference.logits import Warp
-from intaglio.generators.orders import raster
+from intaglio.generators.samplers import sampler as sampling
 from intaglio.generators.samplers.sampler import Sampler
 from intaglio.generators.task import GeneratorTask
 
@@ -72,7 +72,7 @@ def moved(generator):
     [pytest.param(name, marks=pytest.mark.slow if name in LONG else ()) for name in SYSTEMS],
 )
 def test_devices_are_not_mixed(name, monkeypatch):
-    monkeypatch.setattr(raster, "recorded", lambda device: False)  # graphs need a real device
+    monkeypatch.setattr(sampling, "is_recorded", lambda device: False)  # graphs need a real device
     monkeypatch.setattr(Warp, "check", lambda warp: None)  # nothing is above 0
     with torch.no_grad(), FakeTensorMode(), Answers():
         generator = moved(SYSTEMS[name](condition=TextCondition()))

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from intaglio.codecs.layers.transformer import Transformer
+from intaglio.generators.backbone import Backbone
 from intaglio.generators.conditioning.classes import ClassCondition
 from intaglio.generators.embeddings.base import IdEmbedding
 from intaglio.generators.generator import Generator
@@ -39,13 +40,15 @@ def test_the_law_of_every_sequence():
     """The sum over 65,536 sequences is 1, the law is near the true one, and so are the samples."""
     source = Source()
     generator = Generator(
-        (LENGTH,),
-        IdEmbedding((CODES,), DIM),
-        ClassCondition(1),
-        Transformer(DIM, 2, 4, gated=True, bias=False, norm="rms"),
+        Backbone(
+            (LENGTH,),
+            IdEmbedding((CODES,), DIM),
+            ClassCondition(1),
+            Transformer(DIM, 2, 4, gated=True, bias=False, norm="rms"),
+            learned_positions=True,
+        ),
         CategoricalHead(DIM, (CODES,)),
         RasterOrder(),
-        learned=True,
     )
     optimizer = torch.optim.AdamW(generator.parameters(), 3e-3)
     rate = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 1000)

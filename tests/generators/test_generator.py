@@ -8,6 +8,7 @@ import torch
 from intaglio.codecs.layers.positions import rotation
 from intaglio.codecs.layers.transformer import Transformer
 from intaglio.codecs.part import build, describe
+from intaglio.generators.backbone import Backbone
 from intaglio.generators.conditioning.classes import NO_CLASS, ClassCondition
 from intaglio.generators.embeddings.base import IdEmbedding
 from intaglio.generators.generator import Generator
@@ -18,7 +19,9 @@ EVERY = torch.tensor(list(product(range(3), repeat=4))).unsqueeze(-1)  # items o
 
 
 @pytest.mark.parametrize("prefix", [1, 3])
-@pytest.mark.parametrize("options", [{}, {"learned": True, "rotary": False}], ids=["rope", "table"])
+@pytest.mark.parametrize(
+    "options", [{}, {"learned_positions": True, "rotary": None}], ids=["rope", "table"]
+)
 def test_probabilities_of_all_items_add_up_to_one(raster, prefix, options):
     generator = raster(prefix=prefix, **options)
     for label in (NO_CLASS, 0, 2):
@@ -27,7 +30,7 @@ def test_probabilities_of_all_items_add_up_to_one(raster, prefix, options):
         assert float(found.std()) > 0.1
 
 
-def test_a_token_is_told_from_those_before_it_and_the_condition(raster):
+def test_a_token_is_predicted_from_those_before_it_and_the_condition(raster):
     generator = raster(shape=(2, 3), prefix=2)
     tokens, condition = torch.randint(0, 3, (1, 6, 1)), torch.tensor([1])
     before = generator.log_prob(tokens, condition)
@@ -39,9 +42,9 @@ def test_a_token_is_told_from_those_before_it_and_the_condition(raster):
     assert (generator.log_prob(tokens, torch.tensor([2])) != before).all()
 
 
-def test_places_matter(raster):
+def test_positions_matter(raster):
     """The same tokens in another grid have other probabilities, by rotation and by table."""
-    for options in ({}, {"learned": True, "rotary": False}):
+    for options in ({}, {"learned_positions": True, "rotary": None}):
         wide, tall = (raster(shape=shape, **options) for shape in ((2, 3), (3, 2)))
         tokens, condition = torch.zeros(1, 6, 1, dtype=torch.int64), torch.tensor([1])
         same = torch.allclose(wide.log_prob(tokens, condition), tall.log_prob(tokens, condition))
@@ -57,23 +60,25 @@ def test_the_loss_is_the_negative_log_probability_of_every_token(raster):
     assert torch.equal(loss, -generator.log_prob(tokens, condition).flatten())
 
 
-def test_some_items_are_not_told_their_condition_in_training(raster):
+def test_some_items_lose_their_condition_in_training(raster):
     generator = raster(drop_condition=0.25).train()
     tokens, condition = EVERY[:1].expand(2000, -1, -1), torch.ones(2000, dtype=torch.int64)
     loss = generator.loss(tokens, condition).view(2000, 4)[:, 0]
-    told, unconditional = (
+    conditional, unconditional = (
         -generator.eval().log_prob(EVERY[:1], torch.tensor([label]))[0, 0]
         for label in (1, NO_CLASS)
     )
     without = torch.isclose(loss, unconditional, atol=1e-5)
-    assert torch.isclose(loss[~without], told, atol=1e-5).all()
+    assert torch.isclose(loss[~without], conditional, atol=1e-5).all()
     assert abs(float(without.float().mean()) - 0.25) < 0.05
     generator.drop_condition = 0.0
-    assert torch.isclose(generator.train().loss(tokens, condition)[::4], told, atol=1e-5).all()
+    assert torch.isclose(
+        generator.train().loss(tokens, condition)[::4], conditional, atol=1e-5
+    ).all()
 
 
 def test_it_is_built_again_from_its_recipe(raster):
-    generator = raster(learned=True)
+    generator = raster(learned_positions=True)
     again = build(describe(generator)).eval()
     again.load_state_dict(generator.state_dict())
     condition = torch.zeros(81, dtype=torch.int64)
@@ -89,9 +94,10 @@ def test_what_does_not_fit_is_refused(raster):
             generator.log_prob(EVERY, torch.full((81,), label))
     parts = (IdEmbedding((3, 3), 8), ClassCondition(2), Transformer(8, 1, 2))
     with pytest.raises(ValueError, match="tokens of width 2 need no head of 1"):
-        Generator((2,), *parts, CategoricalHead(8, (3,)), RasterOrder())
+        Generator(Backbone((2,), *parts), CategoricalHead(8, (3,)), RasterOrder())
     with pytest.raises(ValueError, match="a backbone of 8 channels needs no head of 4"):
-        Generator((2,), IdEmbedding((3,), 8), *parts[1:], CategoricalHead(4, (3,)), RasterOrder())
+        backbone = Backbone((2,), IdEmbedding((3,), 8), *parts[1:])
+        Generator(backbone, CategoricalHead(4, (3,)), RasterOrder())
 
 
 def test_several_groups_are_added_in_the_embedding():
@@ -101,7 +107,7 @@ def test_several_groups_are_added_in_the_embedding():
     assert torch.allclose(embedding(ids), torch.stack([first[2] + second[4], first[0] + second[1]]))
 
 
-def test_tokens_are_turned_by_row_and_column_and_a_condition_is_not(raster):
-    turns = raster(shape=(2, 3), prefix=2)._rotation(torch.arange(-2, 6))
-    assert torch.equal(turns[:2], torch.tensor([1.0, 0.0]).expand(2, 4, 2))
-    torch.testing.assert_close(turns[2 + 5], rotation(torch.tensor([[1, 2]]), 8)[0])
+def test_tokens_are_rotated_by_row_and_column_and_a_condition_is_not(raster):
+    table = raster(shape=(2, 3), prefix=2).backbone.rotation(torch.arange(-2, 6))
+    assert torch.equal(table[:2], torch.tensor([1.0, 0.0]).expand(2, 4, 2))
+    torch.testing.assert_close(table[2 + 5], rotation(torch.tensor([[1, 2]]), 8)[0])

@@ -72,7 +72,7 @@ def test_it_learns_and_takes_the_origin(raster):
     task = GeneratorTask(
         generator, optimizer=lambda p: torch.optim.AdamW(p, lr=0.02), final_rate=1.0
     )
-    trainer = fit(task, steps=60)
+    trainer = fit(task, steps=80)
     assert generator.provenance == Provenance("tiny", "f" * 32, ("a", "b", "c"))
     assert trainer.callback_metrics["train/loss"] < 0.2
     assert trainer.callback_metrics["val/loss"] < 0.2
@@ -82,11 +82,11 @@ def uneven(generator):
     """The generator with 1, 4, 2 and 3 masked tokens in the four items of a batch."""
     order, numbers = generator.order, iter([1, 4, 2, 3])
 
-    def predictions(generator, tokens, condition):
+    def predictions(backbone, tokens, condition):
         masked = torch.zeros(tokens.shape[:2], dtype=torch.bool)
         for row in masked:
             row[: next(numbers)] = True
-        return order.told(generator, tokens, condition, masked)
+        return order.predictions_given(backbone, tokens, condition, masked)
 
     order.predictions = predictions
     return generator

@@ -23,6 +23,7 @@ from intaglio.codecs.layers.transformer import Transformer
 from intaglio.codecs.quantizers.fsq import FSQ
 from intaglio.data.formats.image import write_image
 from intaglio.data.image_transforms import to_pixels
+from intaglio.generators.backbone import Backbone
 from intaglio.generators.conditioning.base import Condition
 from intaglio.generators.conditioning.classes import ClassCondition
 from intaglio.generators.embeddings.base import IdEmbedding
@@ -409,10 +410,7 @@ def tokens(
 def tiny_generator(codec: ImageCodec, order: Order, condition: Condition) -> Generator:
     torch.manual_seed(3)
     generator = Generator(
-        (4, 4),
-        IdEmbedding((512,), 16),
-        condition,
-        Transformer(16, 1, 2),
+        Backbone((4, 4), IdEmbedding((512,), 16), condition, Transformer(16, 1, 2)),
         CategoricalHead(16, (512,)),
         order,
         name="tiny pipeline",

@@ -102,7 +102,7 @@ def _in_random_orders(
         number = ((round_ + shift) * positions / rounds).floor().long() + 1  # [batch, 1]
         rank = draws.uniform(Role.ORDER)[..., 0].argsort(1).argsort(1)
         masked = rank < number
-        predictions = order.told(generator, normalised, condition, masked)
+        predictions = order.predictions_given(generator.backbone, normalised, condition, masked)
         nats = -generator.head.log_prob(predictions.hidden, predictions.target).double()
         share = (positions / number.double()).expand(-1, positions)[masked]
         total[masked] += share * nats / rounds

@@ -128,7 +128,9 @@ def trained(digits):
             optimizer=lambda p: torch.optim.AdamW(p, lr=rate, betas=(0.9, 0.95), weight_decay=0.05),
             warmup_steps=50,
         )
-        if not generator.vocab or generator.embedding.needs_codec:  # standardised, and lent already
+        if (
+            not generator.vocab or generator.backbone.embedding.needs_codec
+        ):  # standardised, and lent already
             task.setup = lambda stage: None
         average = ParameterEMA(0.995, "generator")
         trainer = Trainer(

@@ -11,6 +11,7 @@ from sklearn.cluster import KMeans
 from intaglio.codecs.layers.transformer import Transformer
 from intaglio.codecs.quantizers.multiscale import MultiScaleQuantizer
 from intaglio.codecs.quantizers.vq import VectorQuantizer
+from intaglio.generators.backbone import Backbone
 from intaglio.generators.conditioning.classes import NO_CLASS, ClassCondition
 from intaglio.generators.conditioning.guidance import Guidance
 from intaglio.generators.embeddings.base import IdEmbedding, LinearEmbedding
@@ -43,17 +44,19 @@ def backbone(dropout=0.2):
     )
 
 
-def of_codes(order, *, dropout=0.2, rotary=True):
+def of_codes(order, *, dropout=0.2, rotary="grid"):
     return Generator(
-        (4, 4),
-        IdEmbedding((64,), DIM),
-        ClassCondition(10),
-        backbone(dropout),
+        Backbone(
+            (4, 4),
+            IdEmbedding((64,), DIM),
+            ClassCondition(10),
+            backbone(dropout),
+            rotary=rotary,
+            learned_positions=True,
+            drop_tokens=dropout,
+        ),
         CategoricalHead(DIM, (64,)),
         order,
-        rotary=rotary,
-        learned=True,
-        drop_tokens=dropout,
     )
 
 
@@ -112,7 +115,9 @@ def test_masked(digits, trained, drawn):
 
     def told(masked):
         with torch.no_grad():
-            predictions = generator.order.told(generator, codes, labels, masked)
+            predictions = generator.order.predictions_given(
+                generator.backbone, codes, labels, masked
+            )
             found = generator.head.log_prob(predictions.hidden, predictions.target)
         return float(found.mean().neg())
 
@@ -132,7 +137,7 @@ def test_masked(digits, trained, drawn):
 
 def test_any_order(digits, trained):
     order = PermutedOrder(DIM, 16, draws="random")
-    generator = trained(of_codes(order, dropout=0.1, rotary=False), digits.codes[0], steps=2500)
+    generator = trained(of_codes(order, dropout=0.1, rotary=None), digits.codes[0], steps=2500)
     codes, labels = digits.codes[1], digits.labels[1]
     with torch.no_grad():
         found = torch.stack([generator.log_prob(codes, labels).sum(1) for _ in range(15)])
@@ -149,14 +154,16 @@ def test_any_order(digits, trained):
 
 def test_masked_vectors_by_a_flow(digits, trained, drawn):
     generator = Generator(
-        (4, 4),
-        LinearEmbedding(4, DIM),
-        ClassCondition(10),
-        backbone(),
+        Backbone(
+            (4, 4),
+            LinearEmbedding(4, DIM),
+            ClassCondition(10),
+            backbone(),
+            learned_positions=True,
+            drop_tokens=0.2,
+        ),
         FlowHead(DIM, 4, width=128, depth=3, time="logit-normal", repeats=2, steps=25),
         MaskedOrder(DIM, schedule="cosine", least=0.5, reveal="random", steps=16),
-        learned=True,
-        drop_tokens=0.2,
     )
     generator = trained(generator, digits.vectors[0], rate=1e-3)
     with torch.no_grad():
@@ -195,15 +202,17 @@ def test_scale_by_scale(digits, trained):
     train, test = (quantizer.encode_ids(vectors) for vectors in digits.vectors)
     error = (quantizer.decode_ids(test) - digits.vectors[1]).square().mean()
     generator = Generator(
-        (21,),
-        ScaleEmbedding(quantizer, DIM),
-        ClassCondition(10),
-        Transformer(DIM, 3, 4, affine=False, qk_norm="rms", dropout=0.2, streams=1),
+        Backbone(
+            (21,),
+            ScaleEmbedding(quantizer, DIM),
+            ClassCondition(10),
+            Transformer(DIM, 3, 4, affine=False, qk_norm="rms", dropout=0.2, streams=1),
+            rotary=None,
+            learned_positions=True,
+            drop_tokens=0.2,
+        ),
         CategoricalHead(DIM, quantizer.vocab),
         ScaleOrder(DIM, quantizer.scales, modulated=True),
-        rotary=False,
-        learned=True,
-        drop_tokens=0.2,
     )
     generator = trained(generator, train)
     with torch.no_grad():
@@ -226,13 +235,15 @@ def test_scale_by_scale(digits, trained):
 def test_cell_by_cell(digits, trained, drawn):
     dim = 96
     generator = Generator(
-        (4, 4),
-        LinearEmbedding(4, dim),
-        ClassCondition(10),
-        Transformer(dim, 4, 4, gated=True, affine=False, norm="rms", streams=1),
+        Backbone(
+            (4, 4),
+            LinearEmbedding(4, dim),
+            ClassCondition(10),
+            Transformer(dim, 4, 4, gated=True, affine=False, norm="rms", streams=1),
+            learned_positions=True,
+        ),
         FieldHead(dim, 4),
         CellOrder(dim, (4, 4), entity="cell", size=2, solver="euler", steps=25),
-        learned=True,
     )
     generator = trained(generator, digits.vectors[0], steps=2500, rate=1e-3)
     with torch.no_grad():

@@ -46,9 +46,9 @@ def test_ids_come_in_as_the_values_of_the_codecs_quantizer():
     values = (quantizer.decode_ids(ids) - torch.tensor([1.0, -2.0, 0.5])) / torch.tensor(
         [2.0, 0.5, 3.0]
     )
-    linear = generator.embedding.linear
-    torch.testing.assert_close(generator.embedding(ids), linear(values))
-    assert not any(p.requires_grad for p in generator.embedding.quantizer.parameters())
+    linear = generator.backbone.embedding.linear
+    torch.testing.assert_close(generator.backbone.embedding(ids), linear(values))
+    assert not any(p.requires_grad for p in generator.backbone.embedding.quantizer.parameters())
 
 
 def test_the_first_loss_is_that_of_even_odds():

@@ -31,7 +31,7 @@ def test_sizes_are_as_published(size, millions):
     count = sum(p.numel() for p in generator.parameters() if p.requires_grad)
     assert count / 1e6 == pytest.approx(millions, rel=2e-3)
     assert generator.shape == (680,) and generator.vocab == (4096,)
-    assert generator.backbone.head_size == 64
+    assert generator.backbone.transformer.head_size == 64
 
 
 def test_the_first_loss_is_that_of_even_odds():
@@ -41,7 +41,7 @@ def test_the_first_loss_is_that_of_even_odds():
 
 def test_it_starts_near_the_identity():
     """The gates are as good as closed, other weights have the published widths."""
-    block = tiny().requires_grad_(False).backbone.blocks[0]
+    block = tiny().requires_grad_(False).backbone.transformer.blocks[0]
     gates, others = block.modulation.linear.weight.split([2 * 192, 4 * 192])
     width = (1 / 192 / 3) ** 0.5
     added = width / 12**0.5  # two of what is added in each of six blocks
@@ -66,6 +66,7 @@ def test_it_keeps_its_word(keeps_its_word):
 
 
 def test_texts_are_told():
+    torch.manual_seed(0)
     generator = tiny(TextCondition()).eval()
     torch.nn.init.normal_(generator.head.linear.weight)
     texts = generator.condition.of_texts(["a red apple", "a green apple", "the sea", ""])
@@ -77,10 +78,10 @@ def test_texts_are_told():
 
 def test_it_reads_the_sums_of_the_small_codec():
     codec, generator = var_tokenizer(size="small").eval(), var("small", num_classes=3).eval()
-    generator.embedding.load_codec_weights(codec.quantizer)
+    generator.backbone.embedding.load_codec_weights(codec.quantizer)
     assert generator.shape == (codec.positions,) and generator.vocab == codec.vocab
     ids = torch.randint(0, 4096, (1, 66, 1))
-    held = generator.embedding.quantizer
+    held = generator.backbone.embedding.quantizer
     assert torch.equal(held.sums_before(ids), codec.quantizer.sums_before(ids))
     assert not torch.equal(held.sums_before(ids), var_quantizer(size="small").sums_before(ids))
 
@@ -93,7 +94,7 @@ def test_another_size_is_refused():
 
 def test_attention_is_of_directions():
     """Queries and keys of length 1, times a sharpness that begins at 4."""
-    attention = tiny().backbone.blocks[0].attention
+    attention = tiny().backbone.transformer.blocks[0].attention
     assert isinstance(attention.q_norm, L2QKNorm) and attention.k_norm.log_scale is None
     torch.testing.assert_close(attention.q_norm.log_scale.exp(), torch.full((4,), 4.0))
 

@@ -24,7 +24,7 @@ def test_sizes_are_as_published(size, millions):
 
 
 def test_gates_are_those_of_gelu():
-    network = xar("small", **TINY).backbone.blocks[0].network
+    network = xar("small", **TINY).backbone.transformer.blocks[0].network
     x = torch.randn(2, 192)
     expected = network.down(F.gelu(network.gate(x)) * network.up(x))
     torch.testing.assert_close(network(x), expected)

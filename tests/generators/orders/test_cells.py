@@ -7,6 +7,7 @@ from intaglio.codecs.layers.flow import on_path
 from intaglio.codecs.layers.positions import sine_time
 from intaglio.codecs.layers.solver import euler
 from intaglio.codecs.layers.transformer import Transformer
+from intaglio.generators.backbone import Backbone
 from intaglio.generators.conditioning.classes import ClassCondition
 from intaglio.generators.conditioning.guidance import Guidance, guided
 from intaglio.generators.embeddings.base import LinearEmbedding
@@ -22,13 +23,15 @@ from intaglio.generators.samplers.sampler import Sampler
 def built(entity="cell", size=2, shape=(4, 4), dtype=torch.float32, **options):
     torch.manual_seed(0)
     generator = Generator(
-        shape,
-        LinearEmbedding(3, 16),
-        ClassCondition(3),
-        Transformer(16, 2, 2, gated=True, norm="rms", affine=False, streams=1),
+        Backbone(
+            shape,
+            LinearEmbedding(3, 16),
+            ClassCondition(3),
+            Transformer(16, 2, 2, gated=True, norm="rms", affine=False, streams=1),
+            learned_positions=True,
+        ),
         FieldHead(16, 3),
         CellOrder(16, shape, entity=entity, size=size, **options),
-        learned=True,
     )
     for parameter in generator.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
@@ -70,55 +73,57 @@ def test_a_group_sees_the_noisy_groups_before_it_and_itself(entity):
     order, condition = generator.order, torch.tensor([1])
     tokens, noise = torch.randn(2, 1, 16, 3).unbind()
     time = torch.linspace(0.2, 0.8, len(order.sizes)).unsqueeze(0)
-    predictions = order.told(generator, tokens, condition, time, noise)
-    assert torch.equal(predictions.positions, order.places)
-    assert torch.equal(predictions.target, (noise - tokens)[0, order.places])
+    predictions = order.predictions_given(generator.backbone, tokens, condition, time, noise)
+    assert torch.equal(predictions.positions, order.sequence)
+    assert torch.equal(predictions.target, (noise - tokens)[0, order.sequence])
     group = order.group_of
     for changed in (tokens, noise):  # what is seen is a mixture of both
         for place in (0, 5, 15):
             changed[0, place] += 1
-            other = order.told(generator, tokens, condition, time, noise)
+            other = order.predictions_given(generator.backbone, tokens, condition, time, noise)
             changed[0, place] -= 1
-            rank = group[order.places.tolist().index(place)]
+            rank = group[order.sequence.tolist().index(place)]
             assert torch.equal(
                 (other.hidden - predictions.hidden).abs().amax(1) > 1e-4, group >= rank
             )
     for number in range(len(order.sizes)):
         later = time.clone()
         later[0, number] += 0.1
-        other = order.told(generator, tokens, condition, later, noise)
+        other = order.predictions_given(generator.backbone, tokens, condition, later, noise)
         moved = (other.hidden - predictions.hidden).abs().amax(1) > 1e-4
         assert torch.equal(moved, group >= number)
-    other = order.told(generator, tokens, torch.tensor([2]), time, noise)
+    other = order.predictions_given(generator.backbone, tokens, torch.tensor([2]), time, noise)
     assert ((other.hidden - predictions.hidden).abs().amax(1) > 1e-4).all()
 
 
 def test_a_group_is_set_by_its_own_time_only():
     """Without attention nothing flows: the time of a group moves that group alone."""
     generator = built()
-    for block in generator.backbone.blocks:
+    for block in generator.backbone.transformer.blocks:
         torch.nn.init.zeros_(block.attention.out.weight)
         torch.nn.init.zeros_(block.attention.out.bias)
     x, told = torch.randn(1, 16, 3), torch.randn(1, 16)
     time = torch.full((1, 4), 0.5)
-    before = generator.order.hidden(generator, x, told, time)
+    before = generator.order.denoise(generator.backbone, x, told, time)
     time[0, 2] = 0.7
-    after = generator.order.hidden(generator, x, told, time)
+    after = generator.order.denoise(generator.backbone, x, told, time)
     moved = (after != before).any(-1)[0]
     assert torch.equal(moved, generator.order.group_of == 2)
     time[0, 2] = 0.7004  # times are seen in thousandths
-    again = generator.order.hidden(generator, x, told, time)
+    again = generator.order.denoise(generator.backbone, x, told, time)
     assert torch.equal(again, after)
     time[0, 2] = 0.7008
-    assert torch.equal(generator.order.hidden(generator, x, told, time), again)
+    assert torch.equal(generator.order.denoise(generator.backbone, x, told, time), again)
     time[0, 2] = 0.7012
-    assert not torch.equal(generator.order.hidden(generator, x, told, time), again)
+    assert not torch.equal(generator.order.denoise(generator.backbone, x, told, time), again)
 
 
-def test_every_group_of_a_lesson_has_a_time_of_its_own():
+def test_every_group_of_a_training_batch_has_a_time_of_its_own():
     """Shares of noise, found from what the embedding sees, follow the logit-normal law."""
     generator, seen = built(), []
-    generator.embedding.register_forward_hook(lambda module, given, out: seen.append(given[0]))
+    generator.backbone.embedding.register_forward_hook(
+        lambda module, given, out: seen.append(given[0])
+    )
     tokens = torch.full((400, 16, 3), 7.0)
     torch.manual_seed(1)
     predictions = generator.predictions(tokens, torch.zeros(400, dtype=torch.int64))
@@ -140,24 +145,24 @@ def test_cached_steps_tell_what_the_whole_tells(entity, solver):
     order, condition = generator.order, torch.tensor([0, 2])
     tokens = torch.zeros(2, 8, 3, dtype=torch.float64)
     partial = PartialSequence(tokens, torch.zeros(2, 8, dtype=torch.bool))
-    session = order.session(generator, Request(condition, partial, torch.arange(2), guided=True))
+    state = generator.start_decoding(Request(condition, partial, torch.arange(2), guided=True))
     told, none = (
         generator.condition(labels)[:, 0] for labels in (condition, torch.tensor([-1, -1]))
     )
     count = 0
     with torch.no_grad():
-        for step in session.steps():
-            hidden, null = session.hidden(step)
-            start = session.spans[step.round][0]
+        for step in state.steps():
+            hidden, null = state.hidden(step)
+            start = state.spans[step.round][0]
             begin, end = order.ends[step.number : step.number + 2]
-            x = torch.cat([partial.tokens[:, order.places[:begin]], session.x], dim=1)
+            x = torch.cat([partial.tokens[:, order.sequence[:begin]], state.x], dim=1)
             time = torch.zeros(2, step.number + 1, dtype=torch.float64)
             time[:, -1] = start
             for found, label in ((hidden, told), (null, none)):
-                whole = order.hidden(generator, x, label, time)
+                whole = order.denoise(generator.backbone, x, label, time)
                 assert (found - whole[:, begin:end]).abs().max() < 1e-9
-            session.commit(step, generator.head.velocity(hidden), 1.0)
-            assert torch.equal(partial.tokens[:, order.places[begin:end]], session.x)
+            state.commit(step, generator.head.velocity(hidden), 1.0)
+            assert torch.equal(partial.tokens[:, order.sequence[begin:end]], state.x)
             count += 1
     assert count == 3 * len(order.sizes) and step.number == len(order.sizes) - 1
 
@@ -171,13 +176,13 @@ def test_one_group_is_plain_flow_matching():
 
     def velocity(x, time, label=told):
         waves = sine_time((1000 * time).floor() / 1000, 256, max_period=1e4).double()
-        x = generator.embedding(x) + generator.places
-        x = generator.hidden_states(x, torch.arange(16), condition=label + order.time(waves))
+        x = generator.backbone.embedding(x) + generator.backbone.position_embedding
+        x = generator.backbone(x, torch.arange(16), condition=label + order.time(waves))
         return generator.head.linear(x)
 
     data, noise = torch.randn(2, 2, 16, 3, dtype=torch.float64).unbind()
     time = torch.tensor([[0.3], [0.9]], dtype=torch.float64)
-    predictions = order.told(generator, data, condition, time, noise)
+    predictions = order.predictions_given(generator.backbone, data, condition, time, noise)
     expected = velocity(on_path(data, noise, time[:, 0]), time[:, 0]) - (noise - data)
     loss = generator.head.loss(predictions.hidden, predictions.target)
     torch.testing.assert_close(loss, expected.square().mean(-1).flatten().float())
@@ -220,7 +225,7 @@ def test_what_is_given_stays_and_is_gone_on_from():
     sampler = Sampler(guidance=Guidance(1.5))
     free = sampler.generate(generator, condition, seed=3)
     mask = torch.zeros(2, 16, dtype=torch.bool)
-    mask[:, generator.order.places[4:8]] = True  # the second cell
+    mask[:, generator.order.sequence[4:8]] = True  # the second cell
     mask[1, [0, 15]] = True
     other = free + 0.5
     found, numbers = other, []
@@ -229,7 +234,7 @@ def test_what_is_given_stays_and_is_gone_on_from():
         numbers.append(event.step.number)
     assert numbers == [0] * 4 + [2] * 4 + [3] * 4  # the second cell is given in all items
     assert torch.equal(found[mask], other[mask])
-    first, third = generator.order.places[:4], generator.order.places[8:12]
+    first, third = generator.order.sequence[:4], generator.order.sequence[8:12]
     torch.testing.assert_close(found[0, first], free[0, first])
     assert (found[0, third] - free[0, third]).abs().min() > 1e-6
     assert not torch.allclose(found[1, 1], free[1, 1])  # beside what is given

@@ -19,25 +19,28 @@ def test_masked_tokens_see_all_that_are_known_and_no_masked_one(masked):
     generator = masked(shape=(2, 3), prefix=2)
     tokens, condition = torch.randint(0, 3, (1, 6, 1)), torch.tensor([1])
     mask = torch.tensor([[True, False, True, False, False, True]])
-    predictions = generator.order.told(generator, tokens, condition, mask)
+    predictions = generator.order.predictions_given(generator.backbone, tokens, condition, mask)
     assert predictions.positions.tolist() == [0, 2, 5]
     assert torch.equal(predictions.target, tokens[0, [0, 2, 5]])
     for place in range(6):
         other = tokens.clone()
         other[0, place] = (tokens[0, place] + 1) % 3
-        moved = generator.order.told(generator, other, condition, mask).hidden != predictions.hidden
+        moved = (
+            generator.order.predictions_given(generator.backbone, other, condition, mask).hidden
+            != predictions.hidden
+        )
         assert moved.any(1).tolist() == [not mask[0, place]] * 3
-    told = generator.order.told(generator, tokens, torch.tensor([2]), mask)
+    told = generator.order.predictions_given(generator.backbone, tokens, torch.tensor([2]), mask)
     assert (told.hidden != predictions.hidden).any(1).all()
 
 
-def test_items_of_a_lesson_have_numbers_of_their_own(masked):
+def test_items_of_a_training_batch_have_numbers_of_their_own(masked):
     """Kolmogorov's distance of 5,000 numbers to the arc cosine's law: that of even shares."""
     generator = masked(shape=(50,))
     torch.manual_seed(0)
     tokens = torch.zeros(5000, 50, 1, dtype=torch.int64)
     predictions = generator.order.predictions(
-        generator, tokens, torch.zeros(5000, dtype=torch.int64)
+        generator.backbone, tokens, torch.zeros(5000, dtype=torch.int64)
     )
     # every item's places come in order: a new item begins where they do not rise
     starts = torch.cat([torch.tensor([True]), predictions.positions.diff() <= 0])
@@ -55,16 +58,20 @@ def test_items_of_a_lesson_have_numbers_of_their_own(masked):
 def test_the_least_share(masked):
     generator = masked({"least": 0.7}, shape=(10,))
     predictions = generator.order.predictions(
-        generator, torch.zeros(400, 10, 1, dtype=torch.int64), torch.zeros(400, dtype=torch.int64)
+        generator.backbone,
+        torch.zeros(400, 10, 1, dtype=torch.int64),
+        torch.zeros(400, dtype=torch.int64),
     )
     assert 0.7 * 4000 <= len(predictions.positions) < 0.95 * 4000
 
 
 def masks_of(generator, batch, monkeypatch):
     """Places that a predictions masks, bool [batch, positions], without computing it."""
-    monkeypatch.setattr(generator.order, "told", lambda *parts: parts[-1])
+    monkeypatch.setattr(generator.order, "predictions_given", lambda *parts: parts[-1])
     tokens = torch.zeros(batch, generator.positions, 1, dtype=torch.int64)
-    return generator.order.predictions(generator, tokens, torch.zeros(batch, dtype=torch.int64))
+    return generator.order.predictions(
+        generator.backbone, tokens, torch.zeros(batch, dtype=torch.int64)
+    )
 
 
 def test_shares_of_a_normal_law(masked, monkeypatch):
@@ -95,24 +102,32 @@ def test_a_batch_may_share_its_number(masked, monkeypatch, deviation):
 def test_with_an_encoder_every_token_is_told_from_the_known_ones(masked):
     """As without one; and what the decoder gives is placed again."""
     encoder = MAEEncoder(Transformer(16, 1, 2), 6, prefix=2)
-    generator = masked({"encoder": encoder}, shape=(2, 3), prefix=2, learned=True, rotary=False)
+    generator = masked(
+        {"encoder": encoder}, shape=(2, 3), prefix=2, learned_positions=True, rotary=None
+    )
     tokens, condition = torch.randint(0, 3, (1, 6, 1)), torch.tensor([1])
     mask = torch.tensor([[True, False, True, False, False, True]])
-    before = generator.order.told(generator, tokens, condition, mask).hidden
+    before = generator.order.predictions_given(generator.backbone, tokens, condition, mask).hidden
     for place in range(6):
         other = tokens.clone()
         other[0, place] = (tokens[0, place] + 1) % 3
-        moved = generator.order.told(generator, other, condition, mask).hidden != before
+        moved = (
+            generator.order.predictions_given(generator.backbone, other, condition, mask).hidden
+            != before
+        )
         assert moved.any(1).tolist() == [not mask[0, place]] * 3
     with torch.no_grad():
         last = encoder.last.clone()
         encoder.last.zero_()
-    after = generator.order.told(generator, tokens, condition, mask).hidden
+    after = generator.order.predictions_given(generator.backbone, tokens, condition, mask).hidden
     torch.testing.assert_close(before - after, last[[0, 2, 5]], atol=1e-5, rtol=0)
     # other places of what the decoder reads: not so simple a difference
     with torch.no_grad():
         encoder.places[2 + 1] += 1
-    found = generator.order.told(generator, tokens, condition, mask).hidden - after
+    found = (
+        generator.order.predictions_given(generator.backbone, tokens, condition, mask).hidden
+        - after
+    )
     assert float(found.detach().abs().max()) > 1e-3
 
 
@@ -126,24 +141,24 @@ def test_as_many_are_drawn_as_the_schedule_says_and_each_once(masked, reveal):
     tokens = torch.randint(0, 3, (3, 8, 1))
     partial = PartialSequence(tokens.clone(), given)
     request = Request(condition, partial, torch.arange(3), guided=True, steps=4)
-    session = generator.order.session(generator, request)
-    masks = [session.masked]
-    for step in session.steps():
-        before = session.partial.tokens.clone()
-        session.hidden(step)
+    state = generator.start_decoding(request)
+    masks = [state.masked]
+    for step in state.steps():
+        before = state.partial.tokens.clone()
+        state.hidden(step)
         count = step.positions.shape[1]
-        session.commit(step, torch.full((3, count, 1), 10 + step.number) % 3, 1.5)
-        masks.append(session.masked)
+        state.commit(step, torch.full((3, count, 1), 10 + step.number) % 3, 1.5)
+        masks.append(state.masked)
         fresh = masks[-2] & ~masks[-1]
-        assert (session.partial.tokens[fresh] == (10 + step.number) % 3).all()
-        assert torch.equal(session.partial.tokens[~fresh], before[~fresh])
+        assert (state.partial.tokens[fresh] == (10 + step.number) % 3).all()
+        assert torch.equal(state.partial.tokens[~fresh], before[~fresh])
         assert not (masks[-1] & ~masks[-2]).any()
         if reveal == "random":
             assert count == fresh.sum(1).max()
     left = torch.stack([mask.sum(1) for mask in masks])
     # floor of 8 and of 5 times the cosine of 1/4, 2/4, 3/4 of a right angle
     assert left.T.tolist() == [[8, 7, 5, 3, 0], [5, 4, 3, 1, 0], [0, 0, 0, 0, 0]]
-    assert torch.equal(session.partial.tokens[given], tokens[given])
+    assert torch.equal(state.partial.tokens[given], tokens[given])
 
 
 def test_the_time_of_a_random_reveal_is_the_share_that_is_known(masked):
@@ -158,12 +173,12 @@ def test_the_time_of_a_random_reveal_is_the_share_that_is_known(masked):
     times = {}
     for reveal in ("random", "confidence"):
         generator = masked({"reveal": reveal, "schedule": "cosine", "steps": 4}, shape=(2, 4))
-        session = generator.order.session(generator, request)
+        state = generator.start_decoding(request)
         times[reveal] = []
-        for step in session.steps():
+        for step in state.steps():
             times[reveal].append(step.time)
-            session.hidden(step)
-            session.commit(step, torch.zeros(2, step.positions.shape[1], 1, dtype=torch.int64), 1.0)
+            state.hidden(step)
+            state.commit(step, torch.zeros(2, step.positions.shape[1], 1, dtype=torch.int64), 1.0)
     assert times["random"] == pytest.approx([1 / 8, 3 / 8, 5 / 8, 1])
     assert times["confidence"] == pytest.approx([0, 1 / 3, 2 / 3, 1])
 
@@ -179,7 +194,9 @@ def test_the_law_of_one_at_a_time_in_a_random_order(masked):
         total = torch.zeros(27, dtype=torch.float64)
         mask = torch.ones(27, 3, dtype=torch.bool)
         for place in order:
-            predictions = generator.order.told(generator, EVERY, labels[:27], mask)
+            predictions = generator.order.predictions_given(
+                generator.backbone, EVERY, labels[:27], mask
+            )
             here = predictions.positions == place
             total += generator.head.log_prob(
                 predictions.hidden[here], predictions.target[here]
@@ -202,14 +219,14 @@ def test_the_most_confident_are_kept(masked):
         torch.zeros(5, 8, 1, dtype=torch.int64), torch.zeros(5, 8, dtype=torch.bool)
     )
     request = Request(torch.full((5,), 1), partial, torch.arange(5), guided=True, steps=2)
-    session = generator.order.session(generator, request)
-    step = next(session.steps())
-    hidden, null = session.hidden(step)
+    state = generator.start_decoding(request)
+    step = next(state.steps())
+    hidden, null = state.hidden(step)
     tokens = torch.randint(0, 3, (5, 8, 1))
     logits = generator.head.logits(null)[0] + 2.5 * generator.head.logits(hidden - null)[0]
     score = logits.log_softmax(-1).gather(2, tokens)[..., 0]
-    session.commit(step, tokens, 2.5)
-    for row, masked_row in zip(score, session.masked, strict=True):
+    state.commit(step, tokens, 2.5)
+    for row, masked_row in zip(score, state.masked, strict=True):
         assert 0 < masked_row.sum() < 8
         assert row[masked_row].max() < row[~masked_row].min()
 

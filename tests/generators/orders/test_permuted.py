@@ -19,13 +19,15 @@ def permuted(generator_with):
     def make(shape=(2, 2), **options):
         positions = shape[0] * shape[1]
         order = PermutedOrder(16, positions, **{"draws": "random"} | options)
-        return generator_with(order, shape=shape, rotary=False, learned=True, prefix=2)
+        return generator_with(order, shape=shape, rotary=None, learned_positions=True, prefix=2)
 
     return make
 
 
 def log_prob(generator, tokens, label, order):
-    predictions = generator.order.told(generator, tokens, label, order.expand(len(tokens), -1))
+    predictions = generator.order.predictions_given(
+        generator.backbone, tokens, label, order.expand(len(tokens), -1)
+    )
     found = generator.head.log_prob(predictions.hidden, predictions.target).detach()
     return found.view(len(tokens), -1), predictions
 
@@ -61,7 +63,7 @@ def test_log_probabilities_stand_at_their_places(permuted):
     generator = permuted((2, 3))
     order = torch.tensor([[4, 1, 5, 0, 3, 2], [0, 1, 2, 3, 4, 5]])
     tokens, labels = torch.randint(0, 3, (2, 6, 1)), torch.tensor([1, 2])
-    generator.order.predictions = lambda g, t, c: generator.order.told(g, t, c, order)
+    generator.order.predictions = lambda b, t, c: generator.order.predictions_given(b, t, c, order)
     found = generator.log_prob(tokens, labels)
     for item in range(2):
         alone, _ = log_prob(
@@ -81,30 +83,32 @@ def test_cached_steps_tell_what_the_whole_tells(permuted, draws):
     request = Request(
         condition, PartialSequence(tokens.clone(), given), torch.arange(2), guided=True
     )
-    session = generator.order.session(generator, request)
-    order = session.order
+    state = generator.start_decoding(request)
+    order = state.order
     assert sorted(order[0, :2].tolist()) == [1, 7] and sorted(order[1, :3].tolist()) == [2, 3, 8]
     if draws == "raster":
         assert order[0].tolist() == [1, 7, 0, 2, 3, 4, 5, 6, 8]
     whole, none = (
-        generator.order.told(generator, tokens, label, order).hidden.view(2, 9, -1)
+        generator.order.predictions_given(generator.backbone, tokens, label, order).hidden.view(
+            2, 9, -1
+        )
         for label in (condition, torch.tensor([-1, -1]))
     )
     numbers = []
-    for step in session.steps():
+    for step in state.steps():
         numbers.append(step.number)
-        hidden, null = session.hidden(step)
+        hidden, null = state.hidden(step)
         assert (hidden[:, 0] - whole[:, step.number]).abs().max() < 1e-9
         assert (null[:, 0] - none[:, step.number]).abs().max() < 1e-9
         places = step.positions.unsqueeze(-1)
-        session.commit(step, tokens.gather(1, places), 1.0)
+        state.commit(step, tokens.gather(1, places), 1.0)
     assert numbers == list(range(2, 9))
 
 
 def test_without_permutations_and_aims_it_is_the_raster_order(permuted, generator_with):
     generator = permuted(draws="raster")
     torch.nn.init.zeros_(generator.order.next)
-    plain = generator_with(RasterOrder(), rotary=False, learned=True, prefix=2)
+    plain = generator_with(RasterOrder(), rotary=None, learned_positions=True, prefix=2)
     state = {n: t for n, t in generator.state_dict().items() if not n.startswith("order.")}
     plain.load_state_dict(state)
     labels = torch.arange(81) % 3
@@ -154,12 +158,14 @@ def test_training_goes_from_random_orders_to_rows(permuted):
     assert sudden.permuted == 0
 
 
-def test_lessons_have_the_share_of_random_orders(permuted):
+def test_training_batches_have_the_share_of_random_orders(permuted):
     generator = permuted((2, 3)).train()
     tokens, labels = torch.zeros(2000, 6, 1, dtype=torch.int64), torch.zeros(2000).long()
     for share in (0.0, 0.4, 1.0):
         generator.order.permuted = share
-        order = generator.order.predictions(generator, tokens, labels).positions.view(-1, 6)
+        order = generator.order.predictions(generator.backbone, tokens, labels).positions.view(
+            -1, 6
+        )
         rows = (order == torch.arange(6)).all(1).float().mean()
         assert float(rows) == pytest.approx(1 - share * (1 - 1 / 720), abs=0.045)
     counts = order[:, 0].bincount(minlength=6).double()
@@ -170,7 +176,9 @@ def test_what_cannot_be_is_refused(permuted, generator_with):
     with pytest.raises(ValueError, match="0 <= until <= gone <= 1: 0.8, 0.5"):
         PermutedOrder(16, 4, until=0.8, gone=0.5)
     generator = generator_with(PermutedOrder(16, 4))
-    with pytest.raises(ValueError, match="permuted orders need learned=True and rotary=False"):
+    with pytest.raises(
+        ValueError, match="permuted orders need learned_positions=True and rotary=None"
+    ):
         generator.loss(torch.zeros(1, 4, 1, dtype=torch.int64), torch.tensor([0]))
     with pytest.raises(ValueError, match="takes 4 steps, not 3"):
         Sampler(steps=3).generate(permuted(), torch.tensor([0]))

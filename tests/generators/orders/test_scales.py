@@ -8,6 +8,7 @@ import torch
 from intaglio.codecs.layers.transformer import Transformer
 from intaglio.codecs.quantizers.multiscale import MultiScaleQuantizer
 from intaglio.codecs.quantizers.vq import VectorQuantizer
+from intaglio.generators.backbone import Backbone
 from intaglio.generators.conditioning.classes import ClassCondition
 from intaglio.generators.conditioning.guidance import Guidance
 from intaglio.generators.embeddings.scales import ScaleEmbedding
@@ -24,14 +25,16 @@ def built(scales=(1, 2, 3), codes=3, streams=1, dtype=torch.float32):
     quantizer = MultiScaleQuantizer(inner, scales)
     torch.nn.init.normal_(inner.codebook)
     generator = Generator(
-        (quantizer.positions[-1],),
-        ScaleEmbedding(quantizer, 16),
-        ClassCondition(3),
-        Transformer(16, 2, 2, affine=not streams, qk_norm="length", streams=streams),
+        Backbone(
+            (quantizer.positions[-1],),
+            ScaleEmbedding(quantizer, 16),
+            ClassCondition(3),
+            Transformer(16, 2, 2, affine=not streams, qk_norm="length", streams=streams),
+            rotary=None,
+            learned_positions=True,
+        ),
         CategoricalHead(16, (codes,)),
         ScaleOrder(16, scales, modulated=bool(streams)),
-        rotary=False,
-        learned=True,
     )
     for parameter in generator.parameters():
         if parameter.requires_grad:
@@ -77,19 +80,17 @@ def test_cached_steps_tell_what_the_whole_tells(guided):
     generator = built(dtype=torch.float64)
     condition, tokens = torch.tensor([0, 2]), torch.randint(0, 3, (2, 14, 1))
     partial = PartialSequence(torch.zeros_like(tokens), torch.zeros(2, 14, dtype=torch.bool))
-    session = generator.order.session(
-        generator, Request(condition, partial, torch.arange(2), guided=guided)
-    )
+    state = generator.start_decoding(Request(condition, partial, torch.arange(2), guided=guided))
     whole = generator.predictions(tokens, condition).hidden.view(2, 14, -1)
     none = generator.predictions(tokens, torch.tensor([-1, -1])).hidden.view(2, 14, -1)
     places = []
-    for step in session.steps():
-        hidden, null = session.hidden(step)
+    for step in state.steps():
+        hidden, null = state.hidden(step)
         here = step.positions[0]
         assert (hidden - whole[:, here]).abs().max() < 1e-9
         assert null is None or (null - none[:, here]).abs().max() < 1e-9
         assert guided == (null is not None)
-        session.commit(step, tokens[:, here], 1.0)
+        state.commit(step, tokens[:, here], 1.0)
         places.append(here.tolist())
     assert places == [[0], [1, 2, 3, 4], list(range(5, 14))]
     assert torch.equal(partial.tokens, tokens)
@@ -133,8 +134,8 @@ def test_one_scale_is_one_step_with_full_attention():
     other = generator.predictions(torch.ones(2, 4, 1, dtype=torch.int64), condition)
     assert torch.equal(predictions.hidden, other.hidden)
     told = generator.condition.vector(condition)
-    x = generator.places + told.unsqueeze(1) + order.start + order.levels
-    x = generator.norm(generator.backbone(x, condition=told, sizes=(4,)))
+    x = generator.backbone.position_embedding + told.unsqueeze(1) + order.start + order.levels
+    x = generator.backbone.norm(generator.backbone.transformer(x, condition=told, sizes=(4,)))
     scale, shift = order.last(told, (4,))
     torch.testing.assert_close(predictions.hidden.view(2, 4, -1), x * (1 + scale) + shift)
     assert len(list(Sampler().events(generator, condition))) == 1
@@ -144,9 +145,11 @@ def test_scales_of_one_cell_are_causal():
     generator, condition = built((1, 1, 1), streams=0), torch.tensor([0, 1])
     tokens = torch.randint(0, 3, (2, 3, 1))
     told = generator.condition(condition)
-    x = torch.cat([told + generator.order.start, generator.embedding(tokens[:, :2])], dim=1)
-    x = x + generator.places + generator.order.levels
-    hidden = generator.hidden_states(x, torch.arange(3), causal=True)
+    x = torch.cat(
+        [told + generator.order.start, generator.backbone.embedding(tokens[:, :2])], dim=1
+    )
+    x = x + generator.backbone.position_embedding + generator.order.levels
+    hidden = generator.backbone(x, torch.arange(3), causal=True)
     torch.testing.assert_close(
         generator.predictions(tokens, condition).hidden, hidden.flatten(0, 1)
     )

@@ -48,17 +48,17 @@ def test_cached_steps_tell_what_the_whole_tells(raster, scale):
     partial = given(torch.randint(0, 3, (2, 9, 1)), torch.zeros(2, 9))
     tokens = partial.tokens.clone()
     request = Request(condition, partial, torch.arange(2), guided=scale != 1)
-    session = generator.order.session(generator, request)
+    state = generator.start_decoding(request)
     whole = generator.predictions(tokens, condition).hidden.view(2, 9, -1)
     none = generator.predictions(tokens, torch.tensor([-1, -1])).hidden.view(2, 9, -1)
-    for step in session.steps():
-        hidden, null = session.hidden(step)
+    for step in state.steps():
+        hidden, null = state.hidden(step)
         assert (hidden[:, 0] - whole[:, step.number]).abs().max() < 1e-9
         if scale != 1:
             assert (null[:, 0] - none[:, step.number]).abs().max() < 1e-9
         else:
             assert null is None
-        session.commit(step, tokens[:, step.number : step.number + 1], scale)
+        state.commit(step, tokens[:, step.number : step.number + 1], scale)
 
 
 def test_an_item_is_the_same_in_any_batch(raster):
@@ -137,19 +137,19 @@ def test_what_cannot_be_drawn_is_refused(raster):
 
 def test_a_cache_goes_back_by_its_pointer(raster):
     generator = raster(shape=(4,), dtype=torch.float64)
-    cache = KVCache(generator.backbone, 1, 4)
+    cache = KVCache(generator.backbone.transformer, 1, 4)
     x = torch.randn(1, 4, 16, dtype=torch.float64)
 
     def run(part, start):
         places = torch.arange(start, start + part.shape[1])
         mask = torch.ones(part.shape[1], cache.length + part.shape[1], dtype=torch.bool)
-        hidden = generator.hidden_states(
+        hidden = generator.backbone(
             part, places, mask=mask.tril(start), layer_caches=cache.layer_caches
         )
         cache.advance(part.shape[1])
         return hidden
 
-    whole = generator.hidden_states(x, torch.arange(4), causal=True)
+    whole = generator.backbone(x, torch.arange(4), causal=True)
     run(x[:, :2], 0)
     run(torch.randn_like(x[:, 2:]), 2)  # a draft that is given up
     cache.rollback(2)

@@ -12,6 +12,7 @@ from intaglio.codecs.layers.transformer import Transformer
 from intaglio.data.formats.shards import ShardWriter
 from intaglio.data.formats.tokens import Extent, image_header, write_tokens
 from intaglio.data.tokens import TokenShards
+from intaglio.generators.backbone import Backbone
 from intaglio.generators.conditioning.classes import ClassCondition
 from intaglio.generators.conditioning.text import TextCondition
 from intaglio.generators.embeddings.base import IdEmbedding, LinearEmbedding
@@ -81,10 +82,12 @@ def fresh(condition=None, order=None, **options):
     """A generator with a uniform distribution, as its head starts with zeros."""
     torch.manual_seed(0)
     generator = Generator(
-        (4, 4),
-        IdEmbedding((SIZE,), 16),
-        condition or ClassCondition(3),
-        Transformer(16, 1, 2),
+        Backbone(
+            (4, 4),
+            IdEmbedding((SIZE,), 16),
+            condition or ClassCondition(3),
+            Transformer(16, 1, 2),
+        ),
         CategoricalHead(16, (SIZE,)),
         order or RasterOrder(),
         **options,
@@ -210,10 +213,7 @@ def test_likelihoods_of_masked_orders_are_bounds(evaluator):
 def test_vectors_are_drawn_and_scored_without_a_likelihood(evaluator):
     torch.manual_seed(0)
     generator = Generator(
-        (4, 4),
-        LinearEmbedding(3, 16),
-        ClassCondition(3),
-        Transformer(16, 1, 2),
+        Backbone((4, 4), LinearEmbedding(3, 16), ClassCondition(3), Transformer(16, 1, 2)),
         FlowHead(16, 3, width=8, depth=1, steps=2),
         MaskedOrder(16, reveal="random", steps=2),
     ).eval()

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from intaglio.codecs.layers.transformer import Transformer
+from intaglio.generators.backbone import Backbone
 from intaglio.generators.conditioning.classes import ClassCondition
 from intaglio.generators.embeddings.base import IdEmbedding, LinearEmbedding
 from intaglio.generators.generator import Generator
@@ -25,14 +26,16 @@ EVERY = torch.tensor(list(itertools.product(range(SIZE), repeat=POSITIONS))).uns
 def tiny(order, **head):
     torch.manual_seed(0)
     generator = Generator(
-        (POSITIONS,),
-        IdEmbedding((SIZE,), 16),
-        ClassCondition(2),
-        Transformer(16, 1, 2, dropout=0.5),
+        Backbone(
+            (POSITIONS,),
+            IdEmbedding((SIZE,), 16),
+            ClassCondition(2),
+            Transformer(16, 1, 2, dropout=0.5),
+            learned_positions=True,
+            drop_tokens=0.5,
+        ),
         CategoricalHead(16, (SIZE,), **head),
         order,
-        learned=True,
-        drop_tokens=0.5,
     )
     for parameter in generator.parameters():
         torch.nn.init.normal_(parameter, std=0.5)
@@ -75,7 +78,7 @@ def in_all_orders(generator, item):
         row = torch.zeros(POSITIONS, dtype=torch.float64)
         masked = torch.ones(1, POSITIONS, dtype=torch.bool)
         for position in order:
-            hidden = generator.order.hidden(generator, item[None], conditions(1), masked)
+            hidden = generator.order.hidden(generator.backbone, item[None], conditions(1), masked)
             row[position] = -generator.head.log_prob(hidden[:, position], item[None, position])[0]
             masked[0, position] = False
         rows.append(row)
@@ -127,7 +130,9 @@ def test_without_a_likelihood_there_is_a_reason():
     def vectors(head):
         backbone = Transformer(16, 1, 2)
         order = MaskedOrder(16, reveal="random")
-        return Generator((3,), LinearEmbedding(4, 16), ClassCondition(2), backbone, head, order)
+        return Generator(
+            Backbone((3,), LinearEmbedding(4, 16), ClassCondition(2), backbone), head, order
+        )
 
     flow = vectors(FlowHead(16, 4, width=8, depth=1))
     assert "vectors" in absence(flow)
