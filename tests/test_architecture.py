@@ -370,7 +370,6 @@ KNOWN = (
     "TokenSource: ",
     "Step: ",
     "Recording: ",
-    "Result: ",
     "Job: ",
 )
 

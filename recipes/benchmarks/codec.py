@@ -1,4 +1,4 @@
-"""Codecs: EnCodec and DAC beside transformers', and codecs as ONNX beside PyTorch."""
+"""Codecs: EnCodec and DAC compared with transformers, and ONNX compared with PyTorch."""
 
 import tempfile
 from pathlib import Path
@@ -14,18 +14,18 @@ from intaglio.codecs.bundle import fold
 from intaglio.export import onnx
 from intaglio.export.converters import dac, encodec
 from intaglio.export.graphs import Graphs
-from intaglio.recipes.benchmarks.timing import Result, compare
+from intaglio.recipes.benchmarks.timing import Timing, compare
 
 SECONDS = 10
 SAMPLE_RATE = 24_000
 
 
-def run() -> list[Result]:
+def run() -> list[Timing]:
     """All comparisons, with random weights.
 
     Raises:
         ModuleNotFoundError: transformers or the ONNX packages are missing.
-        RuntimeError: the two ways disagree.
+        RuntimeError: the two implementations disagree.
     """
     results = [*_encodec(), *_dac()]
     for codec in (speech_small(), wavtokenizer()):
@@ -33,18 +33,18 @@ def run() -> list[Result]:
     return results
 
 
-def _encodec() -> list[Result]:
+def _encodec() -> list[Timing]:
     import transformers
 
     torch.manual_seed(0)
     theirs: Any = transformers.EncodecModel(transformers.EncodecConfig()).eval()
-    for layer in theirs.quantizer.layers:  # they start with codes that are all zero
+    for layer in theirs.quantizer.layers:  # their codes are initialised with zeros
         layer.codebook.embed.normal_(std=0.3)
     ours = encodec.convert(theirs.state_dict())
     wave = _noise()
     with torch.no_grad():
         coded = theirs.encode(wave, bandwidth=24.0)
-    return _beside(
+    return _compared(
         ours,
         wave,
         coded.audio_codes[0].transpose(1, 2),
@@ -55,7 +55,7 @@ def _encodec() -> list[Result]:
     )
 
 
-def _dac() -> list[Result]:
+def _dac() -> list[Timing]:
     import transformers
 
     torch.manual_seed(0)
@@ -68,7 +68,7 @@ def _dac() -> list[Result]:
     wave = _noise()
     with torch.no_grad():
         coded = theirs.encode(wave)
-    return _beside(
+    return _compared(
         dac.convert(theirs.state_dict(), SAMPLE_RATE),
         wave,
         coded.audio_codes.transpose(1, 2),
@@ -79,7 +79,7 @@ def _dac() -> list[Result]:
     )
 
 
-def _beside(
+def _compared(
     ours: AudioCodec,
     wave: Tensor,
     codes: Tensor,
@@ -88,12 +88,12 @@ def _beside(
     name: str,
     *,
     rounds: int,
-) -> list[Result]:
-    """Encoding, decoding, and both beside theirs."""
+) -> list[Timing]:
+    """Encoding, decoding, and both, compared with theirs."""
     tokens = ours.encode(wave)
     same = (tokens.ids == codes).float().mean().item()
     if same < 0.999:
-        raise RuntimeError(f"only {same:.1%} of the tokens are {name}'s")
+        raise RuntimeError(f"only {same:.1%} of the tokens equal those of {name}")
     speed = f"{ours.name}, {SAMPLE_RATE // 1000} kHz, {SECONDS} s"
     note = f"{same:.2%} of {tokens.ids.numel()} tokens equal"
     pairs = [
@@ -106,12 +106,12 @@ def _beside(
         ),
     ]
     return [
-        compare(f"{deed}, {speed}", mine, theirs, baseline_name=name, note=note, rounds=rounds)
-        for deed, mine, theirs in pairs
+        compare(f"{task}, {speed}", mine, theirs, baseline_name=name, note=note, rounds=rounds)
+        for task, mine, theirs in pairs
     ]
 
 
-def _onnx(codec: AudioCodec) -> list[Result]:
+def _onnx(codec: AudioCodec) -> list[Timing]:
     torch.manual_seed(0)
     codec.eval().requires_grad_(False)
     fold(codec)

@@ -1,9 +1,10 @@
-"""Drawing tokens row by row: our loop beside transformers' ``generate`` on the same weights.
+"""Autoregressive sampling: our loop compared with transformers' ``generate``, on the same weights.
 
-A Llama of LlamaGen-B's size with guidance. transformers has a static cache, and its guidance comes
-in two ways that are both measured: a batch of both halves with a logits processor that mixes them
-and draws one token for both, the fastest way; and its own ``guidance_scale``, which computes the
-halves one after the other. On CUDA transformers compiles its steps, as it does by itself.
+A Llama of LlamaGen-B's size with classifier-free guidance. transformers uses a static cache, and
+guidance in two ways, which are both measured: conditional and unconditional rows in one batch, with
+a logits processor that combines them and draws one token for both, which is the fastest; and its
+own ``guidance_scale``, which computes the two one after the other. On CUDA transformers compiles
+its steps, as it does by default.
 """
 
 import tempfile
@@ -25,28 +26,28 @@ from intaglio.generators.heads.categorical import CategoricalHead
 from intaglio.generators.inference.logits import Warp
 from intaglio.generators.orders.raster import RasterOrder
 from intaglio.generators.samplers.sampler import Sampler
-from intaglio.recipes.benchmarks.timing import Result, compare
+from intaglio.recipes.benchmarks.timing import Timing, compare
 
 DIM, DEPTH, HEADS, HIDDEN = 768, 12, 12, 2048  # LlamaGen-B's
 VOCAB, CLASSES, TOKENS = 16_384, 1000, 256
 BATCHES = (1, 8)
-SCALE = 2.0  # of the guidance
+GUIDANCE_SCALE = 2.0
 ROUNDS = 3
 
 
-def run(tokens: int = TOKENS) -> list[Result]:
+def run(tokens: int = TOKENS) -> list[Timing]:
     """All comparisons, with random weights.
 
     Args:
-        tokens: of an item.
+        tokens: of each item.
 
     Raises:
         ModuleNotFoundError: transformers is missing.
-        RuntimeError: the two ways disagree.
+        RuntimeError: the two implementations disagree.
         ValueError: fewer than 2 tokens.
     """
     if tokens < 2:
-        raise ValueError(f"an item of {tokens} tokens is none to draw: give 2 or more")
+        raise ValueError(f"the tokens of an item must be 2 or more, got {tokens}")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     generator = _ours(tokens)
     theirs = _theirs(generator).to(device)
@@ -59,9 +60,9 @@ def run(tokens: int = TOKENS) -> list[Result]:
     return found
 
 
-def _compared(generator: Generator, theirs: Any, batch: int, *, own: bool, note: str) -> Result:
+def _compared(generator: Generator, theirs: Any, batch: int, *, own: bool, note: str) -> Timing:
     labels = torch.arange(batch) % CLASSES
-    sampler = Sampler(guidance=Guidance(SCALE))
+    sampler = Sampler(guidance=Guidance(GUIDANCE_SCALE))
     way = "guidance_scale" if own else "both halves in a batch"
     result = compare(
         f"{generator.positions} tokens of {VOCAB:,}, LlamaGen-B, guided, batch {batch}",
@@ -77,7 +78,7 @@ def _compared(generator: Generator, theirs: Any, batch: int, *, own: bool, note:
 
 
 def _waiting(work: Callable[[], object]) -> Callable[[], None]:
-    """Work that is done when it returns."""
+    """The work, including the wait for the GPU."""
 
     def done() -> None:
         work()
@@ -105,7 +106,7 @@ def _ours(tokens: int) -> Generator:
 
 
 def _theirs(generator: Generator) -> Any:
-    """The generator as transformers reads it."""
+    """The same generator in transformers."""
     import transformers
 
     with tempfile.TemporaryDirectory() as name:
@@ -124,7 +125,7 @@ def _drawn(
     prompts = labels.to(theirs.device).unsqueeze(1)
     none = torch.full_like(prompts, CLASSES)
     if own:
-        how: dict[str, Any] = {"guidance_scale": SCALE, "negative_prompt_ids": none}
+        how: dict[str, Any] = {"guidance_scale": GUIDANCE_SCALE, "negative_prompt_ids": none}
     else:
         prompts = torch.cat([prompts, none])
         mix = _greedy if greedy else _drawing
@@ -141,33 +142,37 @@ def _drawn(
 
 
 def _greedy(ids: Tensor, scores: Tensor) -> Tensor:
-    """Guided logits of both halves of a batch; those of classes are none."""
-    told, none = scores.chunk(2)
-    mixed = none + SCALE * (told - none)
+    """Guided logits for both halves of a batch, without those of classes."""
+    mixed = _guided(scores)
     mixed[:, : CLASSES + 1] = -torch.inf
     return mixed.repeat(2, 1)
 
 
 def _drawing(ids: Tensor, scores: Tensor) -> Tensor:
-    """Logits that leave a single token, drawn by the guided law, the same for both halves."""
-    told, none = scores.chunk(2)
-    law = (none + SCALE * (told - none))[:, CLASSES + 1 :].softmax(-1)
-    drawn = torch.multinomial(law, 1) + CLASSES + 1
+    """Logits that allow a single token, drawn from the guided distribution, for both halves."""
+    probabilities = _guided(scores)[:, CLASSES + 1 :].softmax(-1)
+    drawn = torch.multinomial(probabilities, 1) + CLASSES + 1
     return torch.full_like(scores, -torch.inf).scatter_(1, drawn.repeat(2, 1), 0.0)
 
 
+def _guided(scores: Tensor) -> Tensor:
+    """Logits under classifier-free guidance, of a batch of conditional and unconditional rows."""
+    conditional, unconditional = scores.chunk(2)
+    return unconditional + GUIDANCE_SCALE * (conditional - unconditional)
+
+
 def _agreement(generator: Generator, theirs: Any) -> float:
-    """Share of the likeliest tokens, guided and one after the other, that are the same.
+    """Share of equal tokens in greedy decoding with guidance.
 
     Raises:
         RuntimeError: it is low.
     """
     labels = torch.arange(2) % CLASSES
-    sampler = Sampler(guidance=Guidance(SCALE), warp=Warp(top_k=1))
+    sampler = Sampler(guidance=Guidance(GUIDANCE_SCALE), warp=Warp(top_k=1))
     ours = sampler.generate(generator, labels)[..., 0]
     found = _drawn(theirs, labels, generator.positions, greedy=True)
-    # a tie that rounding decides changes all that follows it
+    # a tie that is decided by rounding changes all later tokens
     same = (ours == found).int().cumprod(1).float().mean().item()
     if same < 0.5:
-        raise RuntimeError(f"only {same:.1%} of the greedy tokens are transformers'")
+        raise RuntimeError(f"only {same:.1%} of the greedy tokens equal those of transformers")
     return same

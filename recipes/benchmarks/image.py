@@ -1,4 +1,4 @@
-"""Image codecs: VQGAN beside diffusers' ``VQModel``, and memory of a search over 262,144 codes."""
+"""Image codecs: VQGAN compared with diffusers' ``VQModel``; memory of a search of 262,144 codes."""
 
 import subprocess
 import sys
@@ -12,7 +12,7 @@ from torch import Tensor
 from intaglio.codecs import ImageCodec
 from intaglio.codecs.quantizers.ibq import IndexBackpropagationQuantizer
 from intaglio.export.converters.vqgan import convert
-from intaglio.recipes.benchmarks.timing import Result, compare
+from intaglio.recipes.benchmarks.timing import Timing, compare
 
 IMAGE_SIZE = 256
 WIDTHS = (128, 128, 256, 256, 512)  # LlamaGen's, squares of 16 pixels
@@ -24,17 +24,17 @@ SEARCHED = (262_144, 256)  # codes and their size (IBQ)
 VECTORS = 1024  # four pictures of 256 positions
 
 
-def run() -> list[Result]:
+def run() -> list[Timing]:
     """All comparisons, with random weights.
 
     Raises:
         ModuleNotFoundError: diffusers is missing.
-        RuntimeError: the two ways disagree.
+        RuntimeError: the two implementations disagree.
     """
     return [*_vqgan(), _search()]
 
 
-def _vqgan() -> list[Result]:
+def _vqgan() -> list[Timing]:
     """Encoding and decoding of one picture, with the same weights."""
     theirs = _diffusers()
     ours = convert(theirs.state_dict(), image_size=IMAGE_SIZE)
@@ -58,19 +58,19 @@ def _vqgan() -> list[Result]:
         raise RuntimeError(f"{same:.1%} of diffusers' tokens, pixels differ by {error:.2g}")
     note = f"{same:.2%} of {codes.numel()} tokens equal, pixels within {error:.1g}"
     return [
-        _beside(ours, "encode", lambda: ours.encode(x), encode, note),
-        _beside(ours, "decode", lambda: ours.decode(tokens), decode, note),
+        _compared(ours, "encode", lambda: ours.encode(x), encode, note),
+        _compared(ours, "decode", lambda: ours.decode(tokens), decode, note),
     ]
 
 
-def _beside(
+def _compared(
     ours: ImageCodec,
-    deed: str,
+    task: str,
     mine: Callable[[], object],
     theirs: Callable[[], object],
     note: str,
-) -> Result:
-    name = f"{deed}, {ours.name} f{ours.hop_length}, {IMAGE_SIZE} pixels"
+) -> Timing:
+    name = f"{task}, {ours.name} f{ours.hop_length}, {IMAGE_SIZE} pixels"
     baseline = "diffusers VQModel"
     return compare(name, mine, theirs, baseline_name=baseline, note=note, rounds=ROUNDS)
 
@@ -108,12 +108,12 @@ def _latent_shape() -> tuple[int, int, int, int]:
     return 1, side, side, CODE_SIZE
 
 
-def _search() -> Result:
-    """Memory that the largest inner products need beside the codebook, in a process of its own."""
+def _search() -> Timing:
+    """Memory that the search needs in addition to the codebook, in a process of its own."""
     codes, dim = SEARCHED
     ours, whole = _growth(codes, dim)
-    return Result(
-        f"search of {VECTORS} vectors in {codes} codes of {dim}, peak memory beside the codes",
+    return Timing(
+        f"search of {VECTORS} vectors in {codes} codes of {dim}, peak memory without the codes",
         ours,
         whole,
         "one product of all",
@@ -123,7 +123,7 @@ def _search() -> Result:
 
 
 def _growth(codes: int, dim: int) -> tuple[float, float]:
-    """How far the memory, MiB, of a process rises by a search in slices, and by one product."""
+    """Memory, MiB, that a search in slices and one single product add to a process."""
     code = (
         "from intaglio.recipes.benchmarks.image import report; "
         f"report({codes}, {dim}, vectors={VECTORS})"
@@ -136,17 +136,17 @@ def _growth(codes: int, dim: int) -> tuple[float, float]:
 
 
 def report(codes: int, dim: int, *, vectors: int) -> None:
-    """Search in both ways, and print by how much the memory of this process rose, in KiB.
+    """Search in both ways, and print the memory that each adds to this process, in KiB.
 
-    Needs the figures that Linux keeps of a process.
+    Reads the figures in ``/proc``, so it runs on Linux only.
     """
     torch.set_num_threads(1)
     quantizer = IndexBackpropagationQuantizer(dim, codes).eval().requires_grad_(False)
     latents = torch.randn(1, vectors, dim)
     table = quantizer.codebook.t()
     for search in (quantizer.encode_ids, lambda x: (x @ table).argmax(-1)):
-        search(latents[:, :1])  # what the first product sets up
-        Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+        search(latents[:, :1])  # allocations of the first product
+        Path("/proc/self/clear_refs").write_text("5")  # reset the peak
         before = _kibibytes("VmRSS")
         search(latents)
         print(_kibibytes("VmHWM") - before)

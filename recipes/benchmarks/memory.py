@@ -13,7 +13,7 @@ from intaglio.codecs.audio.dac import dac
 from intaglio.codecs.audio.encodec import encodec
 from intaglio.codecs.audio.wavtokenizer import wavtokenizer
 from intaglio.codecs.bundle import save
-from intaglio.recipes.benchmarks.timing import Result
+from intaglio.recipes.benchmarks.timing import Timing
 
 MINUTES = 60
 
@@ -34,11 +34,11 @@ sys.exit(status)
 """
 
 
-def run(minutes: int = MINUTES) -> list[Result]:
+def run(minutes: int = MINUTES) -> list[Timing]:
     """The commands ``encode`` and ``decode`` with random weights.
 
-    DAC takes most of the time, although its convolutions are computed in bfloat16 here, where they
-    take half of it.
+    DAC takes most of the time, even though its convolutions are computed in bfloat16 here, which
+    halves it.
 
     Args:
         minutes: of the long recording.
@@ -48,12 +48,12 @@ def run(minutes: int = MINUTES) -> list[Result]:
     return [*whole, _result(dac(16_000), minutes, half=True)]
 
 
-def _result(codec: AudioCodec, minutes: int, *, half: bool = False) -> Result:
+def _result(codec: AudioCodec, minutes: int, *, half: bool = False) -> Timing:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         save(codec, folder / "codec")
         short, long = (_peak(folder, codec.sample_rate, length, half) for length in (1, minutes))
-    return Result(
+    return Timing(
         f"encode and decode, {codec.name}, {codec.sample_rate // 1000} kHz, {minutes} minutes",
         long,
         short,

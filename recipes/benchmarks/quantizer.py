@@ -1,4 +1,4 @@
-"""Nearest-code search beside vector-quantize-pytorch, and the ISTFT head beside `torch.istft`."""
+"""Nearest-code search against vector-quantize-pytorch, inverse STFT against `torch.istft`."""
 
 import torch
 from torch import Tensor
@@ -6,24 +6,24 @@ from vector_quantize_pytorch import VectorQuantize
 
 from intaglio.codecs.decoders.istft import InverseSTFT
 from intaglio.codecs.quantizers.vq import VectorQuantizer
-from intaglio.recipes.benchmarks.timing import Result, compare
+from intaglio.recipes.benchmarks.timing import Timing, compare
 
 CODES = 4096
 VECTORS = 4096
 DIMS = (512, 8)
 
 
-def run() -> list[Result]:
+def run() -> list[Timing]:
     """All comparisons.
 
     Raises:
-        RuntimeError: the two ways disagree.
+        RuntimeError: the two implementations disagree.
     """
     return [*(search(dim) for dim in DIMS), inverse()]
 
 
-def search(dim: int) -> Result:
-    """Nearest of 4,096 codes for 4,096 vectors of a size, in evaluation mode."""
+def search(dim: int) -> Timing:
+    """Nearest of 4,096 codes for 4,096 vectors of ``dim`` numbers, in evaluation mode."""
     torch.manual_seed(0)
     quantizer = VectorQuantizer(dim, CODES, kmeans_iterations=0).eval()
     quantizer.codebook.copy_(torch.randn(CODES, dim))
@@ -43,13 +43,13 @@ def search(dim: int) -> Result:
     )
 
 
-def inverse(n_fft: int = 1280, hop_length: int = 320, seconds: float = 10.0) -> Result:
+def inverse(n_fft: int = 1280, hop_length: int = 320, seconds: float = 10.0) -> Timing:
     """Inverse transform of ten seconds at 24 kHz, cut at the centre as `torch.istft` does."""
     torch.manual_seed(0)
     frames = int(seconds * 24_000 / hop_length) + 1
     module = InverseSTFT(n_fft, hop_length, "center")
     real, imaginary = torch.randn(2, 1, n_fft // 2 + 1, frames)
-    imaginary[:, 0] = imaginary[:, -1] = 0  # a real signal has no such parts
+    imaginary[:, 0] = imaginary[:, -1] = 0  # of a real signal these are real
     window = torch.hann_window(n_fft)
 
     def theirs() -> Tensor:

@@ -1,4 +1,4 @@
-"""Timing of two ways to do the same, in turn, so that both meet the same machine."""
+"""Times two implementations in turn, so that both meet the same load of the machine."""
 
 import time
 from collections.abc import Callable
@@ -9,7 +9,7 @@ import torch
 MIN_SECONDS = 0.2  # of one measurement; short work is repeated up to it
 
 
-class Result(NamedTuple):
+class Timing(NamedTuple):
     """A comparison.
 
     Attributes:
@@ -17,9 +17,9 @@ class Result(NamedTuple):
         ours: our time (or size), in ``unit``.
         baseline: the baseline's.
         baseline_name: what the baseline is.
-        unit: of both.
+        unit: of both numbers.
         speedup: baseline / ours; above 1, ours is faster or smaller.
-        note: what was found equal, and sizes.
+        note: what was checked to be equal, and sizes.
     """
 
     name: str
@@ -39,15 +39,15 @@ def compare(
     baseline_name: str,
     note: str = "",
     rounds: int = 9,
-) -> Result:
+) -> Timing:
     """Median times of two functions, called in turn.
 
     Args:
         name: what is compared.
-        ours: does it our way; must wait for its device itself.
-        baseline: does it the other way.
-        baseline_name: what the other way is.
-        note: kept in the result.
+        ours: runs our implementation; must wait for its device itself.
+        baseline: runs the other one.
+        baseline_name: what the other one is.
+        note: part of the result.
         rounds: measurements of each.
     """
     with torch.no_grad():
@@ -57,11 +57,11 @@ def compare(
             for work, count, kept in zip((ours, baseline), repeats, times, strict=True):
                 kept.append(_seconds(work, count))
     mine, theirs = (1e3 * sorted(kept)[rounds // 2] for kept in times)
-    return Result(name, mine, theirs, baseline_name, "ms", theirs / mine, note)
+    return Timing(name, mine, theirs, baseline_name, "ms", theirs / mine, note)
 
 
 def _repeats(work: Callable[[], object]) -> int:
-    """Calls that fill a measurement, after a first one that warms up."""
+    """Calls that fill a measurement, after a first one to warm up."""
     if _seconds(work, 1) > 10 * MIN_SECONDS:
         return 1
     return max(1, round(MIN_SECONDS / max(1e-6, _seconds(work, 1))))

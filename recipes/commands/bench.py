@@ -1,4 +1,4 @@
-"""``intaglio bench``: ours and a named baseline in turn, in one process."""
+"""``intaglio bench``: our implementation and a named baseline in turn, in one process."""
 
 import argparse
 import importlib
@@ -11,7 +11,7 @@ SUBJECTS = ("codec", "image", "quantizer", "memory", "decode")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.epilog = (
-        "Figures of one run compare with each other, not with those of other runs or machines.\n\n"
+        "Compare numbers of one run with each other, not with those of other runs or machines.\n\n"
         "example:\n  intaglio bench quantizer --json quantizer.json"
     )
     parser.add_argument("subject", choices=SUBJECTS, help="what to measure")
@@ -19,27 +19,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "modality",
         nargs="?",
         choices=("audio", "image"),
-        help="after codec: audio (as without) or image (as the subject image)",
+        help="of codec: audio (default) or image (the same as the subject image)",
     )
-    parser.add_argument("--json", metavar="FILE", help="also write the records there")
-    parser.add_argument("--tokens", type=int, help="after decode: tokens of an item (256)")
+    parser.add_argument("--json", metavar="FILE", help="also write the records to this file")
+    parser.add_argument("--tokens", type=int, help="of decode: tokens of each item (256)")
     parser.add_argument("--threads", type=int, default=2, help="threads of PyTorch (2)")
 
 
 def run(args: argparse.Namespace) -> None:
-    """Measure, and print a table."""
+    """Run a benchmark and print its table."""
     import torch
     from rich.console import Console
     from rich.table import Table
 
-    from intaglio.codecs.bundle import replacing
+    from intaglio.data.formats.atomic import replacing
 
     if args.threads < 1:
         raise ValueError(f"--threads must be at least 1, got {args.threads}")
     if args.modality and args.subject != "codec":
-        raise ValueError(f"only codec has modalities, not {args.subject}")
+        raise ValueError(f"only codec takes a modality, not {args.subject}")
     if args.tokens is not None and args.subject != "decode":
-        raise ValueError(f"only decode has tokens, not {args.subject}")
+        raise ValueError(f"only decode takes --tokens, not {args.subject}")
     torch.set_num_threads(args.threads)
     subject = "image" if args.modality == "image" else args.subject
     module = importlib.import_module(f"intaglio.recipes.benchmarks.{subject}")

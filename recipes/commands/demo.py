@@ -1,4 +1,4 @@
-"""``intaglio demo``: the whole way on real speech, from training to an export, with a report."""
+"""``intaglio demo``: train, evaluate and export a codec on real speech, and write a report."""
 
 import argparse
 import shutil
@@ -50,34 +50,36 @@ CAPTIONS = (
     "thumbs up sign, light skin tone",
     "poland flag",
 )
-PICTURES = 6  # of each caption
+IMAGES = 6  # of each caption
 MIN_SECONDS = 1.5  # of an utterance that is scored
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.epilog = (
-        "Fetches a set of recorded speech, trains speech_small on it, encodes, decodes and scores\n"
-        "utterances that the training did not see, exports to ONNX, draws pictures of captions\n"
-        "with a generator that comes with the package, and writes OUT/report.html.\n\n"
+        "Fetches recordings of speech, trains speech_small on them, encodes, decodes and scores\n"
+        "utterances that were held out from training, exports to ONNX, draws images of captions\n"
+        "with a generator that is part of the package, and writes OUT/report.html.\n\n"
         "example:\n  intaglio demo --out demo --minutes 3"
     )
-    parser.add_argument("--out", default="demo", metavar="FOLDER", help="where all goes (demo)")
-    parser.add_argument("--minutes", type=float, default=3.0, help="of training (3)")
+    parser.add_argument(
+        "--out", default="demo", metavar="FOLDER", help="folder for all results (demo)"
+    )
+    parser.add_argument("--minutes", type=float, default=3.0, help="duration of the training (3)")
     parser.add_argument(
         "--data",
         default="speech-prompts",
-        help="folder, manifest or set (speech-prompts; speech-pip where its client is missing)",
+        help="folder, manifest or named set (speech-prompts, or speech-pip without its client)",
     )
     parser.add_argument("--clips", type=int, default=20, help="utterances to score (20)")
 
 
 def run(args: argparse.Namespace) -> None:
-    """Go the whole way.
+    """Train, evaluate, export, draw and report.
 
     Raises:
         OSError: no data can be fetched, or the folder cannot be written.
-        ValueError: a wrong argument, or the training failed.
+        ValueError: an argument is out of range, or the training failed.
     """
     if args.minutes <= 0 or args.clips < 1:
         raise ValueError(f"--minutes and --clips must be positive: {args.minutes}, {args.clips}")
@@ -90,7 +92,7 @@ def run(args: argparse.Namespace) -> None:
     codec = load(out / "codec")
     assert isinstance(codec, AudioCodec)
     items = _heldout(name, codec, out, args.clips)
-    _through_files(out, items)
+    _round_trip(out, items)
     exported = _export(codec, out, items)
     recogniser = Recogniser()
     metrics = select(METRICS, recogniser)
@@ -100,15 +102,15 @@ def run(args: argparse.Namespace) -> None:
     )
     write_records(out / "eval.json", json_records(comparison.rows, name))
     report = codec_report(name, training, items, comparison, metrics, recogniser)
-    path = write_report(out, report._replace(files=exported, pictures=[_pictures(out)]))
+    path = write_report(out, report._replace(files=exported, pictures=[_images(out)]))
     _print_table(comparison, metrics)
     print(f"\nlisten and look: {path}")
 
 
 def _clear(out: Path) -> None:
-    """Make the folder, without what an earlier demo left; refuse one that is somebody else's."""
+    """Make the folder and remove what an earlier demo left; refuse one with other content."""
     if out.exists() and any(out.iterdir()) and not (out / "run").is_dir():
-        raise FileExistsError(f"{out} holds something else than a demo; choose another --out")
+        raise FileExistsError(f"{out} holds something other than a demo; choose another --out")
     for name in ("run", "heldout", "tokens", "decoded", "exported", "pictures"):
         shutil.rmtree(out / name, ignore_errors=True)
     (out / "run").mkdir(parents=True)
@@ -119,12 +121,12 @@ def _say(text: str) -> None:
 
 
 def _fetch(name: str) -> str:
-    """Name of a set that is there, and the Codec2 programs if they can be had."""
+    """Name of a set that could be fetched; the Codec2 programs are fetched if possible."""
     if codec2_programs() is None:
         try:
             get_codec2()
         except (OSError, ModuleNotFoundError) as error:
-            _say(f"going on without Codec2: {explain(error)}")
+            _say(f"continuing without Codec2: {explain(error)}")
     if name not in {known.name for known in sets.SETS}:
         return name
     try:
@@ -133,13 +135,13 @@ def _fetch(name: str) -> str:
     except (OSError, ModuleNotFoundError) as error:
         if name != "speech-prompts":
             raise
-        _say(f"{explain(error)}; taking speech-pip instead")
+        _say(f"{explain(error)}; using speech-pip instead")
         sets.get(name := "speech-pip")
     return name
 
 
 def _train(name: str, out: Path, minutes: float) -> TrainingRun:
-    """Train by the recipe, in a process of its own, as a user would."""
+    """Train from the recipe, in a process of its own, as a user would."""
     _say(f"training speech_small on {name} for {minutes:g} minutes")
     logger = "lightning.pytorch.loggers.CSVLogger"
     words = ["fit", "-c", "audio/speech_small", "-c", "overlays/demo", "--data.root", name]
@@ -157,7 +159,7 @@ def _train(name: str, out: Path, minutes: float) -> TrainingRun:
 
 
 def _clock(minutes: float) -> str:
-    """Duration as Lightning reads it: days:hours:minutes:seconds."""
+    """A duration as Lightning reads it: days:hours:minutes:seconds."""
     seconds = round(60 * minutes)
     return (
         f"{seconds // 86400:02}:{seconds // 3600 % 24:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"
@@ -180,7 +182,7 @@ def _heldout(name: str, codec: AudioCodec, out: Path, count: int) -> list[Item]:
     return items
 
 
-def _through_files(out: Path, items: list[Item]) -> None:
+def _round_trip(out: Path, items: list[Item]) -> None:
     """Encode and decode the held-out files with the commands, and check their lengths."""
     parser = argparse.ArgumentParser()
     encode.add_arguments(parser)
@@ -205,7 +207,7 @@ def _export(codec: AudioCodec, out: Path, items: list[Item]) -> list[ExportedFil
         [record] = export(codec, out / "exported", ["onnx"])
         encoder, decoder = onnx.run(out / "exported")
     except ModuleNotFoundError as error:
-        _say(f"going on without ONNX: {explain(error)}")
+        _say(f"continuing without ONNX: {explain(error)}")
         return []
     wave, generator = items[0].content[None, None], torch.Generator().manual_seed(0)
     found = compare(Graphs(codec), wave, encoder, decoder, generator)
@@ -213,7 +215,7 @@ def _export(codec: AudioCodec, out: Path, items: list[Item]) -> list[ExportedFil
 
 
 def _checked(record: dict[str, Any], found: "Difference", name: str) -> list[ExportedFile]:
-    """The encoder and the decoder, each with its own check on an utterance; failures are told."""
+    """The encoder and the decoder, each with its own check on an utterance."""
     from intaglio.export.verify import MAX_ERROR
 
     verified = record["verified"]
@@ -241,15 +243,15 @@ def _but_for(ties: int) -> str:
     return f" but for {ties} rounding tie{'s' if ties > 1 else ''}" if ties else ""
 
 
-def _pictures(out: Path) -> Figure:
-    """Draw pictures of captions with the generator that comes with the package."""
-    _say("drawing pictures")
+def _images(out: Path) -> Figure:
+    """Draw images of captions with the generator that is part of the package."""
+    _say("drawing images")
     shipped = pretrained("emoji")
     assert shipped is not None
     codec = load_image_codec(str(shipped.codec), "auto")
     generator = load_generator(shipped.generator).to(next(codec.parameters()).device)
     options = {**DEFAULTS, "guidance": 3.0, "temperature": 0.9}
-    requests = requests_of(generator, texts=CAPTIONS, count=PICTURES)
+    requests = requests_of(generator, texts=CAPTIONS, count=IMAGES)
     files, _ = write_samples(
         image_pipeline(generator, codec, sampler_of(options)),
         requests,
@@ -258,12 +260,12 @@ def _pictures(out: Path) -> Figure:
         overwrite=True,
     )
     grid = out / "pictures" / "grid.png"
-    write_grid(grid, [file.path for file in files], CAPTIONS, columns=PICTURES)
+    write_grid(grid, [file.path for file in files], CAPTIONS, columns=IMAGES)
     return Figure(
         grid.read_bytes(),
-        f"{PICTURES} pictures each of: {'; '.join(CAPTIONS)}",
-        "Drawn from the words before each row, by the generator of emoji that comes with the "
-        "package: 64 tokens an image, one after the other.",
+        f"{IMAGES} images each of: {'; '.join(CAPTIONS)}",
+        "Drawn from the words before each row, by the emoji generator of the package: "
+        "64 tokens per image, one after the other.",
     )
 
 

@@ -1,4 +1,4 @@
-"""``intaglio doctor``: what is installed, what works, what is missing and how to get it."""
+"""``intaglio doctor``: shows what is installed, what works, and how to get what is missing."""
 
 import argparse
 import json
@@ -14,26 +14,26 @@ from typing import NamedTuple
 
 from packaging.requirements import Requirement
 
-IMPORTS = {  # whether the core needs it, and what to say if it fails
+IMPORTS = {  # module: whether the core needs it, and the advice if its import fails
     "intaglio.codecs": (True, "install intaglio again"),
     "lightning.pytorch.cli": (False, "training needs it; install lightning again"),
     "torchaudio": (False, "resampling and training need it; install the one that fits torch"),
 }
 PROGRAMS = {
     "c2enc": "`intaglio eval audio` compares with Codec 2; install the package codec2",
-    "opusenc": "makes Opus files by hand; intaglio itself uses soundfile",
-    "ffmpeg": "converts media by hand; intaglio itself uses the media extra",
+    "opusenc": "for making Opus files by hand; intaglio itself uses soundfile",
+    "ffmpeg": "for converting media by hand; intaglio itself uses the media extra",
 }
 
 
 class Check(NamedTuple):
-    """One thing that was looked at.
+    """The result of one check.
 
     Attributes:
-        group: heading that it stands under.
-        name: what was looked at.
+        group: heading in the table.
+        name: what was checked.
         good: whether it is as it should be.
-        needed: whether the core does not work without.
+        needed: whether the core needs it.
         detail: what was found, or what to do.
     """
 
@@ -46,12 +46,12 @@ class Check(NamedTuple):
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the command."""
-    parser.epilog = "Please add the output to a report of an error."
+    parser.epilog = "Please add the output to every bug report."
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Look at everything and print it; 0 if the core works, else 1."""
+    """Check everything and print it; the status is 0 if the core works, else 1."""
     checks = [*_packages(), *_imports(), *_devices(), _write_test(), *_programs()]
     works = all(check.good for check in checks if check.needed)
     missing = sum(not check.good for check in checks if not check.needed)
@@ -72,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _packages() -> Iterator[Check]:
-    """Python and every package that this one asks for, those of the extras too."""
+    """Python, and every package that this one requires, including those of the extras."""
     good = sys.version_info >= (3, 11)
     yield Check(
         "system", "python", good, True, f"{platform.python_version()}, {platform.platform()}"
@@ -92,7 +92,7 @@ def _packages() -> Iterator[Check]:
 
 
 def _extra(wanted: Requirement) -> str | None:
-    """Extra that a requirement belongs to."""
+    """The extra that a requirement belongs to, None for the core."""
     marker = str(wanted.marker or "")
     return marker.partition('extra == "')[2].partition('"')[0] or None
 
@@ -108,7 +108,7 @@ def _installed(wanted: Requirement) -> tuple[bool, str]:
 
 
 def _imports() -> Iterator[Check]:
-    """What must not only be there but work; tried in other processes, which may crash."""
+    """Packages whose import may fail although they are there; tried in other processes."""
     tries = [(module, _start_import(module)) for module in IMPORTS]
     for module, process in tries:
         lines = process.communicate()[1].strip().splitlines()
@@ -133,7 +133,7 @@ def _devices() -> Iterator[Check]:
         return
     yield Check("devices", "cpu", True, True, f"{torch.get_num_threads()} threads")
     if not torch.cuda.is_available():
-        yield Check("devices", "cuda", False, False, "none; everything runs on the CPU, slower")
+        yield Check("devices", "cuda", False, False, "none; everything runs on the CPU, slowly")
     for index in range(torch.cuda.device_count()):
         properties = torch.cuda.get_device_properties(index)
         memory = f"{properties.total_memory / 2**30:.0f} GiB"
@@ -143,7 +143,7 @@ def _devices() -> Iterator[Check]:
 
 
 def _write_test() -> Check:
-    """Try to write where data sets are kept, in a folder that stays if it was there."""
+    """Try to write where data sets are kept, without leaving a folder behind."""
     from intaglio.data.sets.base import home
 
     folder = home()

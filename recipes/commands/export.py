@@ -9,24 +9,25 @@ from intaglio.recipes.commands.options.codec import chosen_any_codec
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.epilog = (
-        "Each export runs before it is put in place, on sounds of ten lengths or on several\n"
-        "pictures, alone and in batches; it is refused if a token differs. Batches may have any\n"
-        "size and sounds any length; pictures have the size that the codec was trained on.\n\n"
-        "A generator that draws row by row becomes a LlamaForCausalLM if a Llama can express it;\n"
-        "it is refused if its logits differ. export.json tells what its ids stand for.\n\n"
+        "Each export is run before it is put in place, on signals of ten lengths or on several\n"
+        "images, alone and in batches; it is refused if a token differs. Batches may have any\n"
+        "size and signals any length; images have the size that the codec was trained on.\n\n"
+        "An autoregressive generator becomes a LlamaForCausalLM if a Llama can express it;\n"
+        "it is refused if its logits differ. export.json explains its ids.\n\n"
         "examples:\n  intaglio export demo/codec -o exported --format onnx,torchscript,program\n"
         "  intaglio export runs/llamagen/last.ckpt -o exported --format llama"
     )
     parser.add_argument(
         "codec",
         metavar="PART",
-        help="bundle folder or training checkpoint, of a codec or generator",
+        help="bundle folder or training checkpoint of a codec or a generator",
     )
-    parser.add_argument("-o", "--out", required=True, metavar="FOLDER", help="where the files go")
+    parser.add_argument("-o", "--out", required=True, metavar="FOLDER", help="folder for the files")
     parser.add_argument(
         "--format",
         default="onnx",
-        help="of onnx, torchscript, program, with commas between; or llama for a generator (onnx)",
+        help="onnx, torchscript, program, or several of these separated by commas; "
+        "llama for a generator (onnx)",
     )
 
 
@@ -37,7 +38,7 @@ def run(args: argparse.Namespace) -> None:
     if "llama" not in formats:
         return _codec(args, formats)
     if len(formats) > 1:
-        raise ValueError("llama is the format of a generator, the others are of a codec")
+        raise ValueError("llama is the format of a generator, the others are for a codec")
     from intaglio.export import llama
     from intaglio.generators.load import load
 
@@ -45,7 +46,7 @@ def run(args: argparse.Namespace) -> None:
     result = record["verified"]
     _print_files(args.out, record)
     print(f"  {result['logits']} logits within {result['error']:.1g}, ", end="")
-    print(f"{result['greedy']:.2%} of the likeliest tokens equal")
+    print(f"{result['greedy']:.2%} of the greedy tokens equal")
 
 
 def _codec(args: argparse.Namespace, formats: list[str]) -> None:
@@ -66,5 +67,5 @@ def _print_files(folder: str, record: dict[str, Any]) -> None:
 
 def _tried(shapes: list[list[int]]) -> str:
     if len(shapes[0]) == 4:
-        return f"in {sum(shape[0] for shape in shapes)} pictures"
+        return f"in {sum(shape[0] for shape in shapes)} images"
     return f"at {len({shape[-1] for shape in shapes})} lengths"

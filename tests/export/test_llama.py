@@ -193,7 +193,7 @@ def test_the_command(tmp_path, monkeypatch, capsys):
         return cli.main()
 
     assert call("--format", "llama") == 0
-    assert "100.00% of the likeliest tokens equal" in capsys.readouterr().out
+    assert "100.00% of the greedy tokens equal" in capsys.readouterr().out
     for words, reason in (
         (["--format", "llama,onnx"], "llama is the format of a generator"),
         ([], "holds a Generator, not a codec"),

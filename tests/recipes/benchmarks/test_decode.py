@@ -55,14 +55,14 @@ def test_weights_that_disagree_are_no_benchmark(monkeypatch):
         return theirs
 
     monkeypatch.setattr(decode, "_theirs", wrong)
-    with pytest.raises(RuntimeError, match="of the greedy tokens are transformers'"):
+    with pytest.raises(RuntimeError, match="of the greedy tokens equal those"):
         decode.run(6)
 
 
 def test_mistakes_take_one_line(monkeypatch, capsys):
     for words, reason in (
-        (["quantizer", "--tokens", "5"], "only decode has tokens"),
-        (["decode", "--tokens", "1"], "give 2 or more"),
+        (["quantizer", "--tokens", "5"], "only decode takes --tokens"),
+        (["decode", "--tokens", "1"], "must be 2 or more"),
     ):
         assert call(monkeypatch, *words) == 1
         error = capsys.readouterr().err
