@@ -132,7 +132,7 @@ class Codec(Part):
 
     @contextmanager
     def inference(self) -> Iterator[None]:
-        """No gradients, and evaluation mode for the time being: nothing a caller sees changes."""
+        """No gradients, and evaluation mode inside the block: nothing changes for the caller."""
         training = [module for module in self.modules() if module.training]
         for module in training:
             module.training = False

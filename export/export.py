@@ -17,7 +17,7 @@ FORMATS: dict[str, ModuleType] = {"onnx": onnx, "torchscript": torchscript, "pro
 
 
 def export(codec: Codec, folder: str | Path, formats: Sequence[str]) -> list[dict[str, Any]]:
-    """Write the codec's encoder and decoder, and ``export.json`` that tells how to call them.
+    """Write the codec's encoder and decoder, and ``export.json`` that describes how to call them.
 
     Args:
         codec: a codec on the CPU; its weight normalisation is folded in.
@@ -41,7 +41,7 @@ def export(codec: Codec, folder: str | Path, formats: Sequence[str]) -> list[dic
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     records = []
-    # beside the files' final place, so that moving them there is a rename
+    # next to where the files go, so that moving them there is a rename
     with tempfile.TemporaryDirectory(dir=folder, prefix=".export-") as name:
         new = Path(name)
         for kind in formats:

@@ -1,7 +1,7 @@
 """The two graphs of a codec that are exported, and their capture with open axes.
 
 The batch axis is open, and with waveforms the time axis. The height and width of images are those
-that the codec was trained on: a grid decoder cannot tell rows from columns by the number of ids.
+that the codec was trained on: a grid decoder cannot infer rows and columns from the number of ids.
 """
 
 import warnings
@@ -76,7 +76,7 @@ class PrefixGraph(ImageGraph):
 
 
 class NoiseGraph(ImageGraph):
-    """As `ImageGraph`, for decoders with noise beside the latents."""
+    """As `ImageGraph`, for decoders with noise in addition to the latents."""
 
     names = ("ids", "noise")
 
@@ -91,7 +91,7 @@ class Graphs:
 
     Attributes:
         encoder: signal to ids.
-        decoder: ids, and what `inputs` puts beside them, to signal.
+        decoder: ids, and what `inputs` adds to them, to signal.
         signal: name of the signal, ``wave`` or ``image``.
         names: of the decoder's inputs: ``ids``, and ``mask`` or ``noise`` if it takes one.
         example: input of the encoder.

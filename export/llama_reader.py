@@ -72,12 +72,12 @@ def run(folder: Path, ids: Tensor) -> Tensor:
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     state = load_file(folder / "model.safetensors")
     x = state["model.embed_tokens.weight"][ids]
-    turn = _rotation(ids.shape[1], config)
+    table = _rotation(ids.shape[1], config)
     for number in range(config["num_hidden_layers"]):
         prefix = f"model.layers.{number}."
         block = {key.removeprefix(prefix): w for key, w in state.items() if key.startswith(prefix)}
         normed = _norm(x, block["input_layernorm.weight"], config)
-        x = x + _attention(normed, block, turn, config)
+        x = x + _attention(normed, block, table, config)
         normed = _norm(x, block["post_attention_layernorm.weight"], config)
         gate = F.silu(F.linear(normed, block["mlp.gate_proj.weight"]))
         up = F.linear(normed, block["mlp.up_proj.weight"])
@@ -96,8 +96,8 @@ def _rotation(count: int, config: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
     return angles.cos(), angles.sin()
 
 
-def _turned(x: Tensor, turn: tuple[Tensor, Tensor]) -> Tensor:
-    cos, sin = turn
+def _rotated(x: Tensor, table: tuple[Tensor, Tensor]) -> Tensor:
+    cos, sin = table
     first, second = x.chunk(2, dim=-1)
     return x * cos + torch.cat([-second, first], dim=-1) * sin
 
@@ -105,7 +105,7 @@ def _turned(x: Tensor, turn: tuple[Tensor, Tensor]) -> Tensor:
 def _attention(
     x: Tensor,
     block: Mapping[str, Tensor],
-    turn: tuple[Tensor, Tensor],
+    table: tuple[Tensor, Tensor],
     config: Mapping[str, Any],
 ) -> Tensor:
     size = config["head_dim"]
@@ -115,7 +115,7 @@ def _attention(
         .transpose(1, 2)
         for name in "qkv"
     )
-    q, k = _turned(q, turn), _turned(k, turn)
+    q, k = _rotated(q, table), _rotated(k, table)
     shared = config["num_attention_heads"] // config["num_key_value_heads"]
     k, v = (y.repeat_interleave(shared, dim=1) for y in (k, v))
     scores = q @ k.transpose(2, 3) * size**-0.5

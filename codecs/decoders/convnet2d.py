@@ -39,7 +39,7 @@ class ConvDecoder(ImageDecoder):
         patch: side of the squares of pixels that the last channels become.
         groups: of the normalisations.
         out_channels: channels of the images.
-        noise: whether noise enters beside the latents; it has no effect before it is trained.
+        noise: whether noise is added to the latents' features; without effect before it is trained.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class ConvDecoder(ImageDecoder):
     ) -> Tensor:
         """Images; see `ImageDecoder`.
 
-        ``noise``, [1 or batch, dim, rows, columns], takes the place of what would be drawn.
+        ``noise``, [1 or batch, dim, rows, columns], replaces what would be drawn.
         """
         latents = channels_last(latents.transpose(1, 2).unflatten(2, grid))
         if self.conv_noise is not None and noise is None:

@@ -1,8 +1,8 @@
-"""Rectified-flow decoder (FlexTok; Bachmann et al., 2025): noise becomes an image, told by latents.
+"""Rectified-flow decoder (FlexTok; Bachmann et al., 2025): noise to an image, given latents.
 
-Latents and patches of the noisy image go through one transformer that sees all. Latents that do not
-count are replaced by one learned vector; with all of them replaced by another, the decoder models
-images without a condition, which guidance needs.
+Latents and patches of the noisy image go through one transformer with full attention. Latents that
+do not count are replaced by one learned vector; with all of them replaced by another, the decoder
+models images without a condition, which guidance needs.
 """
 
 import torch
@@ -20,7 +20,7 @@ WAVES = 256  # sines and cosines of the time
 
 
 class FlowDecoder(ImageDecoder):
-    """Velocity of a noisy image under latents. Loss: flow.
+    """Velocity of a noisy image conditioned on latents. Loss: flow.
 
     Args:
         dim: size of a latent vector.
@@ -89,14 +89,14 @@ class FlowDecoder(ImageDecoder):
         side = self.grid * self.hop_length
         noise = torch.randn(1, self.channels, side, side, generator=generator)
         noise = noise.to(latents).expand(len(latents), -1, -1, -1)
-        told = self._told(latents, mask)
-        untold = self.nothing.expand_as(told)
+        given = self._embed(latents, mask)
+        unconditional = self.nothing.expand_as(given)
 
         def velocity(x: Tensor, time: Tensor) -> Tensor:
-            guided = self._velocity(x, time, told)
+            guided = self._velocity(x, time, given)
             if self.guidance == 1:
                 return guided
-            free = self._velocity(x, time, untold)
+            free = self._velocity(x, time, unconditional)
             return projected_guidance(guided, free, scale=self.guidance)
 
         return euler(velocity, noise, self.steps)
@@ -105,26 +105,26 @@ class FlowDecoder(ImageDecoder):
         self, latents: Tensor, target: Tensor, mask: Tensor | None, *, grid: tuple[int, int]
     ) -> Decoding:
         """Velocity at a random time of the path to the target; the values are where it leads."""
-        told = self._told(latents, mask)
-        dropped = torch.rand(len(told), 1, 1, device=told.device) < self.drop
-        told = torch.where(dropped, self.nothing, told)
+        given = self._embed(latents, mask)
+        dropped = torch.rand(len(given), 1, 1, device=given.device) < self.drop
+        given = torch.where(dropped, self.nothing, given)
         time = logit_normal(len(target), target.device)
         noise = torch.randn_like(target)
         x = on_path(target, noise, time)
-        velocity = self._velocity(x, time, told)
+        velocity = self._velocity(x, time, given)
         loss = F.mse_loss(velocity.float(), (noise - target).float())
         return Decoding(x - time.view(-1, 1, 1, 1) * velocity, {"flow": loss})
 
-    def _told(self, latents: Tensor, mask: Tensor | None) -> Tensor:
-        """What the trunk is told of latents, [batch, positions, width]."""
-        told = self.embed_latents(latents) + self.latent_sines
-        return told if mask is None else torch.where(mask.unsqueeze(-1), told, self.missing)
+    def _embed(self, latents: Tensor, mask: Tensor | None) -> Tensor:
+        """Tokens of the latents in the trunk, [batch, positions, width]."""
+        given = self.embed_latents(latents) + self.latent_sines
+        return given if mask is None else torch.where(mask.unsqueeze(-1), given, self.missing)
 
-    def _velocity(self, x: Tensor, time: Tensor, told: Tensor) -> Tensor:
+    def _velocity(self, x: Tensor, time: Tensor, given: Tensor) -> Tensor:
         """Of points [batch, channels, height, width] of the path, the same shape."""
         size = self.hop_length
         patches = rearrange(x, "b c (h i) (w j) -> b (h w) (i j c)", i=size, j=size)
-        tokens = torch.cat([self.embed_patches(patches) + self.sines, told], dim=1)
+        tokens = torch.cat([self.embed_patches(patches) + self.sines, given], dim=1)
         condition = self.time(sine_time(time, WAVES).to(x.dtype))
         sizes = (len(self.sines), self.positions)
         tokens = self.trunk(tokens, condition=condition, sizes=sizes)[:, : sizes[0]]

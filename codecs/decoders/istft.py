@@ -78,8 +78,8 @@ class InverseSTFT(nn.Module):
         hops = frames.unflatten(-1, (-1, self.hop_length))
         batch, steps, count, _ = hops.shape
         total = hops.new_zeros(batch, steps + count - 1, self.hop_length)
-        for place in range(count):
-            total[:, place : place + steps] += hops[:, :, place]
+        for offset in range(count):
+            total[:, offset : offset + steps] += hops[:, :, offset]
         samples = total.flatten(1)
         return samples[:, None, self.trim : samples.shape[1] - self.trim]
 

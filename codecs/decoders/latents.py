@@ -1,4 +1,4 @@
-"""Image decoders from a sequence of latents of no place: TiTok's (Yu et al., 2024) and a dense one.
+"""Image decoders from a sequence of latents: TiTok's (Yu et al., 2024) and a dense one.
 
 The inverses of the encoders in `intaglio.codecs.encoders.latents`. Latents that do not count are
 replaced by one learned vector, so that any first ones can be decoded by a decoder that was trained
@@ -50,8 +50,8 @@ class LatentDecoder(ImageDecoder):
         self.missing = nn.Parameter(width**-0.5 * torch.randn(width))
         self.class_token = nn.Parameter(width**-0.5 * torch.randn(1, width))
         self.mask_token = nn.Parameter(width**-0.5 * torch.randn(1, width))
-        self.places = nn.Parameter(width**-0.5 * torch.randn(grid**2 + 1, width))
-        self.latent_places = nn.Parameter(width**-0.5 * torch.randn(positions, width))
+        self.position_embedding = nn.Parameter(width**-0.5 * torch.randn(grid**2 + 1, width))
+        self.latent_embedding = nn.Parameter(width**-0.5 * torch.randn(positions, width))
         self.before, self.after = nn.LayerNorm(width), nn.LayerNorm(width)
         self.head = nn.Linear(width, patch**2 * channels)
         self.unpatch = nn.PixelShuffle(patch)
@@ -70,8 +70,8 @@ class LatentDecoder(ImageDecoder):
         if mask is not None:
             x = torch.where(mask.unsqueeze(-1), x, self.missing)
         tokens = torch.cat([self.class_token, self.mask_token.expand(self.grid**2, -1)])
-        tokens = (tokens + self.places).expand(x.shape[0], -1, -1)
-        x = self.trunk(self.before(torch.cat([tokens, x + self.latent_places], dim=1)))
+        tokens = (tokens + self.position_embedding).expand(x.shape[0], -1, -1)
+        x = self.trunk(self.before(torch.cat([tokens, x + self.latent_embedding], dim=1)))
         patches = self.head(self.after(x[:, 1 : 1 + self.grid**2]))
         pixels = self.unpatch(patches.transpose(1, 2).unflatten(2, (self.grid, self.grid)))
         return self.smooth(pixels)

@@ -1,6 +1,6 @@
 """Decoder to the tokens of another codec (TiTok's first stage; Yu et al., 2024).
 
-To tell another codec's tokens is an easier lesson than to paint pixels: it trains a 1-D tokenizer
+Predicting another codec's tokens is easier than decoding pixels: it trains a 1-D tokenizer
 without an adversary. Later the pixel decoder of that codec is tuned to what the logits expect.
 """
 
@@ -16,10 +16,10 @@ class ProxyDecoder(ImageDecoder):
     """A decoder whose image is logits over a frozen codec's ids. Loss: proxy.
 
     Args:
-        body: decoder that paints a hidden layer, one pixel for each position of the teacher.
-        teacher: codec of one codebook whose positions are places. Its encoder and quantizer are
+        body: decoder to a hidden layer, one pixel for each position of the teacher.
+        teacher: codec of one codebook over a grid. Its encoder and quantizer are
             frozen; its decoder learns with the rest, unless a stage freezes it.
-        hidden: channels that the body paints.
+        hidden: channels of the hidden layer.
 
     Raises:
         ValueError: the teacher has more than one codebook.
@@ -70,7 +70,7 @@ class ProxyDecoder(ImageDecoder):
         return self.head(self.body(latents, mask, grid=grid))
 
     def _image(self, logits: Tensor) -> Tensor:
-        """The teacher's picture of the codes that are expected."""
+        """The teacher's image of the expected codes."""
         codes = torch.arange(logits.shape[1], device=logits.device).view(1, -1, 1)
         table = self.teacher.quantizer.decode_ids(codes)[0]
         shares = logits.float().softmax(1).flatten(2).transpose(1, 2)

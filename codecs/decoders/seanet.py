@@ -84,7 +84,7 @@ class SEANetDecoder(AudioDecoder):
         return self.head(self.activation(x), lengths)
 
     def stream(self) -> Stream | None:
-        """The decoder, block by block; None with group normalisation, which sees whole signals."""
+        """The decoder, block by block; None with group normalisation, which needs whole signals."""
         if self.stem.norm is not None:
             return None
         parts: list[Any] = [self.stem]

@@ -150,7 +150,7 @@ def _masked(x: Tensor, mask: Tensor | None) -> Tensor:
 
 
 def _initialise(module: nn.Module) -> None:
-    """Vocos' start: normal weights of deviation 0.02, cut at 2, and no bias."""
+    """Vocos' initialisation: normal weights of standard deviation 0.02, cut at 2, and zero bias."""
     if isinstance(module, nn.Conv1d | nn.Linear):
         nn.init.trunc_normal_(module.weight, std=0.02)
         if module.bias is not None:

@@ -6,7 +6,7 @@ from intaglio.codecs.lazy import lazy_names
 
 if TYPE_CHECKING:
     from .base import Discriminator as Discriminator
-    from .base import Judgement as Judgement
+    from .base import DiscriminatorOutput as DiscriminatorOutput
     from .combined import CombinedDiscriminator as CombinedDiscriminator
     from .complex_stft import ComplexSTFTDiscriminator as ComplexSTFTDiscriminator
     from .multiscale import MultiScaleDiscriminator as MultiScaleDiscriminator

@@ -1,4 +1,4 @@
-"""Multi-period discriminator (HiFi-GAN; Kong, Kim and Bae, 2020): looks at every p-th sample.
+"""Multi-period discriminator (HiFi-GAN; Kong, Kim and Bae, 2020): on every p-th sample.
 
 Vocos, DAC and WavTokenizer use the same layers. Deviation: DAC's release pads a signal whose length
 is a multiple of the period already by one more period; this one leaves it as it is.
@@ -71,6 +71,6 @@ class _PeriodSubDiscriminator(nn.Module):
             )
         rows = F.pad(x.reshape(-1, 1, samples), (0, missing), mode="reflect")
         features = self.stack(
-            rearrange(rows, "n one (row place) -> n one row place", place=self.period)
+            rearrange(rows, "n one (row phase) -> n one row phase", phase=self.period)
         )
         return features, self.score(features[-1])

@@ -51,7 +51,7 @@ class ImageEncoder(Encoder):
     """Base of the encoders of images, and of maps of latents of a frozen autoencoder.
 
     Attributes:
-        positions: latents of every image, of no place in it; None for one a square of
+        positions: latents of every image if they have no positions in it; None for one a square of
             ``hop_length`` pixels.
     """
 

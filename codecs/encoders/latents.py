@@ -1,6 +1,6 @@
-"""Image encoders to a sequence of latents of no place: TiTok's (2024) and FlexTok's (2025).
+"""Image encoders to a sequence of latents, not a grid: TiTok's (2024) and FlexTok's (2025).
 
-`LatentEncoder` lets learned latents look at the patches (Yu et al.; Bachmann et al.).
+`LatentEncoder` lets learned latents attend to the patches (Yu et al.; Bachmann et al.).
 `DenseEncoder` maps the latents of a grid to those of a sequence by one linear layer: it learns much
 faster where there is little time, for one size of image.
 """
@@ -27,7 +27,7 @@ class LatentEncoder(ImageEncoder):
         patch: side of a patch.
         grid: rows and columns of patches of the image.
         channels: of the image.
-        causal: patches do not see the latents, and a latent sees those before it only (FlexTok);
+        causal: patches do not attend to latents, and a latent only to those before it (FlexTok);
             positions on the grid are then fixed sines. Otherwise all see all, with a class token,
             learned positions, and normalisations around the trunk (TiTok).
     """
@@ -62,8 +62,8 @@ class LatentEncoder(ImageEncoder):
         else:
             self.mask = None
             self.class_token = nn.Parameter(width**-0.5 * torch.randn(1, width))
-            self.places = nn.Parameter(width**-0.5 * torch.randn(grid**2 + 1, width))
-            self.latent_places = nn.Parameter(width**-0.5 * torch.randn(positions, width))
+            self.position_embedding = nn.Parameter(width**-0.5 * torch.randn(grid**2 + 1, width))
+            self.latent_embedding = nn.Parameter(width**-0.5 * torch.randn(positions, width))
             self.before, self.after = nn.LayerNorm(width), nn.LayerNorm(width)  # type: ignore[assignment]
         self.head = nn.Linear(width, dim)
 
@@ -73,9 +73,9 @@ class LatentEncoder(ImageEncoder):
         latents: Tensor = self.latents
         if not self.causal:
             x = torch.cat([self.class_token.expand(x.shape[0], -1, -1), x], dim=1)
-            latents = latents + self.latent_places
-        places = self.sines if self.causal else self.places
-        x = torch.cat([x + places, latents.expand(x.shape[0], -1, -1)], dim=1)
+            latents = latents + self.latent_embedding
+        embedding = self.sines if self.causal else self.position_embedding
+        x = torch.cat([x + embedding, latents.expand(x.shape[0], -1, -1)], dim=1)
         x = self.trunk(self.before(x), self.mask)
         return self.head(self.after(x[:, -latents.shape[0] :]))
 

@@ -97,7 +97,7 @@ class SEANetEncoder(AudioEncoder):
         return self._normed(self.head(self.activation(x), lengths)).transpose(1, 2)
 
     def stream(self) -> Stream | None:
-        """The encoder, block by block; None with group normalisation, which sees whole signals."""
+        """The encoder, block by block; None with group normalisation, which needs whole signals."""
         if self.stem.norm is not None:
             return None
         parts: list[Any] = [self.stem]

@@ -34,9 +34,9 @@ def flextok(
     Args:
         size: depths of encoder and decoder, both 64 channels wide for each layer, for images of 256
             pixels; ``small`` for 64 pixels and a CPU: 32 tokens by dense layers around
-            convolutions, which paint pixels at once.
+            convolutions, which decode pixels directly.
         autoencoder: continuous codec of 16 channels and squares of 8 pixels, frozen; a fresh one if
-            None, whose place trained weights take.
+            None, to be replaced by trained weights.
         latent_scale: brings the autoencoder's latents to unit variance.
 
     Raises:

@@ -1,6 +1,6 @@
-"""TiTok (Yu et al., 2024): an image as 32 to 128 tokens of no place.
+"""TiTok (Yu et al., 2024): an image as 32 to 128 tokens without positions in it.
 
-Stage 1 learns to tell the tokens of a frozen grid codec, stage 2 tunes both decoders to pixels.
+Stage 1 learns to predict the tokens of a frozen grid codec, stage 2 tunes both decoders to pixels.
 Deviation: the teacher, a frozen MaskGIT VQGAN in the release, is any grid codec of one codebook.
 """
 
@@ -31,7 +31,7 @@ def titok(
         size: S-128, B-64 or L-32 for images of 256 pixels; ``small`` for 64 pixels and a CPU: 32
             tokens by dense layers around convolutions, without a teacher.
         teacher: the codec whose tokens stage 1 learns, with squares of 16 pixels; a fresh VQGAN of
-            1,024 codes if None, whose place trained weights take.
+            1,024 codes if None, to be replaced by trained weights.
 
     Raises:
         ValueError: another size, a teacher of other squares, or one for the small size.

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from .noise import NoiseBlock as NoiseBlock
     from .norm import AdaLayerNorm as AdaLayerNorm
     from .norm import GroupNorm1d as GroupNorm1d
+    from .position_norm import PositionNorm as PositionNorm
     from .residual1d import SEANetBlock as SEANetBlock
     from .residual1d import SnakeBlock as SnakeBlock
     from .snake import Snake as Snake
-    from .standardise import Standardise as Standardise
     from .stft import STFT as STFT
     from .stft import MelSpectrogram as MelSpectrogram
     from .transformer import Transformer as Transformer

@@ -79,10 +79,10 @@ class Attention(nn.Module):
         Args:
             x: tokens.
             mask: bool, [tokens, keys] or [batch, 1, tokens, keys]; True where the token of the
-                row sees that of the column. A row that sees nothing gives no finite values.
-            causal: a token sees itself and those before it; without a mask or a cache.
+                row attends to that of the column. A row of False gives values that are not finite.
+            causal: a token attends to itself and those before it; without a mask or a cache.
             rotation: of queries and keys, see `intaglio.codecs.layers.positions.rotated`.
-            layer_cache: keys and values of earlier tokens, which are seen besides the new ones.
+            layer_cache: keys and values of earlier tokens, attended to in addition to the new ones.
         """
         every = self.qkv(x).unflatten(-1, (-1, self.size)).transpose(1, 2)
         qk, v = every.split([self.heads + self.kv_heads, self.kv_heads], dim=1)
@@ -133,8 +133,8 @@ class L2QKNorm(nn.Module):
 def causal_last(before: int, last: int) -> Tensor:
     """Mask of two streams behind one another, bool [tokens, tokens] (FlexTok's encoder).
 
-    The first stream sees itself only; a token of the last one sees the first stream, the tokens
-    before it and itself.
+    The first stream attends to itself only; a token of the last one to the first stream, the
+    tokens before it and itself.
 
     Args:
         before: tokens of the first stream.

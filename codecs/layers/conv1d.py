@@ -3,7 +3,7 @@
 EnCodec's rule (Défossez et al., 2022). With the effective kernel k = (kernel - 1) * dilation + 1,
 the input is padded by k - stride in all (causal: left; otherwise right gets the smaller half) and,
 on the right, by what the last window lacks. Lengths of single items of a batch follow the same
-rule, so an item gives the same output alone and beside longer ones.
+rule, so an item gives the same output alone and in a batch with longer ones.
 """
 
 from typing import Literal, TypeVar
@@ -35,7 +35,7 @@ def inside(x: Tensor, lengths: Tensor) -> Tensor:
 def initialised(conv: Convolution, norm: Norm) -> Convolution:
     """The convolution with weights that keep the variance, no bias, and weight normalisation.
 
-    Torch's own start would let a quiet waveform fade to nothing on its way through deep stacks.
+    With torch's own initialisation a quiet waveform fades to nothing in deep stacks.
     """
     fan = conv.weight[0].numel()
     if isinstance(conv, nn.ConvTranspose1d):  # a sample gets kernel / stride taps of each channel
@@ -91,8 +91,8 @@ class Conv1d(nn.Module):
         stride: steps between windows.
         dilation: steps between taps.
         groups: as in `torch.nn.Conv1d`.
-        bias: whether to add a learned constant.
-        causal: whether an output may see only inputs up to its own window's end.
+        bias: whether to add a bias.
+        causal: whether an output depends only on inputs up to its own window's end.
         pad_mode: ``reflect`` or ``constant``.
         norm: ``weight`` (Salimans and Kingma, 2016), ``group`` (all channels and steps of an item
             together; EnCodec's "time group norm", which needs whole signals), or ``none``.

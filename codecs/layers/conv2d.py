@@ -71,7 +71,7 @@ class ResBlock2d(nn.Module):
 
 
 class Attention2d(nn.Module):
-    """Self-attention of all places with one head, added to the input (VQGAN).
+    """Self-attention of all positions with one head, added to the input (VQGAN).
 
     Args:
         channels: channels in and out.
@@ -134,8 +134,8 @@ class Upsample2d(nn.Module):
 class AdaptiveGroupNorm(nn.Module):
     """Group normalisation whose scale and shift come from the quantized latents (MAGVIT-v2).
 
-    The scale is a linear map of the deviation of each latent channel over the image, the shift one
-    of its mean. A single latent has no deviation.
+    The scale is a linear map of the standard deviation of each latent channel over the image, the
+    shift one of its mean. A single latent has a standard deviation of 0.
 
     Args:
         channels: of what is normalised.
@@ -175,7 +175,7 @@ def middle(
 def depth_to_space(x: Tensor, size: int) -> Tensor:
     """[batch, size² * channels, rows, columns] → [batch, channels, size * rows, size * columns].
 
-    The place within a square, row first, is the slow axis of the channels.
+    The position within a square, row first, is the slow axis of the channels.
     """
     return rearrange(x, "b (i j c) h w -> b c (h i) (w j)", i=size, j=size)
 

@@ -1,4 +1,4 @@
-"""Agreement of the processes of one training: what one knows, in sums that are bit-equal in all.
+"""Agreement of the processes of one training, by sums that are bit-equal in all of them.
 
 Without a process group each function answers for the one process that there is.
 """
@@ -19,8 +19,8 @@ def rank_and_size() -> tuple[int, int]:
 def summed(x: Tensor) -> Tensor:
     """Sum of a tensor over all processes; all of them must call this.
 
-    A value that is not finite in one process is not finite in the sum: the sum also tells everyone
-    whether all went well.
+    A value that is not finite in one process is not finite in the sum: the sum also shows every
+    process whether all went well.
     """
     if rank_and_size()[1] > 1:
         x = x.clone()
@@ -41,7 +41,7 @@ class _SharedSum(torch.autograd.Function):
 
 
 def shared_sum(x: Tensor) -> Tensor:
-    """Sum over all processes with its gradient; all must call this, and go backward, alike.
+    """Sum over all processes with its gradient; all must call this, and backward, alike.
 
     The gradient is that of the sum of all processes' losses, so that parameters get the gradient of
     one process with all the data once their gradients are averaged over the processes.

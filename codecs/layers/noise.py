@@ -12,8 +12,8 @@ TABLE = 1 << 16  # steps after which the noise of inference repeats
 class NoiseBlock(nn.Module):
     """``x + noise * linear(x)`` with one noise for all channels.
 
-    In training the noise is drawn anew. Otherwise it is a function of the place in the signal, so
-    that the same tokens give the same samples, alone, in a batch, block by block and exported; the
+    In training the noise is drawn anew. Otherwise it is a function of the position in the signal:
+    the same tokens give the same samples, alone, in a batch, block by block and exported; the
     release draws it anew there as well.
 
     Args:
@@ -30,12 +30,12 @@ class NoiseBlock(nn.Module):
         self.register_buffer("table", noise, persistent=False)
 
     def forward(self, x: Tensor, start: int = 0) -> Tensor:
-        """[batch, channels, time] → the same shape; ``start`` is the place of the first step."""
+        """[batch, channels, time] → the same shape; ``start`` is the position of the first step."""
         if self.training:
             noise = torch.randn_like(x[:, :1])
         else:
-            places = torch.remainder(start + torch.arange(x.shape[-1], device=x.device), TABLE)
-            noise = self.table[places].to(x.dtype)
+            positions = torch.remainder(start + torch.arange(x.shape[-1], device=x.device), TABLE)
+            noise = self.table[positions].to(x.dtype)
         return x + noise * self.linear(x)
 
     def stream(self) -> Stream:
@@ -48,9 +48,9 @@ class _NoiseStream(Stream):
 
     def __init__(self, layer: NoiseBlock) -> None:
         self.layer = layer
-        self.place = 0
+        self.position = 0
 
     def push(self, x: Tensor, last: bool = False) -> Tensor:
-        y = self.layer(x, self.place) if x.shape[-1] else x
-        self.place += x.shape[-1]
+        y = self.layer(x, self.position) if x.shape[-1] else x
+        self.position += x.shape[-1]
         return y

@@ -8,7 +8,7 @@ from intaglio.codecs.layers.tracing import exporting
 
 
 def start_small(module: nn.Module) -> None:
-    """DAC's start, for ``module.apply``: normal weights of deviation 0.02, cut at 2.
+    """DAC's initialisation, for ``module.apply``: normal, standard deviation 0.02, cut at 2.
 
     Residual blocks with Snake add to the variance; weights that keep it would let it explode.
     """
@@ -36,5 +36,5 @@ class Snake(nn.Module):
         phase = alpha * x
         if torch.is_grad_enabled() or exporting():
             return torch.addcmul(x, phase.sin().square(), scale).to(given)
-        wave = phase.sin_().square_()  # in one place: memory, not the sine, costs the time
+        wave = phase.sin_().square_()  # in place: memory, not the sine, costs the time
         return torch.addcmul(x, wave, scale, out=wave).to(given)

@@ -17,7 +17,7 @@ class Adversary(Part):
     pass does not freeze the discriminator: toggling ``requires_grad`` is the caller's part.
 
     Args:
-        discriminator: judges real and decoded signals.
+        discriminator: scores real and decoded signals.
         loss: the game that is played with its scores.
         matching: feature matching; none if None.
         weight: weight of the adversarial term of the generator.
@@ -54,10 +54,10 @@ class Adversary(Part):
             real: signals, in the layout that the discriminator takes.
             fake: decoded signals, in the same layout.
         """
-        judged_real = self.discriminator(real.detach())
-        judged_fake = self.discriminator(fake.detach())
-        loss = self.loss.discriminator(judged_real, judged_fake)
-        return loss if self.lecam is None else loss + self.lecam(judged_real, judged_fake)
+        of_real = self.discriminator(real.detach())
+        of_fake = self.discriminator(fake.detach())
+        loss = self.loss.discriminator(of_real, of_fake)
+        return loss if self.lecam is None else loss + self.lecam(of_real, of_fake)
 
     def generator_losses(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
         """Raw scalar losses that train the generator; only ``fake`` gets a gradient.
@@ -69,10 +69,10 @@ class Adversary(Part):
         Returns:
             "adversarial" and, where there is feature matching, "matching".
         """
-        judged = self.discriminator(fake)
-        losses = {"adversarial": self.loss.generator(judged)}
+        of_fake = self.discriminator(fake)
+        losses = {"adversarial": self.loss.generator(of_fake)}
         if self.matching is not None:
             with torch.no_grad():
-                judged_real = self.discriminator(real)
-            losses["matching"] = self.matching(judged_real, judged)
+                of_real = self.discriminator(real)
+            losses["matching"] = self.matching(of_real, of_fake)
         return losses

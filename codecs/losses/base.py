@@ -1,4 +1,4 @@
-"""Losses between a decoded signal and its original, and between judgements of a discriminator."""
+"""Losses between a decoded signal and its original, and between outputs of a discriminator."""
 
 from torch import Tensor
 
@@ -35,5 +35,5 @@ class AdversarialLoss(Part):
         raise NotImplementedError
 
     def generator(self, fake: DiscriminatorOutput) -> Tensor:
-        """Scalar loss that trains the generator to be judged real."""
+        """Scalar loss that trains the generator to be scored as real."""
         raise NotImplementedError

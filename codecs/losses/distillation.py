@@ -1,7 +1,7 @@
 """Feature distillation: latents from which the features of a frozen network can be read.
 
-A small network maps each latent to the teacher's features of its place, and both should point the
-same way (representation alignment; Yu et al., 2025). Codes then tell what is shown besides how.
+A small network maps each latent to the teacher's features at its position, and both should point
+the same way (representation alignment; Yu et al., 2025). Codes then carry semantic content as well.
 """
 
 from torch import Tensor, nn
@@ -12,15 +12,15 @@ from intaglio.codecs.losses.perceptual import FeatureNetwork
 
 
 class FeatureDistillation(LatentLoss):
-    """One minus the cosine of what latents tell and what the teacher sees.
+    """One minus the cosine between a prediction from latents and the teacher's features.
 
     Args:
         teacher: gives the features; its last map counts.
         dim: size of a latent.
         channels: of the teacher's last map; 320 of EfficientNet-Lite0.
         hidden: size of the layer between.
-        places: whether latents stand on a grid over the image, row by row. Otherwise their mean
-            tells the mean of the features.
+        spatial: whether latents form a grid over the image, row by row. Otherwise their mean
+            predicts the mean of the features.
     """
 
     def __init__(
@@ -30,11 +30,13 @@ class FeatureDistillation(LatentLoss):
         channels: int,
         *,
         hidden: int = 512,
-        places: bool = True,
+        spatial: bool = True,
     ) -> None:
         super().__init__()
-        self.teacher, self.places = teacher, places
-        self.reader = nn.Sequential(nn.Linear(dim, hidden), nn.SiLU(), nn.Linear(hidden, channels))
+        self.teacher, self.spatial = teacher, spatial
+        self.predictor = nn.Sequential(
+            nn.Linear(dim, hidden), nn.SiLU(), nn.Linear(hidden, channels)
+        )
 
     def forward(self, latents: Tensor, target: Tensor) -> Tensor:
         """See `LatentLoss`; ``target`` [batch, 3, height, width] in [-1, 1].
@@ -43,13 +45,13 @@ class FeatureDistillation(LatentLoss):
             ValueError: the latents are no grid of the image's proportions.
         """
         features = self.teacher(target.detach())[-1].detach().float()
-        said = self.reader(latents).float()
-        if self.places:
+        predicted = self.predictor(latents).float()
+        if self.spatial:
             features = F.adaptive_avg_pool2d(features, grid_of(latents.shape[1], target))
-            wanted = features.flatten(2).transpose(1, 2)
+            target_features = features.flatten(2).transpose(1, 2)
         else:
-            said, wanted = said.mean(1), features.mean((2, 3))
-        return 1 - F.cosine_similarity(said, wanted, dim=-1).mean()
+            predicted, target_features = predicted.mean(1), features.mean((2, 3))
+        return 1 - F.cosine_similarity(predicted, target_features, dim=-1).mean()
 
 
 def grid_of(positions: int, image: Tensor) -> tuple[int, int]:
@@ -62,6 +64,6 @@ def grid_of(positions: int, image: Tensor) -> tuple[int, int]:
     rows = round((positions * height / width) ** 0.5)
     if not rows or positions % rows or rows * width != positions // rows * height:
         raise ValueError(
-            f"{positions} latents are no grid over {height} x {width} pixels; say places=False"
+            f"{positions} latents are no grid over {height} x {width} pixels; say spatial=False"
         )
     return rows, positions // rows

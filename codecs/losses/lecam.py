@@ -29,7 +29,7 @@ class LeCam(Part):
         self.register_buffer("mean_fake", torch.zeros(()))
 
     def forward(self, real: DiscriminatorOutput, fake: DiscriminatorOutput) -> Tensor:
-        """The weighted scalar term; in training mode the means follow first."""
+        """The weighted scalar term; in training mode the means are updated first."""
         scores_real = torch.cat([scores.float().flatten() for scores in real.logits])
         scores_fake = torch.cat([scores.float().flatten() for scores in fake.logits])
         if self.training:

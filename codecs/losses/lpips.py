@@ -1,9 +1,9 @@
-"""LPIPS (Zhang et al., 2018): VGG-16's features, weighted as people judged pairs of images.
+"""LPIPS (Zhang et al., 2018): VGG-16's features, weighted to agree with human judgement.
 
 The network is VGG-16 (Simonyan and Zisserman, 2015) with torchvision's ImageNet weights, whose file
 the user has: it is named, or lies in the folder of torch.hub. The weights of the channels, version
 0.1 of the authors, come inside torchmetrics. Images keep their size. Differs from the release in
-the term that keeps the root from 0: 1e-10 beside the squares, not beside their root.
+the term that keeps the root from 0: 1e-10 is added to the squares, not to their root.
 """
 
 import importlib.util
@@ -19,7 +19,7 @@ from intaglio.codecs.losses.pretrained import fill, hub_folder, kept
 FILE = "vgg16-397923af.pth"  # torchvision's name; it ends in the first digits of the SHA-256
 CHANNELS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
 MIN_SIDE = 16  # four poolings
-SHIFT = (-0.030, -0.088, -0.188)  # ImageNet's mean and deviation, of values in [-1, 1]
+SHIFT = (-0.030, -0.088, -0.188)  # ImageNet's mean and standard deviation, of values in [-1, 1]
 SCALE = (0.458, 0.448, 0.450)
 
 

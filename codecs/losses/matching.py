@@ -34,7 +34,7 @@ class FeatureMatchingLoss(Part):
         self.first_layer = first_layer
 
     def forward(self, real: DiscriminatorOutput, fake: DiscriminatorOutput) -> Tensor:
-        """Scalar distance, float32, of two judgements; only ``fake`` gets a gradient.
+        """Scalar distance, float32, of two outputs; only ``fake`` gets a gradient.
 
         Raises:
             ValueError: no layer of a sub-discriminator counts.
@@ -45,10 +45,10 @@ class FeatureMatchingLoss(Part):
         ]
         return torch.stack(losses).mean() if self.average else torch.stack(losses).sum()
 
-    def _counted(self, judgement: DiscriminatorOutput) -> list[list[Tensor]]:
+    def _counted(self, output: DiscriminatorOutput) -> list[list[Tensor]]:
         """The layers of each sub-discriminator that count."""
         counted = []
-        for features, scores in zip(judgement.features, judgement.logits, strict=True):
+        for features, scores in zip(output.features, output.logits, strict=True):
             layers = features[self.first_layer :] + ([scores] if self.logits else [])
             if not layers:
                 raise ValueError(

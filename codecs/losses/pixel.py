@@ -36,7 +36,7 @@ class PixelLoss(ReconstructionLoss):
 class SSIMLoss(ReconstructionLoss):
     """1 - structural similarity (Wang et al., 2004) of images in [-1, 1].
 
-    A Gaussian window of 11 pixels with a deviation of 1.5, only where it lies inside the image.
+    A Gaussian window of 11 pixels, standard deviation 1.5, only where it lies inside the image.
     """
 
     window: Tensor
@@ -52,7 +52,7 @@ class SSIMLoss(ReconstructionLoss):
 
 
 def ssim(a: Tensor, b: Tensor, window: Tensor, *, data_range: float) -> Tensor:
-    """Structural similarity of each image, [batch]: mean over channels and places.
+    """Structural similarity of each image, [batch]: mean over channels and positions.
 
     Args:
         a: images, [batch, channels, height, width].

@@ -1,4 +1,4 @@
-"""Codebook: codes that start by k-means, follow running means and revive, alike in all processes.
+"""Codebook: k-means initialisation, moving averages and revival, the same in all processes.
 
 After van den Oord et al. (2017), EnCodec (Défossez et al., 2022) and, for revival by clustering,
 CVQ-VAE (Zheng and Vedaldi, 2023). Deviations: a code and its
@@ -38,15 +38,15 @@ def nearest(x: Tensor, codebook: Tensor, *, by_product: bool = False) -> Tensor:
         half_norm = codebook.new_zeros(codebook.shape[0])
     else:
         half_norm = codebook.square().sum(1).mul(-0.5)
-    turned = codebook.t()
+    transposed = codebook.t()
     if exporting():
-        return torch.addmm(half_norm, x, turned).argmax(1)
+        return torch.addmm(half_norm, x, transposed).argmax(1)
     rows = max(1, SCORES_AT_ONCE // codebook.shape[0])
     ids = torch.empty(len(x), dtype=torch.int64, device=x.device)
     scores = x.new_empty(min(rows, len(x)), codebook.shape[0])
     for first in range(0, len(x), rows):
         part = x[first : first + rows]
-        torch.addmm(half_norm, part, turned, out=scores[: len(part)])
+        torch.addmm(half_norm, part, transposed, out=scores[: len(part)])
         torch.argmax(scores[: len(part)], 1, out=ids[first : first + rows])
     return ids
 
@@ -62,7 +62,7 @@ class Codebook(nn.Module):
         dead_below: running count per step below which a code is replaced; 0 never.
         cosine: codes have length 1: those of a learned codebook where they are compared and given,
             others as they are kept.
-        learned: the optimizer moves the codes; only counts follow.
+        learned: the optimizer moves the codes; only counts are updated here.
         revival: ``random`` replaces dead codes; ``clustering`` knows none, and after every step
             pulls each code towards the vector nearest to it, as `clustering_pull` says.
 
@@ -175,7 +175,7 @@ class Codebook(nn.Module):
             self._revive(vectors, (self.usage < self.dead_below) & good)
 
     def _revive(self, vectors: Tensor, dead: Tensor) -> None:
-        """Put random vectors of this step in the place of dead codes."""
+        """Replace dead codes by random vectors of this step."""
         count = int(dead.sum())
         if count == 0 or offset_and_total(len(vectors), vectors.device)[1] == 0:
             return

@@ -24,14 +24,14 @@ class DimensionwiseQuantizer(Quantizer):
 
     Attributes:
         mean: of each dimension of the latents, float32 [dim]; 0 before `fit`.
-        deviation: standard deviation of each dimension, float32 [dim]; 1 before `fit`.
+        std: standard deviation of each dimension, float32 [dim]; 1 before `fit`.
 
     Raises:
         ValueError: bits, spread or reach out of range.
     """
 
     mean: Tensor
-    deviation: Tensor
+    std: Tensor
     centroids: Tensor
     borders: Tensor
 
@@ -44,31 +44,31 @@ class DimensionwiseQuantizer(Quantizer):
         self.dim = dim
         self.vocab = (2**bits,) * dim
         self.register_buffer("mean", torch.zeros(dim))
-        self.register_buffer("deviation", torch.ones(dim))
+        self.register_buffer("std", torch.ones(dim))
         points = normal_centroids(2**bits, spread) * (reach / spread)
         borders = (points[1:] + points[:-1]) / 2
         self.register_buffer("centroids", points.float(), persistent=False)
         self.register_buffer("borders", borders.float(), persistent=False)
 
     @torch.no_grad()
-    def fit(self, mean: Tensor, deviation: Tensor) -> None:
+    def fit(self, mean: Tensor, std: Tensor) -> None:
         """Take over the statistics of the latents, each [dim].
 
         Raises:
-            ValueError: wrong shapes, or a deviation that is not positive and finite.
+            ValueError: wrong shapes, or a standard deviation that is not positive and finite.
         """
-        if mean.shape != self.mean.shape or deviation.shape != self.mean.shape:
+        if mean.shape != self.mean.shape or std.shape != self.mean.shape:
             raise ValueError(
-                f"statistics must be [{self.dim}], got {list(mean.shape)} and "
-                f"{list(deviation.shape)}"
+                f"statistics must be [{self.dim}], got {list(mean.shape)} and {list(std.shape)}"
             )
-        if not (mean.isfinite().all() and deviation.isfinite().all() and (deviation > 0).all()):
+        if not (mean.isfinite().all() and std.isfinite().all() and (std > 0).all()):
             raise ValueError(
-                f"statistics must be finite with deviations above 0, got means {mean.tolist()} and "
-                f"deviations {deviation.tolist()}"
+                f"statistics must be finite with standard deviations above 0, got means "
+                f"{mean.tolist()} and "
+                f"standard deviations {std.tolist()}"
             )
         self.mean.copy_(mean)
-        self.deviation.copy_(deviation)
+        self.std.copy_(std)
 
     def forward(self, latents: Tensor, mask: Tensor | None = None) -> Quantized:
         """Quantize with a straight-through gradient."""
@@ -88,11 +88,11 @@ class DimensionwiseQuantizer(Quantizer):
         return self._values(ids)
 
     def _ids(self, latents: Tensor) -> Tensor:
-        standard = (latents.float() - self.mean) / self.deviation
+        standard = (latents.float() - self.mean) / self.std
         return (standard.unsqueeze(-1) > self.borders).sum(-1)
 
     def _values(self, ids: Tensor) -> Tensor:
-        return self.centroids[ids] * self.deviation + self.mean
+        return self.centroids[ids] * self.std + self.mean
 
 
 def normal_centroids(count: int, spread: float) -> Tensor:

@@ -29,6 +29,6 @@ def corners(logits: Tensor) -> Tensor:
             significant one of a combination's number.
     """
     bits = logits.shape[-1]
-    places = torch.arange(bits, device=logits.device).unsqueeze(1)
-    ones = (torch.arange(2**bits, device=logits.device) >> places & 1).to(logits.dtype)
+    bit = torch.arange(bits, device=logits.device).unsqueeze(1)
+    ones = (torch.arange(2**bits, device=logits.device) >> bit & 1).to(logits.dtype)
     return (F.logsigmoid(logits) @ ones + F.logsigmoid(-logits) @ (1 - ones)).exp()

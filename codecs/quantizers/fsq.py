@@ -104,5 +104,5 @@ class FSQ(Quantizer):
 
     def _ids(self, digits: Tensor) -> Tensor:
         # in integers from here on: half precision would lose indices
-        places = digits.round().long() + self.levels // 2
-        return (places * self.basis).sum(-1, keepdim=True)
+        numbers = digits.round().long() + self.levels // 2
+        return (numbers * self.basis).sum(-1, keepdim=True)

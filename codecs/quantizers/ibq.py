@@ -107,8 +107,8 @@ class IndexBackpropagationQuantizer(Quantizer):
     def _sliced(self, vectors: Tensor) -> Tensor:
         """The entropy loss of vectors [vectors, dim] in bounded memory, without gradients."""
         rows = max(1, SCORES_AT_ONCE // len(self.codebook))
-        turned = self.codebook.t()
-        sums = [self._sums(part @ turned) for part in vectors.split(rows)]
+        transposed = self.codebook.t()
+        sums = [self._sums(part @ transposed) for part in vectors.split(rows)]
         return self._loss(torch.stack(sums).sum(0), len(vectors))
 
     def _sums(self, scores: Tensor) -> Tensor:

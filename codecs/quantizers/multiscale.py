@@ -6,7 +6,7 @@ them by a convolution and adds them to the sum. Every scale's sum is trained to 
 
 Deviations: averaging and enlarging are products with fixed matrices, made once from torch's own
 ``area`` and ``bicubic`` interpolation; they export to every format and their gradients are
-deterministic on GPUs. A codebook that learns by running means sees the vectors of all scales of a
+deterministic on GPUs. A codebook that learns by moving averages gets the vectors of all scales of a
 step at once.
 """
 
@@ -97,10 +97,10 @@ class MultiScaleQuantizer(Quantizer):
             raise ValueError("a grid cannot be quantized in part: the mask leaves latents out")
         with torch.autocast(latents.device.type, enabled=False):
             grid = self._grid(latents)
-            ids, seen, sums = zip(*self._scales(grid), strict=True)
+            ids, cells, sums = zip(*self._scales(grid), strict=True)
             if self.training:  # what the inner quantizer keeps of a training: counts, running means
                 with torch.no_grad():
-                    self.inner(torch.cat(seen, dim=1))
+                    self.inner(torch.cat(cells, dim=1))
             terms = [(F.mse_loss(grid, s.detach()), F.mse_loss(s, grid.detach())) for s in sums]
             commitment, codebook = (torch.stack(term).mean() for term in zip(*terms, strict=True))
             values = _cells(straight_through(grid, sums[-1]))
@@ -122,7 +122,7 @@ class MultiScaleQuantizer(Quantizer):
             return _cells(list(self._sums(ids))[-1])
 
     def sums_before(self, ids: Tensor) -> Tensor:
-        """What a generator is told of each cell of the scales after the first.
+        """Input of a generator for each cell of the scales after the first.
 
         Before a scale is drawn, that is the sum up to the scale before it, averaged down to its
         size: float32 [batch, cells of the second scale up to the one after those given, dim].
@@ -162,12 +162,12 @@ class MultiScaleQuantizer(Quantizer):
         """Ids of each scale, the vectors they stand for, and the sum up to the scale."""
         rest, total = grid.detach(), None
         for number, resize in enumerate(self._resizes()):
-            seen = _cells(resize.down(rest))
-            ids = self.inner.encode_ids(seen)
+            cells = _cells(resize.down(rest))
+            ids = self.inner.encode_ids(cells)
             added = self._added(ids, number)
             rest = rest - added.detach()
             total = added if total is None else total + added
-            yield ids, seen, total
+            yield ids, cells, total
 
     def _added(self, ids: Tensor, number: int) -> Tensor:
         """What the ids of a scale add to the sum, [batch, dim, side, side]."""
@@ -232,11 +232,11 @@ def nearest_tick(number: int, scales: int, convolutions: int) -> int:
     Scales stand at 0, …, 1. Four convolutions stand at 1/12 to 11/12 as in the release, other
     numbers in the middle of equal shares. Of two as near, the later one.
     """
-    place = Fraction(number, max(1, scales - 1))
+    position = Fraction(number, max(1, scales - 1))
     edge = Fraction(1, 12) if convolutions == 4 else Fraction(1, 2 * convolutions)
     step = (1 - 2 * edge) / max(1, convolutions - 1)
     ticks = [edge + tick * step for tick in range(convolutions)]
-    return min(range(convolutions), key=lambda tick: (abs(ticks[tick] - place), -tick))
+    return min(range(convolutions), key=lambda tick: (abs(ticks[tick] - position), -tick))
 
 
 def _cells(grid: Tensor) -> Tensor:

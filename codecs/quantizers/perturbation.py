@@ -1,6 +1,6 @@
 """Perturbation of chosen codes in training (RobustTok; Qiu et al., 2025).
 
-Some codes of some items are replaced by near ones before the decoder sees them, so that it learns
+Some codes of some items are replaced by near ones before they are decoded, so that it learns
 to forgive what a generator gets slightly wrong. Losses and ids of the quantizer stay as they are.
 """
 
@@ -42,7 +42,7 @@ class Perturbation(Part):
     def forward(
         self, ids: Tensor, vectors: Tensor, codes: Tensor, generator: Generator | None = None
     ) -> Tensor:
-        """Ids of what the decoder sees, int64 [batch, positions].
+        """Ids of what is decoded, int64 [batch, positions].
 
         Args:
             ids: the nearest codes, int64 [batch, positions].

@@ -21,7 +21,7 @@ class PostTrainingQuantizer(Quantizer):
     Args:
         dim: size of a latent vector; the encoder gives twice that, means first.
         bits: of each dimension.
-        decay: of the running mean and deviation of each dimension.
+        decay: of the running mean and standard deviation of each dimension.
     """
 
     followed: Tensor
@@ -43,7 +43,7 @@ class PostTrainingQuantizer(Quantizer):
         return self.bottleneck.input_dim
 
     def forward(self, latents: Tensor, mask: Tensor | None = None) -> Quantized:
-        """Draw values and follow their statistics, or quantize."""
+        """Draw values and update their statistics, or quantize."""
         mean = self._means(latents)
         free = self.bottleneck(latents, mask)
         if self.training:

@@ -60,11 +60,11 @@ class ResidualQuantizer(Quantizer):
             )
         self.dim = levels[0].dim
         self.levels = nn.ModuleList(levels)
-        self.places = [self.stride // level.stride for level in levels]
+        self.repeats = [self.stride // level.stride for level in levels]
         self.vocab = tuple(
             size
-            for level, places in zip(levels, self.places, strict=True)
-            for size in level.vocab * places
+            for level, repeats in zip(levels, self.repeats, strict=True)
+            for size in level.vocab * repeats
         )
         self.dropout = dropout
         self.depths = tuple(depths or range(1, len(levels) + 1))
@@ -75,8 +75,8 @@ class ResidualQuantizer(Quantizer):
     def level_groups(self) -> tuple[int, ...]:
         """Groups of each level."""
         return tuple(
-            len(level.vocab) * places
-            for level, places in zip(self._levels(), self.places, strict=True)
+            len(level.vocab) * repeats
+            for level, repeats in zip(self._levels(), self.repeats, strict=True)
         )
 
     def forward(self, latents: Tensor, mask: Tensor | None = None) -> Quantized:
@@ -122,7 +122,7 @@ class ResidualQuantizer(Quantizer):
             if start == ids.shape[-1]:
                 break
             found = ids[..., start : start + groups]
-            if self.places[number] > 1:
+            if self.repeats[number] > 1:
                 found = found.reshape(ids.shape[0], -1, len(level.vocab))
             values = level.decode_ids(found)
             total = values if total is None else total + values
@@ -135,8 +135,8 @@ class ResidualQuantizer(Quantizer):
 
     def _side_by_side(self, ids: Tensor, number: int) -> Tensor:
         """The ids of a level, with those that share a position as groups of it."""
-        places = self.places[number]
-        return ids if places == 1 else ids.reshape(ids.shape[0], -1, ids.shape[-1] * places)
+        repeats = self.repeats[number]
+        return ids if repeats == 1 else ids.reshape(ids.shape[0], -1, ids.shape[-1] * repeats)
 
     def _depth(self, latents: Tensor) -> Tensor:
         """Number of levels to add up for each item, int64 [batch]."""

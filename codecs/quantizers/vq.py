@@ -1,9 +1,9 @@
 """Vector quantization (van den Oord et al., 2017) with one codebook, in its four usual forms.
 
-EMA (codebooks follow running means), gradient (trained by the optimizer), cosine (nearest
+EMA (codes are moving averages), gradient (trained by the optimizer), cosine (nearest
 direction) and projected (looked up in a smaller space; Yu et al., 2022). A cosine codebook that is
 trained by gradients is that of LlamaGen and TiTok: vectors and codes are brought to length 1 before
-they are compared, judged and passed on, while the codes are kept at any length.
+they are compared and passed on, while the codes are kept at any length.
 
 `Codebook` keeps the codes in training: k-means initialisation, running means, revival of dead
 codes, agreement of all processes. Tokens equal those of vector-quantize-pytorch with the same
@@ -146,14 +146,14 @@ class VectorQuantizer(Quantizer):
 
 
 def _rotated(source: Tensor, target: Tensor) -> Tensor:
-    """The target, as the source turned and scaled: its gradient is turned and scaled likewise."""
+    """The target, as the source rotated and scaled; so is its gradient."""
     norm = source.detach().norm(dim=-1, keepdim=True).clamp(min=1e-6)
     length = target.norm(dim=-1, keepdim=True)
     before, after = source.detach() / norm, target / length.clamp(min=1e-6)
     middle = F.normalize(before + after, dim=-1)
-    turned = (
+    rotated = (
         source
         - 2 * middle * (source * middle).sum(-1, keepdim=True)
         + 2 * after * (source * before).sum(-1, keepdim=True)
     )
-    return turned * (length / norm)
+    return rotated * (length / norm)

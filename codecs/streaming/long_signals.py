@@ -62,7 +62,7 @@ class BlockwiseCodec(Protocol):
         """Raise ValueError if the tokens cannot be decoded."""
 
     def inference(self) -> AbstractContextManager[None]:
-        """No gradients, and evaluation mode for the time being."""
+        """No gradients, and evaluation mode inside the block."""
 
 
 def encode_blocks(

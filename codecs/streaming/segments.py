@@ -50,9 +50,9 @@ class Segments(NamedTuple):
         if lengths is None:
             lengths = torch.full((x.shape[0],), x.shape[-1], device=x.device)
         pieces = self._cut(x)
-        places = torch.arange(pieces.shape[1], device=x.device)
-        sizes = (lengths.unsqueeze(1) - places * self.step).clamp(0, self.size)
-        used = places < self.pieces(lengths).unsqueeze(1)
+        numbers = torch.arange(pieces.shape[1], device=x.device)
+        sizes = (lengths.unsqueeze(1) - numbers * self.step).clamp(0, self.size)
+        used = numbers < self.pieces(lengths).unsqueeze(1)
         found, scales = code(pieces[used], sizes[used])
         ids = found.new_zeros(*used.shape, *found.shape[1:])
         ids[used] = found
@@ -110,8 +110,8 @@ class Segments(NamedTuple):
         total = (count - 1) * self.step + size
         signal = pieces.new_zeros(batch, channels, total)
         weight = pieces.new_zeros(batch, 1, total)
-        for place in range(count):
-            start = place * self.step
-            signal[..., start : start + size] += weights[:, place] * pieces[:, place]
-            weight[..., start : start + size] += weights[:, place]
+        for number in range(count):
+            start = number * self.step
+            signal[..., start : start + size] += weights[:, number] * pieces[:, number]
+            weight[..., start : start + size] += weights[:, number]
         return signal / weight.clamp(min=1e-9)

@@ -45,18 +45,18 @@ def convert(state: Mapping[str, Tensor], sample_rate: int = 24_000) -> AudioCode
 
 
 def _rules(part: str, stages: tuple[str, str], first: int) -> list[tuple[str, str]]:
-    """Rules for the encoder or the decoder, whose first stage stands at place ``first``."""
+    """Rules for the encoder or the decoder, whose first stage is layer ``first``."""
     rules = [
         (rf"{part}\.layers\.0\.", f"{part}.stem."),
         (rf"{part}\.layers\.15\.", f"{part}.head."),
         (rf"{part}\.layers\.{LSTM[part]}\.", f"{part}.lstm."),
     ]
     for stage in range(4):
-        places = {"residuals": first + 3 * stage, "downs": first + 3 * stage + 2}
+        layers = {"residuals": first + 3 * stage, "downs": first + 3 * stage + 2}
         if part == "decoder":
-            places = {"ups": first + 3 * stage, "residuals": first + 3 * stage + 1}
+            layers = {"ups": first + 3 * stage, "residuals": first + 3 * stage + 1}
         for kind in stages:
-            start = rf"{part}\.layers\.{places[kind]}\."
+            start = rf"{part}\.layers\.{layers[kind]}\."
             for theirs, ours in BLOCK:
                 rules.append((start + re.escape(theirs), f"{part}.{kind}.{stage}.{ours}"))
             rules.append((start, f"{part}.{kind}.{stage}."))

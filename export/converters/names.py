@@ -35,7 +35,7 @@ def renamed(state: Mapping[str, Tensor], rules: list[tuple[str, str]]) -> dict[s
 
     Args:
         state: tensors by name.
-        rules: regular expressions, and what takes the place of the match; the name of a tensor that
+        rules: regular expressions, and what replaces the match; the name of a tensor that
             no rule matches stays.
     """
     names = {}

@@ -38,8 +38,8 @@ def convert(state: Mapping[str, Tensor], sample_rate: int = 24_000) -> AudioCode
     head = STAGES + (2 if local else 1)
     last = before + STAGES
     attention = [
-        (rf"{place}\.{theirs}\.", f"{part}.attention.{ours}.")
-        for place, part in ((r"encoder\.block\.5", "encoder"), (r"decoder\.model\.2", "decoder"))
+        (rf"{layer}\.{theirs}\.", f"{part}.attention.{ours}.")
+        for layer, part in ((r"encoder\.block\.5", "encoder"), (r"decoder\.model\.2", "decoder"))
         for theirs, ours in ATTENTION
         if local
     ]

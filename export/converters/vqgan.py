@@ -50,7 +50,7 @@ def convert(state: Mapping[str, Any], *, groups: int = 32, image_size: int = 256
 
     Args:
         state: tensors by name, or a file of LlamaGen or taming-transformers that holds them.
-        groups: of the normalisations, which no tensor tells.
+        groups: of the normalisations, which no tensor shows.
         image_size: side of the training images, pixels.
 
     Raises:
@@ -96,7 +96,7 @@ def _codec(
     """A codec of the sizes of the tensors, under LlamaGen's names.
 
     Raises:
-        KeyError: a tensor that tells a size is missing.
+        KeyError: a tensor that gives a size is missing.
         ValueError: a level's channels are no multiple of the first ones.
     """
     width = theirs["encoder.conv_in.weight"].shape[0]
@@ -143,7 +143,7 @@ def _codec(
 
 
 def _places(theirs: Mapping[str, Tensor], part: str) -> list[tuple[str, str]]:
-    """Rules from LlamaGen's places of layers in the encoder or the decoder to ours."""
+    """Rules from LlamaGen's names of layers in the encoder or the decoder to ours."""
     blocks, lowest = _blocks(theirs, part), _lowest(theirs, part)
     rules = []
     for level in range(count(theirs, rf"{part}\.conv_blocks\.(\d+)\.")):

@@ -110,7 +110,7 @@ def change_config(folder, change):
         (lambda c: c["recipe"]["init_args"]["encoder"]["init_args"].update(width=8), "do not fit"),
     ],
 )
-def test_each_wrong_configuration_is_told(tiny_codec, tmp_path, change, reason):
+def test_each_wrong_configuration_is_reported(tiny_codec, tmp_path, change, reason):
     save(tiny_codec, tmp_path)
     change_config(tmp_path, change)
     with pytest.raises(ValueError, match=reason):
@@ -123,7 +123,7 @@ def test_a_bundle_of_something_else_is_no_codec(tmp_path):
         load(tmp_path)
 
 
-def test_missing_and_empty_places_are_told(tmp_path):
+def test_missing_and_empty_places_are_reported(tmp_path):
     with pytest.raises(FileNotFoundError, match="no codec"):
         load(tmp_path / "nowhere")
     with pytest.raises(FileNotFoundError, match=r"config\.json"):
@@ -202,7 +202,7 @@ def test_foreign_class_paths_in_a_checkpoint_are_refused(tiny_codec, tmp_path):
         load(tmp_path / "c.ckpt")
 
 
-def test_a_file_that_is_no_checkpoint_is_told(tmp_path):
+def test_a_file_that_is_no_checkpoint_is_reported(tmp_path):
     (tmp_path / "c.ckpt").write_bytes(b"RIFF0000")
     with pytest.raises(ValueError, match="no readable training checkpoint"):
         load(tmp_path / "c.ckpt")

@@ -40,7 +40,7 @@ SMALL = {"width": 8, "multipliers": (1, 2), "blocks": 1, "groups": 4, "attention
 
 
 class Images(torch.utils.data.Dataset):
-    """A batch of one image: every epoch is a step, and a resumed training sees what it should."""
+    """A batch of one image: every epoch is a step, and a resumed training gets what it should."""
 
     def __len__(self):
         return 2
@@ -286,17 +286,17 @@ def test_the_adaptive_weight_is_logged():
 def test_lecam_is_a_term_of_the_discriminator():
     real, fake = torch.randn(2, 2, 3, 8, 8).unbind()
     plain = adversary().discriminator_loss(real, fake)
-    judge = adversary(lecam=LeCam(weight=5.0))
-    found = judge.discriminator_loss(real, fake)
-    judged = [judge.discriminator(x) for x in (real, fake)]
-    torch.testing.assert_close(found, plain + judge.lecam.eval()(*judged))
-    assert set(judge.generator_losses(real, fake)) == {"adversarial"}
+    patch = adversary(lecam=LeCam(weight=5.0))
+    found = patch.discriminator_loss(real, fake)
+    outputs = [patch.discriminator(x) for x in (real, fake)]
+    torch.testing.assert_close(found, plain + patch.lecam.eval()(*outputs))
+    assert set(patch.generator_losses(real, fake)) == {"adversarial"}
 
 
 def with_adversary():
     """A new task of everything that has a state; the discriminator enters at step 3."""
-    judge = adversary(lecam=LeCam(), adaptive=True)
-    return task(adversaries={"patch": judge}, adversarial_from=3, final_rate=1.0)
+    patch = adversary(lecam=LeCam(), adaptive=True)
+    return task(adversaries={"patch": patch}, adversarial_from=3, final_rate=1.0)
 
 
 def test_the_discriminator_enters_at_its_step_also_after_a_resume(tmp_path):

@@ -93,7 +93,7 @@ def test_nothing_is_built_before_all_paths_are_checked(monkeypatch):
     assert not built
 
 
-def test_arguments_that_do_not_fit_are_told():
+def test_arguments_that_do_not_fit_are_reported():
     recipe = {"class_path": "intaglio.codecs.quantizers.fsq.FSQ", "init_args": {"dimm": 2}}
     with pytest.raises(ValueError, match="dimm"):
         build(recipe)
@@ -105,8 +105,8 @@ def test_arguments_that_are_no_plain_data_are_refused():
 
 
 @pytest.fixture
-def place(monkeypatch):
-    """Puts a class into a new module of the package."""
+def define(monkeypatch):
+    """Defines a class in a new module of the package."""
 
     def put(kind: type, name: str) -> None:
         module = ModuleType(name)
@@ -130,17 +130,17 @@ def scaled() -> type[Part]:
     return Scaled
 
 
-def test_a_part_moves_with_one_line_and_its_bundles_stay_valid(place, monkeypatch, tmp_path):
+def test_a_part_moves_with_one_line_and_its_bundles_stay_valid(define, monkeypatch, tmp_path):
     old, new = "intaglio.codecs.layers.before", "intaglio.codecs.quantizers.after"
     kind = scaled()
-    place(kind, old)
+    define(kind, old)
     saved = kind(3, kind(2))
     before = fingerprint(saved)
     save(saved, tmp_path / "bundle")
 
     monkeypatch.delitem(sys.modules, old)
     kind = scaled()
-    place(kind, new)
+    define(kind, new)
     with pytest.raises(ValueError, match=f"no {old}.Scaled"):
         load_part(tmp_path / "bundle", kind, "part")
     monkeypatch.setitem(part.WRITTEN_PATHS, f"{new}.Scaled", f"{old}.Scaled")

@@ -159,6 +159,6 @@ def test_the_ten_lengths_begin_at_one_sample(tiny_codec):
     assert {batch for batch, _, _ in shapes} == {1, 3}
 
 
-def test_an_unknown_format_is_told(tiny_codec, tmp_path):
+def test_an_unknown_format_is_reported(tiny_codec, tmp_path):
     with pytest.raises(ValueError, match="onnx, torchscript, program; got tflite"):
         export(tiny_codec, tmp_path, ["onnx", "tflite"])

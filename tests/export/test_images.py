@@ -172,7 +172,7 @@ def test_the_command_exports_a_bundle_of_images(in_tmp_path, monkeypatch, capsys
 
 
 def test_onnx_calls_its_inputs_by_name(monkeypatch):
-    """The signal is `image`, and what stands beside the ids keeps its name."""
+    """The signal is `image`, and the inputs other than the ids keep their names."""
     written = []
     monkeypatch.setattr(onnx, "_write", lambda program, *names: written.append(names[:2]))
     monkeypatch.setattr(Graphs, "programs", (None, None))
@@ -189,7 +189,7 @@ def test_onnx_calls_its_inputs_by_name(monkeypatch):
         ),
     ],
 )
-def test_what_cannot_be_exported_is_told(make, reason, tmp_path):
+def test_what_cannot_be_exported_is_reported(make, reason, tmp_path):
     with torch.device("meta"):
         codec = make()
     with pytest.raises(ValueError, match=reason):

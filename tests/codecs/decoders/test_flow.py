@@ -1,4 +1,4 @@
-"""The rectified-flow decoder: its loss, its steps, its guidance, and what it is not told."""
+"""The rectified-flow decoder: its loss, its steps, its guidance, and its masks."""
 
 import pytest
 import torch
@@ -24,10 +24,10 @@ def decoder(**changes):
     return part
 
 
-def velocity_by_hand(part, x, time, told):
+def velocity_by_hand(part, x, time, given):
     """Patches row by row, sines added, latents behind; a modulated norm, a head, patches back."""
     patches = x.reshape(len(x), 4, 3, 2, 3, 2).permute(0, 2, 4, 3, 5, 1).reshape(len(x), 9, 16)
-    tokens = torch.cat([part.embed_patches(patches) + sine_grid(3, 3, 8), told], dim=1)
+    tokens = torch.cat([part.embed_patches(patches) + sine_grid(3, 3, 8), given], dim=1)
     condition = part.time(sine_time(time, 256))
     out = part.trunk(tokens, condition=condition, sizes=(9, 6))[:, :9]
     scale, shift = part.last.linear(F.silu(condition)).unsqueeze(1).split(8, dim=-1)
@@ -35,9 +35,9 @@ def velocity_by_hand(part, x, time, told):
     return out.reshape(len(x), 3, 3, 2, 2, 4).permute(0, 5, 1, 3, 2, 4).reshape(x.shape)
 
 
-def told_by_hand(part, latents, mask=None):
-    told = part.embed_latents(latents) + sine_grid(6, 1, 8)
-    return told if mask is None else torch.where(mask.unsqueeze(-1), told, part.missing)
+def given_by_hand(part, latents, mask=None):
+    given = part.embed_latents(latents) + sine_grid(6, 1, 8)
+    return given if mask is None else torch.where(mask.unsqueeze(-1), given, part.missing)
 
 
 @pytest.mark.parametrize("guidance", [1.0, 4.0])
@@ -47,10 +47,10 @@ def test_decoding_by_hand(guidance):
     mask = torch.arange(6) < torch.tensor([[2], [6]])
     noise = torch.randn(1, 4, 6, 6, generator=torch.Generator().manual_seed(5))
     x = noise.expand(2, -1, -1, -1)
-    told = told_by_hand(part, latents, mask)
+    given = given_by_hand(part, latents, mask)
     for step in range(3):
         time = torch.full((2,), 1 - step / 3)
-        velocity = velocity_by_hand(part, x, time, told)
+        velocity = velocity_by_hand(part, x, time, given)
         if guidance != 1:
             free = velocity_by_hand(part, x, time, part.nothing.expand(2, 6, -1))
             velocity = projected_guidance(velocity, free, scale=guidance)
@@ -71,7 +71,7 @@ def test_learning_by_hand(monkeypatch):
     decoding = part.learn(latents, target, mask, grid=GRID)
     share = time.view(-1, 1, 1, 1)
     x = share * noise + (1 - share) * target
-    velocity = velocity_by_hand(part, x, time, told_by_hand(part, latents, mask))
+    velocity = velocity_by_hand(part, x, time, given_by_hand(part, latents, mask))
     loss = (velocity - (noise - target)).square().mean()
     torch.testing.assert_close(decoding.losses, {"flow": loss})
     torch.testing.assert_close(decoding.values, x - share * velocity, atol=1e-5, rtol=1e-4)

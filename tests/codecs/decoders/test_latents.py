@@ -70,16 +70,16 @@ def test_masking_leaves_the_latents_alone(make):
 
 @pytest.mark.parametrize("smooth", [True, False])
 def test_titoks_sequence_by_hand(smooth):
-    """Class and mask tokens with places, then latents with places; patches of pixels come out."""
+    """Class and mask tokens, then latents, with position embeddings; patches of pixels come out."""
     part = decoder(smooth)
     latents = torch.randn(1, 6, 5)
     mask = torch.tensor([[True, True, False, True, False, False]])
-    tokens = [part.class_token[0] + part.places[0]]
-    tokens += [part.mask_token[0] + part.places[1 + i] for i in range(9)]
+    tokens = [part.class_token[0] + part.position_embedding[0]]
+    tokens += [part.mask_token[0] + part.position_embedding[1 + i] for i in range(9)]
     embedded = latents[0] @ part.embed.weight.T + part.embed.bias
     for i in range(6):
         one = embedded[i] if mask[0, i] else part.missing
-        tokens.append(one + part.latent_places[i])
+        tokens.append(one + part.latent_embedding[i])
     out = part.trunk(part.before(torch.stack(tokens).unsqueeze(0)))
     patches = part.head(part.after(out[0, 1:10]))
     picture = torch.zeros(1, 3, 12, 12)

@@ -1,4 +1,4 @@
-"""The decoder to another codec's tokens; its place in a system is tested with TiTok."""
+"""The decoder to another codec's tokens; its use in a system is tested with TiTok."""
 
 import pytest
 import torch
@@ -51,7 +51,7 @@ def test_the_loss_is_the_cross_entropy_of_the_teachers_ids():
     decoding = part.learn(latents, target, None, grid=GRID)
     ids = part.teacher.encode(target).ids[..., 0]
     chances = part.head(part.body(latents, grid=GRID)).flatten(2).log_softmax(1)
-    picked = [chances[item, ids[item, place], place] for item in range(2) for place in range(9)]
+    picked = [chances[item, ids[item, at], at] for item in range(2) for at in range(9)]
     torch.testing.assert_close(decoding.losses, {"proxy": -torch.stack(picked).mean()})
     for name, value in part.teacher.state_dict().items():
         assert torch.equal(value, before[name]), f"{name} of the teacher moved"

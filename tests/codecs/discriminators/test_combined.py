@@ -33,13 +33,13 @@ def test_the_full_size_of_dac():
 
 
 def test_judgements_stand_in_order(dac, x):
-    judgement = dac(x)
+    output = dac(x)
     shifted = x - x.mean(dim=-1, keepdim=True)
     normal = 0.8 * shifted / shifted.abs().amax(dim=-1, keepdim=True)
     first, second = (part(normal) for part in dac.discriminators)
-    torch.testing.assert_close(judgement.logits, first.logits + second.logits)
-    torch.testing.assert_close(judgement.features, first.features + second.features)
-    assert [len(layers) for layers in judgement.features] == [2, 2, 10]
+    torch.testing.assert_close(output.logits, first.logits + second.logits)
+    torch.testing.assert_close(output.features, first.features + second.features)
+    assert [len(layers) for layers in output.features] == [2, 2, 10]
 
 
 def test_offset_and_gain_of_an_item_do_not_matter(dac, x):
@@ -51,8 +51,8 @@ def test_offset_and_gain_of_an_item_do_not_matter(dac, x):
 
 
 def test_silence_is_judged(dac):
-    judgement = dac(torch.zeros(1, 1, 700))
-    assert all(torch.isfinite(scores).all() for scores in judgement.logits)
+    output = dac(torch.zeros(1, 1, 700))
+    assert all(torch.isfinite(scores).all() for scores in output.logits)
 
 
 def test_the_recipe_builds_an_equal_discriminator(dac, x):

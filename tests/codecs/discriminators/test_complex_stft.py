@@ -18,18 +18,18 @@ def test_number_of_parameters():
 
 
 def test_shapes_halve_the_frequencies_three_times():
-    judgement = ComplexSTFTDiscriminator([128], channels=2, width=4)(torch.randn(3, 2, 640))
-    shapes = [tuple(feature.shape) for feature in judgement.features[0]]
+    output = ComplexSTFTDiscriminator([128], channels=2, width=4)(torch.randn(3, 2, 640))
+    shapes = [tuple(feature.shape) for feature in output.features[0]]
     assert shapes == [(3, 4, 21, 65), (3, 4, 21, 33), (3, 4, 21, 17), (3, 4, 21, 9), (3, 4, 21, 9)]
-    assert judgement.logits[0].shape == (3, 1, 21, 9)
+    assert output.logits[0].shape == (3, 1, 21, 9)
 
 
 def test_the_scale_of_the_spectrum_does_not_depend_on_its_size():
     """White noise of variance one has bins of variance one."""
     discriminator = ComplexSTFTDiscriminator([128, 2048], width=4)
     noise = torch.randn(1, 1, 40_000)
-    for judge in discriminator.sub_discriminators:
-        power = (judge.stft(noise).abs() * judge.scale).square().mean()
+    for part in discriminator.sub_discriminators:
+        power = (part.stft(noise).abs() * part.scale).square().mean()
         assert 0.9 < power < 1.1
 
 

@@ -26,9 +26,9 @@ def test_widths_double_up_to_eight_times():
 
 
 def test_shapes():
-    judgement = small()(torch.randn(2, 3, 64, 48))
-    assert [tuple(scores.shape) for scores in judgement.logits] == [(2, 1, 6, 4)]
-    shapes = [[tuple(f.shape[1:]) for f in layers] for layers in judgement.features]
+    output = small()(torch.randn(2, 3, 64, 48))
+    assert [tuple(scores.shape) for scores in output.logits] == [(2, 1, 6, 4)]
+    shapes = [[tuple(f.shape[1:]) for f in layers] for layers in output.features]
     assert shapes == [[(4, 32, 24), (8, 16, 12), (16, 8, 6), (32, 7, 5)]]
 
 

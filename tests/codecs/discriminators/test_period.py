@@ -31,14 +31,14 @@ def test_number_of_parameters():
 def test_shapes():
     """1000 samples: rows are ceil(1000 / period), then divided by 3, rounded up, twice."""
     discriminator = MultiPeriodDiscriminator([2, 7, 11], channels=[4, 6, 8])
-    judgement = discriminator(torch.randn(3, 1, 1000))
-    shapes = [[tuple(f.shape) for f in layers] for layers in judgement.features]
+    output = discriminator(torch.randn(3, 1, 1000))
+    shapes = [[tuple(f.shape) for f in layers] for layers in output.features]
     assert shapes == [
         [(3, 4, 167, 2), (3, 6, 56, 2), (3, 8, 56, 2)],
         [(3, 4, 48, 7), (3, 6, 16, 7), (3, 8, 16, 7)],
         [(3, 4, 31, 11), (3, 6, 11, 11), (3, 8, 11, 11)],
     ]
-    logits = [tuple(scores.shape) for scores in judgement.logits]
+    logits = [tuple(scores.shape) for scores in output.logits]
     assert logits == [(3, 1, 56, 2), (3, 1, 16, 7), (3, 1, 11, 11)]
 
 

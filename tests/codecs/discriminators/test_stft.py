@@ -46,29 +46,27 @@ def test_number_of_parameters_of_the_bands():
 
 
 def test_published_resolutions():
-    amplitudes = [
-        judge.stft for judge in MultiResolutionDiscriminator(channels=1).sub_discriminators
-    ]
+    amplitudes = [part.stft for part in MultiResolutionDiscriminator(channels=1).sub_discriminators]
     assert [(s.n_fft, s.hop_length) for s in amplitudes] == [(1024, 256), (2048, 512), (512, 128)]
     assert all(s.taps.min() == 1 and not s.match_stride for s in amplitudes)
-    complexes = [judge.stft for judge in MultiBandDiscriminator(channels=1).sub_discriminators]
+    complexes = [part.stft for part in MultiBandDiscriminator(channels=1).sub_discriminators]
     assert [(s.n_fft, s.hop_length) for s in complexes] == [(2048, 512), (1024, 256), (512, 128)]
     assert all(s.taps[0] == 0 and s.match_stride for s in complexes)
 
 
 def test_shapes_of_the_resolutions():
     """1000 samples, 128 / 32: 65 bins, 32 frames; bins are halved five times, frames thrice."""
-    judgement = MultiResolutionDiscriminator([128], channels=4)(torch.randn(3, 1, 1000))
-    shapes = [tuple(f.shape) for f in judgement.features[0]]
+    output = MultiResolutionDiscriminator([128], channels=4)(torch.randn(3, 1, 1000))
+    shapes = [tuple(f.shape) for f in output.features[0]]
     assert shapes == [(3, 4, 33, 16), (3, 4, 17, 16), (3, 4, 9, 8), (3, 4, 5, 8), (3, 4, 3, 4)]
-    assert judgement.logits[0].shape == (3, 1, 3, 4)
+    assert output.logits[0].shape == (3, 1, 3, 4)
 
 
 @pytest.mark.parametrize("match_stride, frames", [(True, 16), (False, 16)])
 def test_shapes_of_the_bands(match_stride, frames):
     """1000 samples, 256 / 64, 16 frames: 129 bins; each band is halved three times, rounded up."""
     discriminator = MultiBandDiscriminator([256], channels=4, match_stride=match_stride)
-    judgement = discriminator(torch.randn(3, 1, 1000))
+    output = discriminator(torch.randn(3, 1, 1000))
     assert discriminator.sub_discriminators[0].bands == [
         (0, 12),
         (12, 32),
@@ -77,8 +75,8 @@ def test_shapes_of_the_bands(match_stride, frames):
         (96, 129),
     ]
     widths = [12, 6, 3, 2, 2, 20, 10, 5, 3, 3, 32, 16, 8, 4, 4, 32, 16, 8, 4, 4, 33, 17, 9, 5, 5]
-    assert [tuple(f.shape) for f in judgement.features[0]] == [(3, 4, frames, w) for w in widths]
-    assert judgement.logits[0].shape == (3, 1, frames, 2 + 3 + 4 + 4 + 5)
+    assert [tuple(f.shape) for f in output.features[0]] == [(3, 4, frames, w) for w in widths]
+    assert output.logits[0].shape == (3, 1, frames, 2 + 3 + 4 + 4 + 5)
 
 
 def test_first_maps_are_the_spectra():

@@ -27,10 +27,10 @@ def test_latents_stand_row_by_row(style):
     inner = encoder.conv_in(channels_last(x))
     for level in encoder.levels:
         inner = level(inner)
-    places = encoder.conv_out(F.silu(encoder.norm_out(encoder.middle(inner))))
+    grid = encoder.conv_out(F.silu(encoder.norm_out(encoder.middle(inner))))
     for row in range(4):
         for column in range(8):
-            assert torch.equal(latents[:, 8 * row + column], places[:, :, row, column])
+            assert torch.equal(latents[:, 8 * row + column], grid[:, :, row, column])
 
 
 def layers(encoder):

@@ -1,4 +1,4 @@
-"""Encoders to a sequence: who sees whom, what stands where."""
+"""Encoders to a sequence: attention masks and position embeddings."""
 
 import pytest
 import torch
@@ -37,18 +37,18 @@ def test_the_contract(make):
 
 
 def test_titoks_sequence_by_hand():
-    """Class token and patches with places, then latents with places; norms around the trunk."""
+    """Class token, patches and latents with position embeddings; norms around the trunk."""
     part = encoder(False)
     x = torch.randn(2, 3, 12, 12)
     patches = F.conv2d(x, part.embed.weight, part.embed.bias, stride=4)
     rows = []
     for item in range(2):
-        tokens = [part.class_token[0] + part.places[0]]
+        tokens = [part.class_token[0] + part.position_embedding[0]]
         for row in range(3):
             for column in range(3):
-                place = part.places[1 + 3 * row + column]
-                tokens.append(patches[item, :, row, column] + place)
-        tokens += [part.latents[i] + part.latent_places[i] for i in range(6)]
+                position = part.position_embedding[1 + 3 * row + column]
+                tokens.append(patches[item, :, row, column] + position)
+        tokens += [part.latents[i] + part.latent_embedding[i] for i in range(6)]
         rows.append(torch.stack(tokens))
     out = part.trunk(part.before(torch.stack(rows)))[:, 10:]
     torch.testing.assert_close(part(x), part.head(part.after(out)))
@@ -77,7 +77,7 @@ def test_a_causal_latent_does_not_see_those_behind_it(causal):
 
 def test_fixed_places_are_no_weights():
     names = set(encoder(True).state_dict())
-    assert not names & {"sines", "mask", "places", "class_token", "latent_places"}
+    assert not names & {"sines", "mask", "position_embedding", "class_token", "latent_embedding"}
     assert "trunk.blocks.0.norm1.weight" not in names
 
 

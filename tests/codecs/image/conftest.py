@@ -82,8 +82,8 @@ def spread_at_the_start() -> Check:
         (latents,) = bounded
         assert latents.shape[:2] == (16, codec.positions)
         torch.testing.assert_close(latents.mean(0), torch.zeros_like(latents[0]), atol=1e-4, rtol=0)
-        deviation = latents.std(0, correction=0)
-        torch.testing.assert_close(deviation, torch.ones_like(deviation), atol=0.02, rtol=0)
+        std = latents.std(0, correction=0)
+        torch.testing.assert_close(std, torch.ones_like(std), atol=0.02, rtol=0)
         for position in range(codec.positions):
             assert len(ids[:, position].unique()) > 12
 

@@ -105,7 +105,7 @@ def test_prefixes_are_drawn_for_each_item(codec):
     assert set(kept.tolist()) == set(range(1, 17))
 
 
-def test_a_number_of_positions_out_of_range_is_told(codec):
+def test_a_number_of_positions_out_of_range_is_reported(codec):
     with pytest.raises(ValueError, match="decodes 1 to 16 positions, not 17"):
         codec.encode(torch.rand(1, 3, 64, 64), positions=17)
     with pytest.raises(ValueError, match="d12, d18, d18_d28 or small, not 'd99'"):

@@ -16,10 +16,10 @@ def test_sizes(count):
 
 
 def test_it_learns_four_pictures():
-    """The overfitting that tells a dead gradient from a live one."""
+    """The overfitting that distinguishes a dead gradient from a live one."""
     torch.manual_seed(0)
-    places = torch.linspace(0, 3, 32)
-    waves = [torch.sin(n * places)[:, None] * torch.cos((n + 1) * places) for n in range(4)]
+    positions = torch.linspace(0, 3, 32)
+    waves = [torch.sin(n * positions)[:, None] * torch.cos((n + 1) * positions) for n in range(4)]
     x = torch.stack(waves).unsqueeze(1).expand(-1, 3, -1, -1).contiguous()
     codec = image_small().train()
     optimizer = torch.optim.AdamW(codec.parameters(), lr=1e-3)

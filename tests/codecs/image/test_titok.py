@@ -71,7 +71,7 @@ def test_sure_logits_give_the_teachers_picture():
     torch.testing.assert_close(picture.clamp(-1, 1), teacher.decode(tokens), atol=1e-5, rtol=0)
 
 
-def test_mistakes_are_told():
+def test_mistakes_are_reported():
     with pytest.raises(ValueError, match="S, B, L or small, not 'XL'"):
         titok("XL")
     with pytest.raises(ValueError, match="squares of 16 pixels, not 8"):

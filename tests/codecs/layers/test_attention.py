@@ -105,22 +105,22 @@ def test_causal_is_the_mask_of_the_tokens_before():
 
 def test_rotated_scores_depend_on_the_distance_only():
     layer, x = Attention(8, 2), torch.randn(1, 5, 8)
-    places = torch.arange(5)[:, None]
-    near, far = (layer(x, rotation=rotation(places + shift, 4)) for shift in (0, 9))
+    positions = torch.arange(5)[:, None]
+    near, far = (layer(x, rotation=rotation(positions + shift, 4)) for shift in (0, 9))
     torch.testing.assert_close(near, far, atol=1e-5, rtol=1e-4)
     assert not torch.allclose(near, layer(x))
-    assert not torch.allclose(near, layer(x, rotation=rotation(2 * places, 4)))
+    assert not torch.allclose(near, layer(x, rotation=rotation(2 * positions, 4)))
 
 
 def test_rotations_by_hand():
-    """Neighbours are a pair; of a grid, the first half of the pairs turns by rows."""
-    turn = rotation(torch.tensor([[3, 5], [-1, -1]]), 8)
+    """Neighbours are a pair; of a grid, the first half of the pairs rotates by rows."""
+    table = rotation(torch.tensor([[3, 5], [-1, -1]]), 8)
     angles = torch.tensor([3.0, 3.0 / 100, 5.0, 5.0 / 100])
-    torch.testing.assert_close(turn[0], torch.stack([angles.cos(), angles.sin()], -1))
-    torch.testing.assert_close(turn[1], torch.tensor([[1.0, 0.0]] * 4))
+    torch.testing.assert_close(table[0], torch.stack([angles.cos(), angles.sin()], -1))
+    torch.testing.assert_close(table[1], torch.tensor([[1.0, 0.0]] * 4))
     x = torch.randn(1, 1, 2, 8)
     pairs = torch.view_as_complex(x[0, 0, 0].view(4, 2)) * torch.polar(torch.ones(4), angles)
-    found = rotated(x, turn)
+    found = rotated(x, table)
     torch.testing.assert_close(found[0, 0, 0], torch.view_as_real(pairs).flatten())
     assert torch.equal(found[0, 0, 1], x[0, 0, 1])
     with pytest.raises(ValueError, match="2 axes of rotation do not divide 6 channels"):
@@ -157,8 +157,8 @@ def test_directions_with_a_learned_sharpness():
 
 
 def test_compiled_rotations_are_the_same(monkeypatch):
-    x, turn = torch.randn(2, 3, 4, 8, dtype=torch.float64), rotation(torch.arange(4)[:, None], 8)
-    eager = rotated(x, turn)
+    x, table = torch.randn(2, 3, 4, 8, dtype=torch.float64), rotation(torch.arange(4)[:, None], 8)
+    eager = rotated(x, table)
     monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
-    torch.testing.assert_close(rotated(x, turn), eager, rtol=0, atol=1e-12)
-    assert rotated(x.bfloat16(), turn).dtype == torch.bfloat16
+    torch.testing.assert_close(rotated(x, table), eager, rtol=0, atol=1e-12)
+    assert rotated(x.bfloat16(), table).dtype == torch.bfloat16

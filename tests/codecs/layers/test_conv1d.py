@@ -26,8 +26,8 @@ def test_reflection_is_torchs_where_torch_can(size, left, right):
 
 def test_short_input_gets_zeros_on_the_right_before_it_is_reflected():
     x = torch.tensor([[[1.0, 2.0]]])
-    # up to five steps: 1 2 0 0 0, reflected by four on the left and by three on the right, of which
-    # the three zeros take the place
+    # up to five steps: 1 2 0 0 0, reflected by four on the left; the three zeros are those on the
+    # right
     assert pad(x, 4, 3, stride=1, mode="reflect").tolist() == [[[0, 0, 0, 2, 1, 2, 0, 0, 0]]]
 
 

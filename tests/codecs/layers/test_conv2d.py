@@ -25,8 +25,8 @@ def test_depth_becomes_space_row_column_channel():
     wide = torch.randn(2, 27, 2, 5)
     assert depth_to_space(wide, 3).shape == (2, 3, 6, 15)
     assert torch.equal(space_to_depth(depth_to_space(wide, 3), 3), wide)
-    place = depth_to_space(wide, 3)[1, 2, 3 * 1 + 2, 3 * 4 + 1]
-    assert place == wide[1, (2 * 3 + 1) * 3 + 2, 1, 4]
+    value = depth_to_space(wide, 3)[1, 2, 3 * 1 + 2, 3 * 4 + 1]
+    assert value == wide[1, (2 * 3 + 1) * 3 + 2, 1, 4]
 
 
 def test_one_image_may_be_stored_channels_last():
@@ -100,17 +100,17 @@ def test_attention_of_places_by_hand():
 
 
 def test_adaptive_group_norm_by_hand():
-    """The scale from the unbiased deviation over places, the shift from the mean."""
+    """The scale from the unbiased standard deviation over positions, the shift from the mean."""
     layer = AdaptiveGroupNorm(8, 3, groups=2)
     x, latents = torch.randn(2, 8, 4, 6), torch.randn(2, 3, 2, 3)
-    deviations, means = torch.zeros(2, 3), torch.zeros(2, 3)
+    stds, means = torch.zeros(2, 3), torch.zeros(2, 3)
     for item in range(2):
         for channel in range(3):
             values = latents[item, channel].flatten().double()
             mean = values.sum() / 6
             means[item, channel] = mean
-            deviations[item, channel] = (((values - mean) ** 2).sum() / 5 + 1e-6).sqrt()
-    scale = deviations @ layer.gamma.weight.T + layer.gamma.bias
+            stds[item, channel] = (((values - mean) ** 2).sum() / 5 + 1e-6).sqrt()
+    scale = stds @ layer.gamma.weight.T + layer.gamma.bias
     shift = means @ layer.beta.weight.T + layer.beta.bias
     grouped = x.view(2, 2, -1)
     variance = grouped.var(-1, correction=0, keepdim=True)
@@ -123,7 +123,7 @@ def test_adaptive_group_norm_by_hand():
 
 
 def test_adaptive_group_norm_of_a_single_place():
-    """One latent has no unbiased deviation; it counts as none."""
+    """One latent has no unbiased standard deviation; it counts as none."""
     layer = AdaptiveGroupNorm(8, 3, groups=2)
     latents = torch.randn(2, 3, 1, 1, requires_grad=True)
     y = layer(torch.randn(2, 8, 4, 4), latents)

@@ -66,22 +66,22 @@ def test_times_of_training_are_logistic_of_a_normal():
 
 
 def test_guidance_amplifies_what_is_at_right_angles():
-    told, free = 0.1 * torch.randn(2, 3, 2, 4, 4).unbind()[0], torch.randn(3, 2, 4, 4) * 0.1
-    assert torch.equal(projected_guidance(told, free, scale=1.0), told)
-    added = projected_guidance(told, free, scale=7.5) - told
-    along = (added * told).sum((1, 2, 3)) / told.square().sum((1, 2, 3))
+    given, free = 0.1 * torch.randn(2, 3, 2, 4, 4).unbind()[0], torch.randn(3, 2, 4, 4) * 0.1
+    assert torch.equal(projected_guidance(given, free, scale=1.0), given)
+    added = projected_guidance(given, free, scale=7.5) - given
+    along = (added * given).sum((1, 2, 3)) / given.square().sum((1, 2, 3))
     torch.testing.assert_close(along, torch.zeros(3), atol=1e-5, rtol=0)
     # the difference is short, so nothing is cut: 6.5 times its part at right angles
-    difference = told - free
-    part = (difference * told).sum((1, 2, 3)) / told.square().sum((1, 2, 3))
-    expected = 6.5 * (difference - part.view(-1, 1, 1, 1) * told)
+    difference = given - free
+    part = (difference * given).sum((1, 2, 3)) / given.square().sum((1, 2, 3))
+    expected = 6.5 * (difference - part.view(-1, 1, 1, 1) * given)
     torch.testing.assert_close(added, expected, atol=1e-5, rtol=1e-4)
 
 
 def test_guidance_cuts_the_norm_of_each_item():
-    told = torch.tensor([[1.0, 0.0], [1.0, 0.0]])
+    given = torch.tensor([[1.0, 0.0], [1.0, 0.0]])
     free = torch.tensor([[1.0, -1.0], [1.0, -10.0]])
-    guided = projected_guidance(told, free, scale=3.0, clip=2.5)
+    guided = projected_guidance(given, free, scale=3.0, clip=2.5)
     torch.testing.assert_close(guided, torch.tensor([[1.0, 2.0], [1.0, 5.0]]))
 
 

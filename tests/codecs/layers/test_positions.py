@@ -7,7 +7,7 @@ from intaglio.codecs.layers.positions import sine_grid, sine_time
 
 
 def test_a_grid_row_by_row():
-    """Half of each half tells the row, the other the column; slower by powers of 10000."""
+    """Half of each half encodes the row, the other the column; slower by powers of 10000."""
     rows, columns, dim = 3, 4, 8
     table = sine_grid(rows, columns, dim)
     assert table.shape == (12, 8) and table.dtype == torch.float32

@@ -1,4 +1,4 @@
-"""Solvers of flows: their times, their steps, and the law they end at where it is known."""
+"""Solvers of flows: their times, their steps, and their final distribution where it is known."""
 
 import pytest
 import torch

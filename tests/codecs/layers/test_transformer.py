@@ -51,17 +51,17 @@ def test_llamas_blocks_by_hand():
         torch.nn.init.uniform_(norm.weight, 0.5, 2)
     shapes = {name: tuple(p.shape) for name, p in trunk.blocks[0].named_parameters()}
     assert shapes["norm1.weight"] == (8,) and not any("bias" in name for name in shapes)
-    x, turn = torch.randn(2, 5, 8), rotation(torch.arange(5)[:, None], 4)
+    x, table = torch.randn(2, 5, 8), rotation(torch.arange(5)[:, None], 4)
 
     def scaled(x, norm):
         return x / (x.square().mean(-1, keepdim=True) + 1e-3).sqrt() * norm.weight
 
     expected = x
     for block in trunk.blocks:
-        inner = block.attention(scaled(expected, block.norm1), causal=True, rotation=turn)
+        inner = block.attention(scaled(expected, block.norm1), causal=True, rotation=table)
         expected = expected + inner
         expected = expected + block.network(scaled(expected, block.norm2))
-    torch.testing.assert_close(trunk(x, causal=True, rotation=turn), expected)
+    torch.testing.assert_close(trunk(x, causal=True, rotation=table), expected)
 
 
 def test_dropout_is_of_what_is_added_and_of_training_only():
@@ -166,11 +166,11 @@ def test_parts_with_conditions_of_their_own():
     found = modulation(conditions, (2, 3))
     even = modulation(conditions, (2, 2))
     assert torch.equal(even[0][:, 2:], found[0][:, 2:4]) and even[0].shape == (2, 4, 8)
-    for part, place in enumerate((slice(0, 2), slice(2, 5))):
-        alone = modulation(conditions[:, part], (place.stop - place.start,))
+    for part, tokens in enumerate((slice(0, 2), slice(2, 5))):
+        alone = modulation(conditions[:, part], (tokens.stop - tokens.start,))
         for value, expected in zip(found, alone, strict=True):
             assert value.shape == (2, 5, 8)
-            torch.testing.assert_close(value[:, place], expected)
+            torch.testing.assert_close(value[:, tokens], expected)
     same = conditions[:, :1].expand(-1, 2, -1)
     torch.testing.assert_close(
         trunk(x, condition=same, sizes=(2, 3)), trunk(x, condition=same[:, 0], sizes=(5,))

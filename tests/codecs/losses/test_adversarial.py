@@ -1,4 +1,4 @@
-"""Adversarial losses on judgements small enough for a head."""
+"""Adversarial losses on outputs small enough for a head."""
 
 import json
 import math
@@ -63,9 +63,9 @@ ALL = [HingeLoss(), HingeLoss(bounded=False), LeastSquaresLoss(), NonSaturatingL
 def test_gradients_push_the_right_way(loss):
     """Descending raises real scores and lowers fake ones; the generator raises fake ones."""
     real, fake = torch.zeros(2, 1, 4, requires_grad=True)
-    judged = [DiscriminatorOutput([scores + 0.5], [[]]) for scores in (real, fake)]
-    for_real, for_fake = torch.autograd.grad(loss.discriminator(*judged), (real, fake))
-    (for_generator,) = torch.autograd.grad(loss.generator(judged[1]), fake)
+    outputs = [DiscriminatorOutput([scores + 0.5], [[]]) for scores in (real, fake)]
+    for_real, for_fake = torch.autograd.grad(loss.discriminator(*outputs), (real, fake))
+    (for_generator,) = torch.autograd.grad(loss.generator(outputs[1]), fake)
     assert (for_real < 0).all()
     assert (for_fake > 0).all()
     assert (for_generator < 0).all()
@@ -75,10 +75,13 @@ def test_gradients_push_the_right_way(loss):
 def test_half_precision_scores_give_float32_losses(loss):
     scores = 1 + torch.arange(512).reshape(1, 512) / 2048
     halved = scores.bfloat16()
-    judged, exact = DiscriminatorOutput([halved], [[]]), DiscriminatorOutput([halved.float()], [[]])
+    outputs, exact = (
+        DiscriminatorOutput([halved], [[]]),
+        DiscriminatorOutput([halved.float()], [[]]),
+    )
     for value, expected in (
-        (loss.generator(judged), loss.generator(exact)),
-        (loss.discriminator(judged, judged), loss.discriminator(exact, exact)),
+        (loss.generator(outputs), loss.generator(exact)),
+        (loss.discriminator(outputs, outputs), loss.discriminator(exact, exact)),
     ):
         assert value.dtype == torch.float32
         assert torch.equal(value, expected)

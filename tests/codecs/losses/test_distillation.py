@@ -1,4 +1,4 @@
-"""Feature distillation by hand, on grids and without places."""
+"""Feature distillation by hand, on grids and on sequences."""
 
 import pytest
 import torch
@@ -18,22 +18,24 @@ class Pixels(FeatureNetwork):
 def test_each_latent_tells_the_features_of_its_place():
     loss = FeatureDistillation(Pixels(), 5, 3, hidden=7)
     latents, image = torch.randn(2, 8, 5), torch.randn(2, 3, 8, 16)
-    first, _, second = loss.reader
-    said = F.silu(latents @ first.weight.T + first.bias) @ second.weight.T + second.bias
+    first, _, second = loss.predictor
+    predicted = F.silu(latents @ first.weight.T + first.bias) @ second.weight.T + second.bias
     terms = []
     for item in range(2):
-        for place in range(8):
-            row, column = divmod(place, 4)
+        for position in range(8):
+            row, column = divmod(position, 4)
             patch = image[item, :, 4 * row : 4 * row + 4, 4 * column : 4 * column + 4]
-            terms.append(torch.cosine_similarity(said[item, place], patch.mean((1, 2)), dim=0))
+            terms.append(
+                torch.cosine_similarity(predicted[item, position], patch.mean((1, 2)), dim=0)
+            )
     torch.testing.assert_close(loss(latents, image), 1 - torch.stack(terms).mean())
 
 
 def test_without_places_the_means_are_compared():
-    loss = FeatureDistillation(Pixels(), 5, 3, places=False)
+    loss = FeatureDistillation(Pixels(), 5, 3, spatial=False)
     latents, image = torch.randn(2, 7, 5), torch.randn(2, 3, 8, 16)
-    said = loss.reader(latents).mean(1)
-    expected = 1 - torch.cosine_similarity(said, image.mean((2, 3))).mean()
+    predicted = loss.predictor(latents).mean(1)
+    expected = 1 - torch.cosine_similarity(predicted, image.mean((2, 3))).mean()
     torch.testing.assert_close(loss(latents, image), expected)
     assert (
         torch.equal(loss(latents[:, torch.randperm(7)], image), loss(latents, image))
@@ -47,7 +49,7 @@ def test_latents_and_the_reader_learn_and_the_teacher_does_not():
     image = torch.randn(1, 3, 4, 4, requires_grad=True)
     loss(latents, image).backward()
     assert latents.grad.abs().sum() > 0 and image.grad is None
-    assert all(p.grad.abs().sum() > 0 for p in loss.reader.parameters())
+    assert all(p.grad.abs().sum() > 0 for p in loss.predictor.parameters())
 
 
 def test_latents_must_be_a_grid():

@@ -7,12 +7,12 @@ from intaglio.codecs.discriminators.base import DiscriminatorOutput
 from intaglio.codecs.losses.lecam import LeCam
 
 
-def judgement(*maps):
+def output(*maps):
     return DiscriminatorOutput([torch.tensor(scores) for scores in maps], [[] for _ in maps])
 
 
-REAL = judgement([[1.0, 3.0]], [[5.0]])
-FAKE = judgement([[-2.0, -1.0]], [[6.0]])
+REAL = output([[1.0, 3.0]], [[5.0]])
+FAKE = output([[-2.0, -1.0]], [[6.0]])
 
 
 def test_by_hand():
@@ -58,7 +58,7 @@ def test_scores_that_are_not_finite_leave_the_means_alone():
     lecam = LeCam()
     lecam(REAL, FAKE)
     before = {name: value.clone() for name, value in lecam.state_dict().items()}
-    assert not lecam(REAL, judgement([[float("nan")]])).isfinite()
-    assert not lecam(judgement([[float("inf")]]), FAKE).isfinite()
+    assert not lecam(REAL, output([[float("nan")]])).isfinite()
+    assert not lecam(output([[float("inf")]]), FAKE).isfinite()
     assert all(torch.equal(value, before[name]) for name, value in lecam.state_dict().items())
     assert lecam(REAL, FAKE).isfinite()

@@ -59,7 +59,7 @@ def test_distances_are_those_of_torchmetrics(distance, layers, monkeypatch):
 
 
 def test_maps_are_those_before_the_poolings(distance, layers):
-    """Of torchvision's layers 3, 8, 15, 22 and 29, over ImageNet's mean and deviation."""
+    """Of torchvision's layers 3, 8, 15, 22 and 29, over ImageNet's mean and standard deviation."""
     x, _ = images(32)
     y = (x / 2 + 0.5 - torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)) / torch.tensor(
         [0.229, 0.224, 0.225]
@@ -93,7 +93,7 @@ def test_it_is_frozen_and_only_the_output_gets_a_gradient(distance):
     torch.testing.assert_close(both[1], second, rtol=1e-5, atol=0)
 
 
-def test_what_it_cannot_do_is_told(distance, tmp_path, monkeypatch):
+def test_what_it_cannot_do_is_reported(distance, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=r"sides of 16 pixels, got \[15, 20\]"):
         distance(*images(15))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))

@@ -1,4 +1,4 @@
-"""Feature matching on judgements small enough for a head."""
+"""Feature matching on outputs small enough for a head."""
 
 import json
 

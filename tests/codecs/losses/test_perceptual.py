@@ -63,8 +63,8 @@ def test_the_shipped_network_is_frozen_and_orders_damages(efficient):
     loss = PerceptualLoss(efficient).train()
     assert not any(p.requires_grad for p in loss.parameters())
     assert not any(module.training for module in efficient.modules())
-    places = torch.linspace(-3, 3, 64)
-    x = torch.sin(places)[:, None] * torch.cos(2 * places)
+    positions = torch.linspace(-3, 3, 64)
+    x = torch.sin(positions)[:, None] * torch.cos(2 * positions)
     x = torch.stack([x, x.T, -x]).unsqueeze(0)
     weak, strong = (
         (x + share * torch.randn_like(x)).clamp(-1, 1).requires_grad_() for share in (0.02, 0.3)

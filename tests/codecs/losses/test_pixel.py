@@ -54,7 +54,7 @@ def slow_ssim(a, b, data_range):
 
 
 def test_ssim_is_the_definition():
-    """The window of scikit-image's gaussian_weights, on the places where it lies inside."""
+    """The window of scikit-image's gaussian_weights, at the positions where it lies inside."""
     a = torch.rand(2, 3, 13, 15) * 2 - 1
     b = (a + 0.3 * torch.randn_like(a)).clamp(-1, 1)
     for data_range in (2.0, 1.0):

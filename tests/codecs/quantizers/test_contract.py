@@ -87,7 +87,7 @@ def quantizer(request):
 
 
 def latents(batch=3):
-    """Latents as encoders give them: channels first, turned."""
+    """Latents as encoders give them: channels first, transposed."""
     return torch.randn(batch, DIM, POSITIONS).transpose(1, 2)
 
 

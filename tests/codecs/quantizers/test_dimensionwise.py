@@ -52,17 +52,17 @@ def test_the_nearest_centroid_is_taken_and_far_latents_go_to_the_outermost():
 
 def test_statistics_shift_and_scale_each_dimension():
     plain, fitted = DimensionwiseQuantizer(3, 5), DimensionwiseQuantizer(3, 5)
-    mean, deviation = torch.tensor([1.0, -2.0, 0.5]), torch.tensor([0.5, 2.0, 4.0])
-    fitted.fit(mean, deviation)
+    mean, std = torch.tensor([1.0, -2.0, 0.5]), torch.tensor([0.5, 2.0, 4.0])
+    fitted.fit(mean, std)
     latents = torch.randn(2, 50, 3)
     assert fitted.vocab == (32, 32, 32)
-    quantized, expected = fitted(latents * deviation + mean), plain(latents)
+    quantized, expected = fitted(latents * std + mean), plain(latents)
     same = quantized.ids == expected.ids
     assert same.float().mean() > 0.99  # but for ties
     torch.testing.assert_close(
-        quantized.values[same], (expected.values * deviation + mean)[same], atol=1e-5, rtol=1e-5
+        quantized.values[same], (expected.values * std + mean)[same], atol=1e-5, rtol=1e-5
     )
-    assert {"mean", "deviation"} == set(fitted.state_dict())
+    assert {"mean", "std"} == set(fitted.state_dict())
 
 
 def test_the_gradient_passes_straight_through():
@@ -76,7 +76,7 @@ def test_bad_statistics_and_sizes_are_refused():
     quantizer = DimensionwiseQuantizer(3)
     with pytest.raises(ValueError, match=r"must be \[3\], got \[2\] and \[3\]"):
         quantizer.fit(torch.zeros(2), torch.ones(3))
-    with pytest.raises(ValueError, match="deviations above 0"):
+    with pytest.raises(ValueError, match="standard deviations above 0"):
         quantizer.fit(torch.zeros(3), torch.tensor([1.0, 0.0, 1.0]))
     with pytest.raises(ValueError, match="1 to 10 bits"):
         DimensionwiseQuantizer(3, 11)

@@ -9,8 +9,8 @@ from intaglio.codecs.quantizers.vq import VectorQuantizer
 
 def found(batch=10, positions=400, codes=64):
     """Vectors, codes and ids as a codebook finds them."""
-    vectors, book = torch.randn(batch, positions, 6), torch.randn(codes, 6)
-    return nearest(vectors.flatten(0, 1), book).view(batch, positions), vectors, book
+    vectors, codebook = torch.randn(batch, positions, 6), torch.randn(codes, 6)
+    return nearest(vectors.flatten(0, 1), codebook).view(batch, positions), vectors, codebook
 
 
 @pytest.mark.parametrize(("rate", "strength"), [(1.0, 10), (0.4, 5), (0.9, 2)])

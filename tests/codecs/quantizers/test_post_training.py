@@ -35,7 +35,7 @@ def test_afterwards_it_quantizes_the_means():
     x = 5 + 2 * latents()
     quantized = quantizer.eval()(x)
     plain = DimensionwiseQuantizer(3, 4)
-    plain.fit(quantizer.quantizer.mean, quantizer.quantizer.deviation)
+    plain.fit(quantizer.quantizer.mean, quantizer.quantizer.std)
     assert torch.equal(quantized.ids, plain.encode_ids(x[..., :3]))
     assert torch.equal(quantizer.encode_ids(x), quantized.ids)
     assert torch.equal(quantizer.decode_ids(quantized.ids), quantized.values)
@@ -52,13 +52,13 @@ def test_the_first_step_sets_the_statistics():
     flat = x[..., :3].reshape(-1, 3)
     torch.testing.assert_close(quantizer.quantizer.mean, flat.mean(0))
     torch.testing.assert_close(
-        quantizer.quantizer.deviation, flat.std(0, correction=0), atol=1e-3, rtol=0
+        quantizer.quantizer.std, flat.std(0, correction=0), atol=1e-3, rtol=0
     )
     assert int(quantizer.followed) == 1
 
 
 def test_later_steps_follow_by_hand():
-    """Running means of values and of squares; the deviation is that of both together."""
+    """Running means of values and of squares; the std is that of both together."""
     quantizer = PostTrainingQuantizer(1, decay=0.75)
     means, squares = [2.0, 6.0], []
     for mean in means:
@@ -67,7 +67,7 @@ def test_later_steps_follow_by_hand():
     mean = 0.75 * means[0] + 0.25 * means[1]
     square = 0.75 * squares[0] + 0.25 * squares[1]
     assert float(quantizer.quantizer.mean) == pytest.approx(mean)
-    assert float(quantizer.quantizer.deviation) == pytest.approx((square - mean**2) ** 0.5)
+    assert float(quantizer.quantizer.std) == pytest.approx((square - mean**2) ** 0.5)
 
 
 def test_masked_positions_count_for_nothing():
@@ -78,7 +78,7 @@ def test_masked_positions_count_for_nothing():
     x[~mask] = 99
     other(x, mask)
     assert torch.equal(quantizer.quantizer.mean, other.quantizer.mean)
-    assert torch.equal(quantizer.quantizer.deviation, other.quantizer.deviation)
+    assert torch.equal(quantizer.quantizer.std, other.quantizer.std)
 
 
 def test_values_that_are_not_finite_are_not_followed():
@@ -104,7 +104,7 @@ def test_statistics_survive_a_bundle():
 def test_latents_that_do_not_vary_are_finite():
     quantizer = PostTrainingQuantizer(2)
     quantizer(torch.ones(2, 5, 4))
-    assert (quantizer.quantizer.deviation > 0).all()
+    assert (quantizer.quantizer.std > 0).all()
     assert quantizer.eval()(torch.ones(1, 5, 4)).values.isfinite().all()
 
 

@@ -1,4 +1,4 @@
-"""What the tests beside other libraries have in common."""
+"""What the comparisons with other libraries have in common."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""DAC beside transformers' at random weights: the same codes, the same samples."""
+"""DAC compared with transformers' at random weights: the same codes, the same samples."""
 
 from collections.abc import Callable
 
@@ -67,8 +67,8 @@ def released_names(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
                 unit = first + int(rest[2][-1]) - 1
                 new = f"{stage}.{unit}.block.{units[rest[3]]}.{rest[4]}"
             else:
-                places = {"snake1": "3", "conv1": "4"} if part == "encoder" else {}
-                new = f"{stage}.{({'snake1': '0', 'conv_t1': '1'} | places)[rest[2]]}.{rest[3]}"
+                numbers = {"snake1": "3", "conv1": "4"} if part == "encoder" else {}
+                new = f"{stage}.{({'snake1': '0', 'conv_t1': '1'} | numbers)[rest[2]]}.{rest[3]}"
         if new.endswith(".weight") and "codebook" not in new:
             size = 2 * tensor.flatten(1).norm(dim=1).view(-1, *[1] * (tensor.dim() - 1))
             released[f"{new}_g"], released[f"{new}_v"] = size / 2, 3 * tensor

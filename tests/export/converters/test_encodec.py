@@ -1,4 +1,4 @@
-"""EnCodec beside transformers' at random weights: the same codes, the same samples."""
+"""EnCodec compared with transformers' at random weights: the same codes, the same samples."""
 
 import functools
 from collections.abc import Callable

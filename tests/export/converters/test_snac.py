@@ -1,4 +1,4 @@
-"""SNAC beside its authors' package at random weights: the same codes, the same samples."""
+"""SNAC compared with its authors' package at random weights: the same codes, the same samples."""
 
 from collections.abc import Callable
 

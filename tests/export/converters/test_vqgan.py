@@ -1,4 +1,4 @@
-"""VQGAN beside diffusers' VQModel at random weights, and synthetic weights under other names."""
+"""VQGAN compared with diffusers' VQModel at random weights, and weights under other names."""
 
 from collections.abc import Callable
 
