@@ -36,12 +36,12 @@ class MAEEncoder(Part):
             raise ValueError(f"an encoder of known tokens needs a prefix, got {prefix} tokens")
         dim = backbone.dim
         self.prefix = prefix
-        self.enter = backbone.norm_like()
+        self.input_norm = backbone.norm_like()
         self.backbone = backbone
         self.norm = backbone.norm_like()
-        self.link = nn.Linear(dim, dim)
-        self.places = nn.Parameter(0.02 * torch.randn(prefix + positions, dim))
-        self.last = nn.Parameter(0.02 * torch.randn(positions, dim))
+        self.projection = nn.Linear(dim, dim)
+        self.position_embedding = nn.Parameter(0.02 * torch.randn(prefix + positions, dim))
+        self.output_position_embedding = nn.Parameter(0.02 * torch.randn(positions, dim))
 
     def forward(self, x: Tensor, masked: Tensor, token: Tensor) -> Tensor:
         """What the decoder reads, [batch, prefix + positions, dim].
@@ -62,6 +62,9 @@ class MAEEncoder(Part):
         if fewest < most:
             seen = torch.arange(most, device=x.device) < numbers.unsqueeze(1)
             mask = seen[:, None, None].expand(-1, -1, most, -1)
-        known = self.link(self.norm(self.backbone(self.enter(x.gather(1, index)), mask)))
+        known = self.projection(self.norm(self.backbone(self.input_norm(x.gather(1, index)), mask)))
         spread = known.new_zeros(x.shape).scatter(1, index, known)
-        return torch.where(masked.unsqueeze(-1), token.to(known.dtype), spread) + self.places
+        return (
+            torch.where(masked.unsqueeze(-1), token.to(known.dtype), spread)
+            + self.position_embedding
+        )

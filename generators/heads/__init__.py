@@ -1,4 +1,4 @@
-"""Heads: the law of a token, given what the backbone says at its position."""
+"""Heads: the distribution of a token, given the backbone's output at its position."""
 
 from typing import TYPE_CHECKING
 
@@ -6,7 +6,7 @@ from intaglio.codecs.lazy import lazy_names
 
 if TYPE_CHECKING:
     from .base import Head as Head
-    from .base import Steering as Steering
+    from .base import SamplingOptions as SamplingOptions
     from .categorical import CategoricalHead as CategoricalHead
     from .depth import DepthHead as DepthHead
     from .diffusion import DiffusionHead as DiffusionHead

@@ -1,4 +1,4 @@
-"""What every head is: the law of the token at a position, given the backbone's output there."""
+"""The contract of heads: distributions of tokens, given the hidden vectors of the backbone."""
 
 from typing import NamedTuple
 
@@ -9,8 +9,8 @@ from intaglio.generators.inference.counter_rng import Draws
 from intaglio.generators.inference.logits import PLAIN, Warp
 
 
-class Steering(NamedTuple):
-    """What changes a law before a draw; see `Head.sample`."""
+class SamplingOptions(NamedTuple):
+    """Guidance and warping of a draw; see `Head.sample`."""
 
     null: Tensor | None
     scale: float | Tensor
@@ -24,8 +24,8 @@ class Head(Part):
 
     Attributes:
         dim: size of a hidden vector.
-        width: groups or channels of a token.
-        tractable: whether `log_prob` is there; then the loss is its negative, in nats.
+        width: number of groups or channels of a token.
+        tractable: whether `log_prob` is implemented.
     """
 
     dim: int
@@ -33,11 +33,11 @@ class Head(Part):
     tractable: bool = False
 
     def loss(self, hidden: Tensor, token: Tensor) -> Tensor:
-        """What to minimise, float32 [tokens], for training only.
+        """Training loss of each token, float32 [tokens].
 
         Args:
             hidden: [tokens, dim].
-            token: [tokens, width]; the truth.
+            token: [tokens, width]; the target.
         """
         raise NotImplementedError
 
@@ -45,7 +45,7 @@ class Head(Part):
         """Log-probability, or log-density, in nats, float32 [tokens]; arguments as in `loss`.
 
         Raises:
-            NotImplementedError: the law cannot be evaluated; ``tractable`` tells.
+            NotImplementedError: the head is not ``tractable``.
         """
         raise NotImplementedError(f"{type(self).__name__} has no likelihood")
 
@@ -64,13 +64,13 @@ class Head(Part):
             hidden: [batch, positions, dim].
             draws: random numbers for these positions.
             null: hidden vectors without the condition, for guidance (Ho and Salimans, 2022).
-            scale: guidance scale, float or float [batch]; what is guided becomes without + scale *
-                (with - without). 1 means none.
-            warp: temperature and truncation; a continuous law takes the temperature only, as the
-                scale of its noise.
+            scale: guidance scale, float or float [batch]: unconditional + scale * (conditional -
+                unconditional). 1 means no guidance.
+            warp: temperature and truncation; continuous heads use the temperature only, as a
+                factor of their noise.
         """
-        return self._draw(hidden, draws, Steering(null, scale, warp))
+        return self._draw(hidden, draws, SamplingOptions(null, scale, warp))
 
-    def _draw(self, hidden: Tensor, draws: Draws, how: Steering) -> Tensor:
-        """As `sample`."""
+    def _draw(self, hidden: Tensor, draws: Draws, options: SamplingOptions) -> Tensor:
+        """The head's part of `sample`."""
         raise NotImplementedError

@@ -1,8 +1,8 @@
-"""One id, or several that are drawn without regard to the others: logits and cross-entropy.
+"""Independent categorical distributions over the ids of a token: logits and cross-entropy.
 
-Several are levels of FSQ, bits, or levels of an RVQ. They are right where the groups of a token are
-independent given the hidden vector, as with delayed levels (MusicGen; Copet et al., 2023); where
-they are not, `DepthHead` has the law and this one only its marginals.
+Several groups are levels of FSQ, bits, or levels of an RVQ. The model is exact where the groups of
+a token are independent given the hidden vector, as with delayed levels (MusicGen; Copet et al.,
+2023). Otherwise `DepthHead` models their joint distribution, and this head only its marginals.
 """
 
 from collections.abc import Sequence
@@ -12,21 +12,21 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from intaglio.generators.conditioning.guidance import guided
-from intaglio.generators.heads.base import Head, Steering
+from intaglio.generators.heads.base import Head, SamplingOptions
 from intaglio.generators.inference.counter_rng import Draws, Role
 from intaglio.generators.inference.logits import draw
 
 
 class CategoricalHead(Head):
-    """A linear map to the logits of all groups, zero at the start.
+    """A linear map to the logits of all groups, initialised to zero.
 
-    The first loss is the sum of the logs of the sizes.
+    The initial loss is the sum of the logs of the codebook sizes.
 
     Args:
         dim: size of a hidden vector.
         vocab: size of the codebook of each group.
-        smoothing: of the labels, in the loss only (Szegedy et al., 2016).
-        z_loss: weight of the squared log-sums of the exponentials (PaLM; Chowdhery et al., 2022).
+        smoothing: label smoothing, in the loss only (Szegedy et al., 2016).
+        z_loss: weight of the squared log-sum-exp of the logits (PaLM; Chowdhery et al., 2022).
 
     Raises:
         ValueError: no group, or one of fewer than 2 ids.
@@ -63,40 +63,40 @@ class CategoricalHead(Head):
         """See `Head.log_prob`."""
         return summed_log_prob(self.logits(hidden), token)
 
-    def _draw(self, hidden: Tensor, draws: Draws, how: Steering) -> Tensor:
-        """Draw ids by guided logits, each group warped by itself; see `Head.sample`."""
-        if how.null is None:
-            return drawn(self.logits(hidden), None, draws, how)
-        both = self.logits(torch.cat([hidden, how.null]))  # the weights are read once
-        told, free = zip(*(logits.chunk(2) for logits in both), strict=True)
-        return drawn(told, free, draws, how)
+    def _draw(self, hidden: Tensor, draws: Draws, options: SamplingOptions) -> Tensor:
+        """Draw ids from guided logits, warping each group separately; see `Head.sample`."""
+        if options.null is None:
+            return draw_ids(self.logits(hidden), None, draws, options)
+        both = self.logits(torch.cat([hidden, options.null]))  # the weights are read once
+        conditional, unconditional = zip(*(logits.chunk(2) for logits in both), strict=True)
+        return draw_ids(conditional, unconditional, draws, options)
 
 
-def drawn(
-    told: Sequence[Tensor],
-    free: Sequence[Tensor] | None,
+def draw_ids(
+    conditional: Sequence[Tensor],
+    unconditional: Sequence[Tensor] | None,
     draws: Draws,
-    how: Steering,
+    options: SamplingOptions,
 ) -> Tensor:
-    """An id of each group by guided logits, int64 [batch, positions, groups].
+    """Draw an id of each group from guided logits, int64 [batch, positions, groups].
 
     Args:
-        told: logits or log-probabilities, [batch, positions, vocab], of each group.
-        free: those without the condition.
-        draws: as of `Head.sample`.
-        how: guidance scale and the warp.
+        conditional: logits or log-probabilities of each group, [batch, positions, vocab].
+        unconditional: the same without the condition.
+        draws: see `Head.sample`.
+        options: guidance scale and the warp.
     """
-    without = [None] * len(told) if free is None else free
-    uniform = draws.uniform(Role.TOKEN, len(told)).unbind(-1)
+    without = [None] * len(conditional) if unconditional is None else unconditional
+    uniform = draws.uniform(Role.TOKEN, len(conditional)).unbind(-1)
     ids = [
-        draw(how.warp(guided(one, other, how.scale)), number)
-        for one, other, number in zip(told, without, uniform, strict=True)
+        draw(options.warp(guided(one, other, options.scale)), number)
+        for one, other, number in zip(conditional, without, uniform, strict=True)
     ]
     return torch.stack(ids, dim=-1)
 
 
 def check_groups(vocab: Sequence[int]) -> None:
-    """Refuse sizes of codebooks that make no token.
+    """Check the codebook sizes of a token.
 
     Raises:
         ValueError: no group, or one of fewer than 2 ids.

@@ -1,4 +1,4 @@
-"""What heads of continuous tokens share: their precision, and the width of their noise."""
+"""Shared by heads of continuous tokens: their precision and the temperature of their noise."""
 
 import torch
 from torch import Tensor
@@ -7,16 +7,16 @@ from intaglio.generators.inference.logits import Warp
 
 
 def in_float32(hidden: Tensor) -> torch.autocast:
-    """The heads' arithmetic, whatever the precision of the backbone.
+    """A context without autocast, whatever the precision of the backbone.
 
-    At high noise an error of the network is multiplied many times over on its way to the data, and
-    a likelihood is a small difference of large numbers.
+    At high noise an error of the network is amplified many times on the way to the data, and a
+    likelihood is a small difference of large numbers.
     """
     return torch.autocast(hidden.device.type, enabled=False)
 
 
 def tempered(noise: Tensor, warp: Warp) -> Tensor:
-    """Noise [batch, ...] times the temperature of each item; the rest of a warp is for ids."""
+    """Noise [batch, ...] times the temperature of each item; truncation applies to ids only."""
     temperature = warp.temperature
     if isinstance(temperature, Tensor):
         temperature = temperature.to(noise).view(-1, *[1] * (noise.dim() - 1))

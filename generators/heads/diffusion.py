@@ -1,12 +1,12 @@
-"""The diffusion head of MAR (Li et al., 2024): a vector by denoising, told the hidden vector.
+"""The diffusion head of MAR (Li et al., 2024): denoises a token, conditioned on the hidden vector.
 
-``eps`` predicts the noise, as MAR's released weights do; ``v`` predicts what MMAR's head does (Yang
-et al., 2024) and is for new models. One step back multiplies an error of ``v`` by at most 1, that
-of ``eps`` by a factor that grows without bound with the noise.
+``eps`` predicts the noise, as MAR's released weights do; ``v`` predicts the velocity, as MMAR's
+head does (Yang et al., 2024), and is for new models. A denoising step multiplies an error of ``v``
+by at most 1, an error of ``eps`` by a factor that grows without bound with the noise.
 
-The variance is learned between its two bounds by a variational term that leaves the mean alone
-(Nichol and Dhariwal, 2021). Its likelihood of the first step, a part in a thousand of it that no
-sample depends on, lacks the special cases of pixel values at the ends of their range.
+The variance is learned between its two bounds by a variational term without gradients for the mean
+(Nichol and Dhariwal, 2021). The likelihood of the first step, one thousandth of that term, on which
+no sample depends, omits the special cases for pixel values at the ends of their range.
 """
 
 import math
@@ -17,33 +17,32 @@ from torch import Tensor
 
 from intaglio.codecs.layers.positions import at_least_float32
 from intaglio.generators.conditioning.guidance import guided
-from intaglio.generators.heads.ancestral import STEPS, Step, ancestral, strided
-from intaglio.generators.heads.base import Head, Steering
+from intaglio.generators.heads.ancestral import STEPS, DiffusionStep, ancestral, strided
+from intaglio.generators.heads.base import Head, SamplingOptions
 from intaglio.generators.heads.continuous import in_float32, tempered
 from intaglio.generators.heads.denoiser import Denoiser
 from intaglio.generators.inference.counter_rng import Draws, Role
 
-BIN = 1 / 255  # half the width of the bin whose probability is the likelihood of the first step
-LEAST = 1e-12  # probability of a bin
+BIN = 1 / 255  # half a bin; the likelihood of the first step is the probability of a bin
+LEAST = 1e-12  # smallest probability of a bin
 
 Prediction = Literal["eps", "v"]
 
 
 class DiffusionHead(Head):
-    """Denoising of a vector in steps; in float32 at least.
+    """Denoises a vector step by step, in float32 or float64.
 
-    The network's first outputs are zero: the first squared error is that of its target, 1 on
-    average where the data have unit variance.
+    The network's initial output is zero, so the initial squared error is that of the target: 1 on
+    average if the data have unit variance.
 
     Args:
         dim: size of a hidden vector.
         channels: of a token, standardised.
-        width: size of a vector of the network. The attribute of this name is, as in any head,
-            the number of channels.
-        depth: blocks of the network.
+        hidden_channels: of the network.
+        depth: number of its blocks.
         prediction: ``eps``, the noise, or ``v``, signal * noise - noise share * data.
-        repeats: how many times and noises each token gets in a training step.
-        steps: of sampling, evenly strided.
+        repeats: number of times and noises for each token in a training step.
+        steps: of sampling, evenly spaced.
 
     Raises:
         ValueError: an unknown prediction, no repeat, or steps out of range.
@@ -56,7 +55,7 @@ class DiffusionHead(Head):
         dim: int,
         channels: int,
         *,
-        width: int,
+        hidden_channels: int,
         depth: int,
         prediction: Prediction = "v",
         repeats: int = 4,
@@ -66,11 +65,13 @@ class DiffusionHead(Head):
         if prediction not in ("eps", "v"):
             raise ValueError(f"a diffusion head predicts eps or v, got {prediction!r}")
         if repeats < 1:
-            raise ValueError(f"a token is learned at least once, got {repeats} repeats")
+            raise ValueError(f"at least 1 repeat is needed, got {repeats}")
         strided(steps)
         self.dim, self.width = dim, channels
         self.prediction, self.repeats, self.steps = prediction, repeats, steps
-        self.network = Denoiser(dim, channels, 2 * channels, width=width, depth=depth)
+        self.network = Denoiser(
+            dim, channels, 2 * channels, hidden_channels=hidden_channels, depth=depth
+        )
         table = torch.stack(ancestral(range(STEPS)), dim=1).float()
         self.register_buffer("table", table, persistent=False)
 
@@ -82,7 +83,7 @@ class DiffusionHead(Head):
         return self.loss_at(hidden, token, step, noise).view(self.repeats, -1).mean(0)
 
     def loss_at(self, hidden: Tensor, token: Tensor, step: Tensor, noise: Tensor) -> Tensor:
-        """Loss at given steps with given noise, float32 [tokens]: the mean over the channels.
+        """Loss at given steps with given noise, averaged over the channels, float32 [tokens].
 
         Args:
             hidden: [tokens, dim].
@@ -92,14 +93,14 @@ class DiffusionHead(Head):
         """
         with in_float32(hidden):
             token = at_least_float32(token)
-            at = Step(*self.table[step].unsqueeze(-1).unbind(1))
+            at = DiffusionStep(*self.table[step].unsqueeze(-1).unbind(1))
             x = at.signal * token + at.noise * noise
-            told = self.network.told(at_least_float32(hidden))
-            out, spread = self.network(x, at.time[:, 0], told).chunk(2, dim=-1)
+            condition = self.network.condition_embedding(at_least_float32(hidden))
+            out, spread = self.network(x, at.time[:, 0], condition).chunk(2, dim=-1)
             target = noise if self.prediction == "eps" else at.signal * noise - at.noise * token
             error = (out - target).square().mean(-1)
             mean, log_variance = self._back(at, x, out.detach(), spread)
-            true = at.from_data * token + at.from_point * x
+            true = at.from_data * token + at.from_noisy * x
             bound = torch.where(
                 step.unsqueeze(-1) == 0,
                 -_log_of_bin(token - mean, log_variance),
@@ -107,52 +108,58 @@ class DiffusionHead(Head):
             )
             return (error + bound.mean(-1) / math.log(2)).float()
 
-    def _draw(self, hidden: Tensor, draws: Draws, how: Steering) -> Tensor:
+    def _draw(self, hidden: Tensor, draws: Draws, options: SamplingOptions) -> Tensor:
         """Denoise step by step; see `Head.sample`.
 
-        Guidance acts on the prediction; the variance is that under the condition. The temperature
-        scales the noise of the steps, not that at the start; the last step has none.
+        Guidance applies to the prediction; the variance is the conditional one. The temperature
+        scales the noise of the steps, not the initial noise; the last step adds none.
         """
         with in_float32(hidden):
             rows = torch.stack(ancestral(strided(self.steps)), dim=1).tolist()
-            told = self.network.told(at_least_float32(hidden))
-            free = None if how.null is None else self.network.told(at_least_float32(how.null))
-            x = draws.normal(Role.NOISE, self.width).to(told.dtype)
+            condition = self.network.condition_embedding(at_least_float32(hidden))
+            unconditional = (
+                None
+                if options.null is None
+                else self.network.condition_embedding(at_least_float32(options.null))
+            )
+            x = draws.normal(Role.NOISE, self.width).to(condition.dtype)
             for count, row in enumerate(reversed(rows), start=1):
-                at = Step(*torch.tensor(row).unbind())
-                out, spread = self._outputs(x, row[0], told)
-                if free is not None:
-                    out = guided(out, self._outputs(x, row[0], free)[0], how.scale)
+                at = DiffusionStep(*torch.tensor(row).unbind())
+                out, spread = self._outputs(x, row[0], condition)
+                if unconditional is not None:
+                    out = guided(out, self._outputs(x, row[0], unconditional)[0], options.scale)
                 x, log_variance = self._back(at, x, out, spread)
                 if count < self.steps:
                     fresh = draws.normal(Role.NOISE, self.width, first=count * self.width)
-                    x = x + (log_variance / 2).exp() * tempered(fresh, how.warp)
+                    x = x + (log_variance / 2).exp() * tempered(fresh, options.warp)
             return x
 
-    def _outputs(self, x: Tensor, time: float, told: Tensor) -> tuple[Tensor, Tensor]:
-        """Prediction and place of the variance, [batch, positions, channels] each."""
+    def _outputs(self, x: Tensor, time: float, condition: Tensor) -> tuple[Tensor, Tensor]:
+        """Prediction and raw log-variance, [batch, positions, channels] each."""
         times = torch.full((1,), time, device=x.device)
-        out = self.network(x.flatten(0, 1), times, told.flatten(0, 1)).view(*x.shape[:2], -1)
+        out = self.network(x.flatten(0, 1), times, condition.flatten(0, 1)).view(*x.shape[:2], -1)
         return out[..., : self.width], out[..., self.width :]
 
-    def _back(self, at: Step, x: Tensor, out: Tensor, spread: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log-variance one step back."""
+    def _back(
+        self, at: DiffusionStep, x: Tensor, out: Tensor, spread: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Mean and log-variance of the previous step."""
         if self.prediction == "eps":
             data = (x - at.noise * out) / at.signal
         else:
             data = at.signal * x - at.noise * out
         share = (spread + 1) / 2
-        return at.from_data * data + at.from_point * x, share * at.high + (1 - share) * at.low
+        return at.from_data * data + at.from_noisy * x, share * at.high + (1 - share) * at.low
 
 
 def _divergence(distance: Tensor, log_true: Tensor, log_variance: Tensor) -> Tensor:
-    """Of a normal law from another, Kullback and Leibler's, in nats; log-variances given."""
+    """Kullback-Leibler divergence of two normal distributions, in nats."""
     ratio = (log_true - log_variance).exp()
     return (ratio - 1 + log_variance - log_true + distance**2 * (-log_variance).exp()) / 2
 
 
 def _log_of_bin(distance: Tensor, log_variance: Tensor) -> Tensor:
-    """Log of a normal law's probability of the bin around a value at a distance of its mean."""
+    """Log-probability of the bin around a value, under a normal distribution."""
     inverse = (-log_variance / 2).exp()
     upper, lower = (torch.special.ndtr((distance + side) * inverse) for side in (BIN, -BIN))
     return (upper - lower).clamp(min=LEAST).log()

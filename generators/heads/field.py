@@ -1,20 +1,20 @@
-"""The backbone as denoiser: its output is a velocity, a linear map away (xAR; Ren et al., 2025)."""
+"""The backbone as denoiser: its output is mapped linearly to a velocity (xAR; Ren et al., 2025)."""
 
 from torch import Tensor, nn
 
 from intaglio.codecs.layers.positions import at_least_float32
 from intaglio.generators.conditioning.guidance import guided
-from intaglio.generators.heads.base import Head, Steering
+from intaglio.generators.heads.base import Head, SamplingOptions
 from intaglio.generators.heads.continuous import in_float32
 from intaglio.generators.inference.counter_rng import Draws
 
 
 class FieldHead(Head):
-    """A linear map to the velocity ``noise - data``, zero at the start.
+    """A linear map to the velocity ``noise - data``, initialised to zero.
 
-    The truth of `loss` is a velocity, and `sample` gives one, drawn from nothing: the order that
-    showed the backbone noisy tokens (`CellOrder`) goes on with it. The first loss is 2 on average
-    where the data have unit variance.
+    The target of `loss` is a velocity, and `sample` returns the predicted velocity without drawing
+    anything: `CellOrder`, which feeds noisy tokens to the backbone, integrates it. The initial loss
+    is 2 on average if the data have unit variance.
 
     Args:
         dim: size of a hidden vector.
@@ -39,10 +39,10 @@ class FieldHead(Head):
             return self.linear(at_least_float32(hidden))
 
     def loss(self, hidden: Tensor, token: Tensor) -> Tensor:
-        """Squared error, the mean over the channels; see `Head.loss`."""
+        """Squared error, averaged over the channels; see `Head.loss`."""
         return (self.velocity(hidden) - token).square().mean(-1).float()
 
-    def _draw(self, hidden: Tensor, draws: Draws, how: Steering) -> Tensor:
+    def _draw(self, hidden: Tensor, draws: Draws, options: SamplingOptions) -> Tensor:
         """The guided velocity; see `Head.sample`."""
-        without = None if how.null is None else self.velocity(how.null)
-        return guided(self.velocity(hidden), without, how.scale)
+        without = None if options.null is None else self.velocity(options.null)
+        return guided(self.velocity(hidden), without, options.scale)

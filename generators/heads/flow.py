@@ -1,7 +1,7 @@
-"""A rectified-flow head: a vector by following a velocity from noise, told the hidden vector.
+"""A rectified-flow head: integrates a velocity from noise to data, given the hidden vector.
 
-The network is the diffusion head's; Ming-UniVision (2025), whose renormalised guidance and shifted
-times are here, has a gated one.
+The network is the diffusion head's. Renormalised guidance and shifted times are those of
+Ming-UniVision (2025), whose network is gated.
 """
 
 from typing import Literal
@@ -13,7 +13,7 @@ from intaglio.codecs.layers.flow import logit_normal, on_path
 from intaglio.codecs.layers.positions import at_least_float32
 from intaglio.codecs.layers.solver import euler
 from intaglio.generators.conditioning.guidance import guided
-from intaglio.generators.heads.base import Head, Steering
+from intaglio.generators.heads.base import Head, SamplingOptions
 from intaglio.generators.heads.continuous import in_float32, tempered
 from intaglio.generators.heads.denoiser import Denoiser
 from intaglio.generators.inference.counter_rng import Draws, Role
@@ -22,25 +22,24 @@ Time = Literal["uniform", "logit-normal"]
 
 
 class FlowHead(Head):
-    """Velocity ``noise - data`` along the straight path from data to noise; in float32 at least.
+    """Velocity ``noise - data`` on the straight path from data to noise, in float32 or float64.
 
-    The network's first outputs are zero: the first loss is the square of the velocity, 2 on
-    average where the data have unit variance.
+    The network's initial output is zero, so the initial loss is the squared velocity: 2 on average
+    if the data have unit variance.
 
     Args:
         dim: size of a hidden vector.
         channels: of a token, standardised.
-        width: size of a vector of the network. The attribute of this name is, as in any head,
-            the number of channels.
-        depth: blocks of the network.
-        time: law of the times of training.
-        repeats: how many times and noises each token gets in a training step.
+        hidden_channels: of the network.
+        depth: number of its blocks.
+        time: distribution of the times in training.
+        repeats: number of times and noises for each token in a training step.
         steps: of sampling (Euler's method).
         shift: above 1, sampling takes finer steps near the noise; see `euler`.
-        renormalised: whether guidance may turn the velocity but not lengthen it.
+        renormalised: whether guided velocities are scaled down to the conditional norm.
 
     Raises:
-        ValueError: an unknown law of times, no repeat, no step, or a shift not above 0.
+        ValueError: an unknown distribution of times, no repeat, no step, or a shift not above 0.
     """
 
     def __init__(
@@ -48,7 +47,7 @@ class FlowHead(Head):
         dim: int,
         channels: int,
         *,
-        width: int,
+        hidden_channels: int,
         depth: int,
         time: Time = "uniform",
         repeats: int = 4,
@@ -66,7 +65,9 @@ class FlowHead(Head):
         self.dim, self.width = dim, channels
         self.time, self.repeats = time, repeats
         self.steps, self.shift, self.renormalised = steps, shift, renormalised
-        self.network = Denoiser(dim, channels, channels, width=width, depth=depth)
+        self.network = Denoiser(
+            dim, channels, channels, hidden_channels=hidden_channels, depth=depth
+        )
 
     def loss(self, hidden: Tensor, token: Tensor) -> Tensor:
         """Squared error of the velocity at random times; see `Head.loss`."""
@@ -79,7 +80,7 @@ class FlowHead(Head):
         return self.loss_at(hidden, token, time, noise).view(self.repeats, -1).mean(0)
 
     def loss_at(self, hidden: Tensor, token: Tensor, time: Tensor, noise: Tensor) -> Tensor:
-        """Loss at given times with given noise, float32 [tokens]: the mean over the channels.
+        """Loss at given times with given noise, averaged over the channels, float32 [tokens].
 
         Args:
             hidden: [tokens, dim].
@@ -89,32 +90,36 @@ class FlowHead(Head):
         """
         with in_float32(hidden):
             token = at_least_float32(token)
-            told = self.network.told(at_least_float32(hidden))
-            velocity = self.network(on_path(token, noise, time), time, told)
+            condition = self.network.condition_embedding(at_least_float32(hidden))
+            velocity = self.network(on_path(token, noise, time), time, condition)
             return (velocity - (noise - token)).square().mean(-1).float()
 
-    def _draw(self, hidden: Tensor, draws: Draws, how: Steering) -> Tensor:
-        """Follow the guided velocity; the temperature scales the noise. See `Head.sample`."""
+    def _draw(self, hidden: Tensor, draws: Draws, options: SamplingOptions) -> Tensor:
+        """Integrate the guided velocity; the temperature scales the noise. See `Head.sample`."""
         with in_float32(hidden):
-            told = self.network.told(at_least_float32(hidden))
-            free = None if how.null is None else self.network.told(at_least_float32(how.null))
+            condition = self.network.condition_embedding(at_least_float32(hidden))
+            unconditional = (
+                None
+                if options.null is None
+                else self.network.condition_embedding(at_least_float32(options.null))
+            )
 
             def velocity(x: Tensor, time: Tensor) -> Tensor:
-                under = self._velocity(x, time, told)
-                if free is None:
-                    return under
-                mixed = guided(under, self._velocity(x, time, free), how.scale)
-                return renormalised(mixed, under) if self.renormalised else mixed
+                conditional = self._velocity(x, time, condition)
+                if unconditional is None:
+                    return conditional
+                mixed = guided(conditional, self._velocity(x, time, unconditional), options.scale)
+                return renormalised(mixed, conditional) if self.renormalised else mixed
 
-            noise = tempered(draws.normal(Role.NOISE, self.width), how.warp)
-            return euler(velocity, noise.to(told.dtype), self.steps, shift=self.shift)
+            noise = tempered(draws.normal(Role.NOISE, self.width), options.warp)
+            return euler(velocity, noise.to(condition.dtype), self.steps, shift=self.shift)
 
-    def _velocity(self, x: Tensor, time: Tensor, told: Tensor) -> Tensor:
-        """At one time for all, [batch, positions, channels]."""
-        return self.network(x.flatten(0, 1), time[:1], told.flatten(0, 1)).view_as(x)
+    def _velocity(self, x: Tensor, time: Tensor, condition: Tensor) -> Tensor:
+        """Velocity at one time for all tokens, [batch, positions, channels]."""
+        return self.network(x.flatten(0, 1), time[:1], condition.flatten(0, 1)).view_as(x)
 
 
-def renormalised(mixed: Tensor, under: Tensor) -> Tensor:
-    """Guided velocities, [..., channels], no longer than those under the condition."""
-    longest, length = (x.norm(dim=-1, keepdim=True) for x in (under, mixed))
+def renormalised(mixed: Tensor, conditional: Tensor) -> Tensor:
+    """Guided velocities, [..., channels], with at most the norm of the conditional ones."""
+    longest, length = (x.norm(dim=-1, keepdim=True) for x in (conditional, mixed))
     return torch.where(length > longest, mixed * longest / length.clamp(min=1e-12), mixed)

@@ -1,4 +1,4 @@
-"""Gamma-distributed numbers from uniform ones, so that a draw uses one number and no rejection."""
+"""Gamma-distributed numbers from uniform ones, one number each, without rejection sampling."""
 
 import torch
 from torch import Tensor
@@ -7,12 +7,12 @@ STEPS = 5  # of Newton's method; they reach the precision of the incomplete gamm
 
 
 def gamma_quantile(shape: Tensor, uniform: Tensor) -> Tensor:
-    """Inverse of the distribution function of Gamma(shape, 1), float64.
+    """Inverse of the cumulative distribution function of Gamma(shape, 1), float64.
 
-    Newton's method for the log of the function below the median and of its complement above it.
-    Both are concave in the log of their argument, so that after one step all others come from one
-    side. It starts from the approximation of Wilson and Hilferty (1931), or from the leading term
-    where that is too low.
+    Newton's method on the log of the function below the median and of its complement above it.
+    Both are concave in the log of their argument, so after the first step the iterates approach the
+    root from one side. The initial value is the approximation of Wilson and Hilferty (1931), or
+    the leading term of the series where that is larger.
 
     Args:
         shape: at least 1, any float type.

@@ -33,7 +33,7 @@ SIZES = {
     "tiny": (4, 160, 5),
 }
 MULTIPLE = 256  # of the hidden layer's size
-DIGIT_WIDTH = 128  # of the transformer over the digits of a token
+DIGIT_CHANNELS = 128  # of the transformer over the digits of a token
 
 
 def llamagen(
@@ -77,7 +77,7 @@ def llamagen(
     )
     return Generator(
         backbone,
-        DepthHead(dim, vocab, width=DIGIT_WIDTH, depth=2, heads=4)
+        DepthHead(dim, vocab, hidden_channels=DIGIT_CHANNELS, depth=2, heads=4)
         if digits
         else CategoricalHead(dim, vocab),
         RasterOrder(),

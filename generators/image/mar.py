@@ -70,13 +70,22 @@ def mar(
     """
     if size not in TRUNKS:
         raise ValueError(f"MAR's size is one of {', '.join(TRUNKS)}, not {size!r}")
-    dim, (depth, width) = TRUNKS[size][1], HEADS[size]
+    dim, (depth, hidden_channels) = TRUNKS[size][1], HEADS[size]
     prediction = prediction or ("flow" if size in ("small", "tiny") else "eps")
     head: Head
     if prediction == "flow":
-        head = FlowHead(dim, channels, width=width, depth=depth, time="logit-normal", steps=25)
+        head = FlowHead(
+            dim,
+            channels,
+            hidden_channels=hidden_channels,
+            depth=depth,
+            time="logit-normal",
+            steps=25,
+        )
     else:
-        head = DiffusionHead(dim, channels, width=width, depth=depth, prediction=prediction)
+        head = DiffusionHead(
+            dim, channels, hidden_channels=hidden_channels, depth=depth, prediction=prediction
+        )
     return masked_autoencoder(
         size,
         LinearEmbedding(channels, dim),

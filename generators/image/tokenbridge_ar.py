@@ -49,11 +49,11 @@ def tokenbridge_ar(
     if set(vocab) != {2**bits}:
         raise ValueError(f"every dimension has the same power of 2 of ids, got {tuple(vocab)}")
     dim = TRUNKS[size][1]
-    depth, width, heads = HEADS[size]
+    depth, hidden_channels, heads = HEADS[size]
     head = DepthHead(
         dim,
         vocab,
-        width=width,
+        hidden_channels=hidden_channels,
         depth=depth,
         heads=heads,
         order=ORDER if len(vocab) == len(ORDER) else None,

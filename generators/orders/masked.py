@@ -113,7 +113,7 @@ class MaskedOrder(Order):
             x = self.encoder(x, masked, self.mask)
         positions = torch.arange(-backbone.prefix, count)
         hidden = backbone(x, positions)[:, -count:]
-        return hidden if self.encoder is None else hidden + self.encoder.last
+        return hidden if self.encoder is None else hidden + self.encoder.output_position_embedding
 
     def start_decoding(self, backbone: Backbone, head: Head, request: Request) -> DecodingState:
         """See `Order.start_decoding`.

@@ -164,7 +164,7 @@ def flowing():
         torch.manual_seed(0)
         return Generator(
             Backbone((2, 2), LinearEmbedding(width, 16), ClassCondition(3), Transformer(16, 1, 2)),
-            head or FlowHead(16, width, width=16, depth=1),
+            head or FlowHead(16, width, hidden_channels=16, depth=1),
             order or MaskedOrder(16, reveal="random"),
             **options,
         )

@@ -20,7 +20,7 @@ def encoder():
 
 
 @pytest.fixture
-def told():
+def items():
     """Three items of which the first knows all, the second three tokens, the last none."""
     x = torch.randn(3, PREFIX + POSITIONS, 8, dtype=torch.float64)
     masked = torch.zeros(3, POSITIONS, dtype=torch.bool)
@@ -29,19 +29,19 @@ def told():
     return x, masked, torch.randn(8, dtype=torch.float64)
 
 
-def test_it_is_a_transformer_over_the_known_tokens_alone(encoder, told):
-    x, masked, token = told
-    found = encoder(x, masked, token) - encoder.places
+def test_it_is_a_transformer_over_the_known_tokens_alone(encoder, items):
+    x, masked, token = items
+    found = encoder(x, masked, token) - encoder.position_embedding
     for item in range(3):
         seen = torch.cat([torch.ones(PREFIX, dtype=torch.bool), ~masked[item]])
-        known = encoder.backbone(encoder.enter(x[item : item + 1, seen]))
-        known = encoder.link(encoder.norm(known))[0]
+        known = encoder.backbone(encoder.input_norm(x[item : item + 1, seen]))
+        known = encoder.projection(encoder.norm(known))[0]
         torch.testing.assert_close(found[item, seen], known, atol=1e-12, rtol=0)
         assert torch.allclose(found[item, ~seen], token, atol=1e-12, rtol=0)
 
 
-def test_items_that_know_as_many_need_no_mask(encoder, told, monkeypatch):
-    x, masked, token = told
+def test_items_that_know_as_many_need_no_mask(encoder, items, monkeypatch):
+    x, masked, token = items
     masked = masked[1].expand(3, -1)
     sizes = []
 
@@ -54,8 +54,8 @@ def test_items_that_know_as_many_need_no_mask(encoder, told, monkeypatch):
     assert sizes == [((3, PREFIX + 3, 8), None)]
 
 
-def test_masked_tokens_have_no_influence_and_known_ones_have_it(encoder, told):
-    x, masked, token = told
+def test_masked_tokens_have_no_influence_and_known_ones_have_it(encoder, items):
+    x, masked, token = items
     before = encoder(x, masked, token)
     other = x.clone()
     other[:, PREFIX:][masked] = torch.randn(9, 8, dtype=torch.float64)
@@ -70,17 +70,17 @@ def test_masked_tokens_have_no_influence_and_known_ones_have_it(encoder, told):
     ]
 
 
-def test_all_of_it_learns(encoder, told):
-    x, masked, token = told
+def test_all_of_it_learns(encoder, items):
+    x, masked, token = items
     x.requires_grad_()
     token.requires_grad_()
     encoder(x, masked, token).square().sum().backward()
     reached = x.grad.abs().sum(2) > 0
     assert torch.equal(reached[:, PREFIX:], ~masked) and bool(reached[:, :PREFIX].all())
     assert bool((token.grad != 0).all())
-    # ``last`` is for what the decoder gives
+    # ``output_position_embedding`` is for what the decoder gives
     unused = [name for name, p in encoder.named_parameters() if p.grad is None]
-    assert unused == ["last"]
+    assert unused == ["output_position_embedding"]
 
 
 def test_an_item_without_a_prefix_is_refused():

@@ -162,7 +162,7 @@ def test_masked_vectors_by_a_flow(digits, trained, drawn):
             learned_positions=True,
             drop_tokens=0.2,
         ),
-        FlowHead(DIM, 4, width=128, depth=3, time="logit-normal", repeats=2, steps=25),
+        FlowHead(DIM, 4, hidden_channels=128, depth=3, time="logit-normal", repeats=2, steps=25),
         MaskedOrder(DIM, schedule="cosine", least=0.5, reveal="random", steps=16),
     )
     generator = trained(generator, digits.vectors[0], rate=1e-3)

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from intaglio.generators.heads.ancestral import ancestral, kept, strided
+from intaglio.generators.heads.ancestral import ancestral, signal_power, strided
 
 
 def test_the_schedule_by_hand():
@@ -16,7 +16,7 @@ def test_the_schedule_by_hand():
     for step in range(1000):
         product *= 1 - min(1 - share((step + 1) / 1000) / share(step / 1000), 0.999)
         left.append(product)
-    found = kept()
+    found = signal_power()
     torch.testing.assert_close(found.log(), torch.tensor(left, dtype=torch.float64).log())
     assert 1 - float(found[0]) == pytest.approx(4.128e-5, rel=1e-3)
     assert float(found[-1]) == pytest.approx(2.429e-9, rel=1e-3)  # the cap of the last step
@@ -28,9 +28,9 @@ def test_a_step_back_from_noisy_data_is_noisy_data(times):
     at = ancestral(times)
     signal = torch.cat([torch.ones(1), at.signal[:-1]])
     noise = torch.cat([torch.zeros(1), at.noise[:-1]])
-    mean = at.from_data + at.from_point * at.signal
+    mean = at.from_data + at.from_noisy * at.signal
     torch.testing.assert_close(mean, signal, check_dtype=False)
-    variance = (at.from_point * at.noise) ** 2 + at.low.exp()
+    variance = (at.from_noisy * at.noise) ** 2 + at.low.exp()
     torch.testing.assert_close(variance[1:], (noise**2)[1:], check_dtype=False)
 
 
@@ -38,9 +38,9 @@ def test_bounds_of_the_variance():
     at = ancestral(range(1000))
     assert bool((at.low[1:] < at.high[1:]).all())
     assert at.low[0] == at.low[1]
-    torch.testing.assert_close(at.high.exp()[1:], 1 - kept()[1:] / kept()[:-1])
+    torch.testing.assert_close(at.high.exp()[1:], 1 - signal_power()[1:] / signal_power()[:-1])
     torch.testing.assert_close(at.time * 1000, torch.arange(1000, dtype=torch.float64))
-    torch.testing.assert_close(at.signal**2, kept())
+    torch.testing.assert_close(at.signal**2, signal_power())
 
 
 @pytest.mark.parametrize(

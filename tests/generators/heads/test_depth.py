@@ -17,7 +17,7 @@ ORDER = (2, 0, 1)
 
 def stirred(**changes):
     """A small head whose zeros have been stirred, as if it were trained."""
-    settings = {"width": 8, "depth": 1, "heads": 2, "order": ORDER} | changes
+    settings = {"hidden_channels": 8, "depth": 1, "heads": 2, "order": ORDER} | changes
     head = DepthHead(6, VOCAB, **settings)
     for name, parameter in head.named_parameters():
         if "norm" not in name:
@@ -37,7 +37,7 @@ def law_of(head, hidden):
 
 @pytest.mark.parametrize("modulated", [False, True])
 def test_the_first_loss_is_the_sum_of_the_logs_of_the_sizes(modulated):
-    head = DepthHead(6, VOCAB, width=8, depth=2, heads=2, modulated=modulated)
+    head = DepthHead(6, VOCAB, hidden_channels=8, depth=2, heads=2, modulated=modulated)
     loss = head.loss(torch.randn(24, 6), every_token())
     assert loss.dtype == torch.float32
     torch.testing.assert_close(loss, torch.full((24,), math.log(24)))

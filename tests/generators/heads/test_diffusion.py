@@ -15,7 +15,7 @@ BOTH = pytest.mark.parametrize("prediction", ["eps", "v"])
 
 def stirred(**changes):
     """A small head whose zeros have been stirred, as if it were trained."""
-    head = DiffusionHead(5, 3, **({"width": 8, "depth": 1} | changes))
+    head = DiffusionHead(5, 3, **({"hidden_channels": 8, "depth": 1} | changes))
     for parameter in head.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     return head
@@ -56,8 +56,8 @@ def loss_by_hand(head, hidden, token, step, noise):
     """Mean squared error plus the variational term in bits, one token."""
     left, before = KEPT[step], KEPT[step - 1] if step else 1.0
     x = left**0.5 * token + (1 - left) ** 0.5 * noise
-    told = head.network.told(hidden[None])
-    out = head.network(x[None].float(), torch.tensor([step / 1000]), told)[0].double()
+    conditional = head.network.condition_embedding(hidden[None])
+    out = head.network(x[None].float(), torch.tensor([step / 1000]), conditional)[0].double()
     out, spread = out[:3], out[3:]
     target = noise
     if head.prediction == "v":
@@ -99,7 +99,7 @@ def test_the_variational_term_moves_the_variance_only(prediction):
     found = head.network.out.weight.grad.clone()
     left = torch.tensor(KEPT)[step, None]
     x = left.sqrt() * token + (1 - left).sqrt() * noise
-    out = head.network(x, step / 1000, head.network.told(hidden))[:, :3]
+    out = head.network(x, step / 1000, head.network.condition_embedding(hidden))[:, :3]
     target = noise if prediction == "eps" else left.sqrt() * noise - (1 - left).sqrt() * token
     head.zero_grad()
     (out - target).square().mean(1).sum().backward()
@@ -109,7 +109,7 @@ def test_the_variational_term_moves_the_variance_only(prediction):
 
 @BOTH
 def test_the_first_squared_error_is_that_of_the_target(prediction, monkeypatch):
-    head = DiffusionHead(5, 3, width=8, depth=2, prediction=prediction)
+    head = DiffusionHead(5, 3, hidden_channels=8, depth=2, prediction=prediction)
     token, noise = torch.randn(2, 4, 3)
     step = torch.tensor([1, 300, 600, 900])
     found = head.loss_at(torch.randn(4, 5), token, step, noise)
@@ -136,10 +136,10 @@ def test_each_token_is_learned_at_several_times(monkeypatch):
     hidden, token = torch.randn(500, 5), torch.randn(500, 3)
     loss = head.loss(hidden, token)
     torch.testing.assert_close(loss, torch.arange(500) + 750.0)  # mean of n + 0, 500, 1000, 1500
-    ((told, tokens, step, noise),) = seen
+    ((conditional, tokens, step, noise),) = seen
     for part in range(4):
         place = slice(500 * part, 500 * (part + 1))
-        assert torch.equal(told[place], hidden) and torch.equal(tokens[place], token)
+        assert torch.equal(conditional[place], hidden) and torch.equal(tokens[place], token)
     assert 0 <= step.min() < 10 and 990 <= step.max() < 1000
     assert abs(step.double().mean() - 499.5) < 4 * 289 / 2000**0.5
     assert noise.unique().numel() == noise.numel() and abs(noise.std() - 1) < 0.05
@@ -155,16 +155,18 @@ def sample_by_hand(head, hidden, draws, *, null=None, scale=1.0, temperature=1.0
         left, before = KEPT[times[n]], KEPT[times[n - 1]] if n else 1.0
 
         def outputs(hidden, x=x, time=times[n]):
-            out = head.network(x.float(), torch.tensor([time / 1000]), head.network.told(hidden))
+            out = head.network(
+                x.float(), torch.tensor([time / 1000]), head.network.condition_embedding(hidden)
+            )
             return out.double()
 
-        told = outputs(hidden)
-        eps = noise_in(head.prediction, x, told[:, :3], left)
+        conditional = outputs(hidden)
+        eps = noise_in(head.prediction, x, conditional[:, :3], left)
         if null is not None:
-            free = noise_in(head.prediction, x, outputs(null)[:, :3], left)
-            eps = free + scale * (eps - free)
+            unconditional = noise_in(head.prediction, x, outputs(null)[:, :3], left)
+            eps = unconditional + scale * (eps - unconditional)
         lowest = (1 - left / before) * (1 - before) / (1 - left) if n else 1.0
-        mean, variance = step_back(x, eps, told[:, 3:], left, before, lowest)
+        mean, variance = step_back(x, eps, conditional[:, 3:], left, before, lowest)
         x = mean
         if n:
             x = mean + temperature * variance.sqrt() * numbers[:, steps - n]
@@ -233,14 +235,16 @@ def test_the_loss_reaches_every_weight_and_the_hidden_vector():
 
 
 def test_it_has_no_likelihood():
-    head = DiffusionHead(5, 3, width=8, depth=1)
+    head = DiffusionHead(5, 3, hidden_channels=8, depth=1)
     assert not head.tractable
     with pytest.raises(NotImplementedError, match="DiffusionHead has no likelihood"):
         head.log_prob(torch.zeros(1, 5), torch.zeros(1, 3))
 
 
 def test_a_recipe_builds_it_again():
-    again = build(describe(DiffusionHead(5, 3, width=8, depth=1, prediction="eps", steps=9)))
+    again = build(
+        describe(DiffusionHead(5, 3, hidden_channels=8, depth=1, prediction="eps", steps=9))
+    )
     assert (again.width, again.prediction, again.steps) == (3, "eps", 9)
 
 
@@ -248,7 +252,7 @@ def test_a_recipe_builds_it_again():
     ("changes", "message"),
     [
         ({"prediction": "x"}, "eps or v, got 'x'"),
-        ({"repeats": 0}, "got 0 repeats"),
+        ({"repeats": 0}, "1 repeat is needed, got 0"),
         ({"steps": 1001}, "1 to 1000 steps, got 1001"),
     ],
     ids=["prediction", "repeats", "steps"],

@@ -11,14 +11,14 @@ from intaglio.generators.inference.logits import Warp
 
 def stirred(**changes):
     """A small head whose zeros have been stirred, as if it were trained."""
-    head = FlowHead(5, 3, **({"width": 8, "depth": 1, "steps": 4} | changes))
+    head = FlowHead(5, 3, **({"hidden_channels": 8, "depth": 1, "steps": 4} | changes))
     for parameter in head.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     return head.requires_grad_(False)
 
 
 def velocity(head, x, time, hidden):
-    return head.network(x, time, head.network.told(hidden))
+    return head.network(x, time, head.network.condition_embedding(hidden))
 
 
 def test_the_loss_by_hand():
@@ -33,7 +33,7 @@ def test_the_loss_by_hand():
 
 
 def test_the_first_loss_is_the_square_of_the_velocity():
-    head = FlowHead(5, 3, width=8, depth=2)
+    head = FlowHead(5, 3, hidden_channels=8, depth=2)
     token, noise = torch.randn(2, 4, 3)
     found = head.loss_at(torch.randn(4, 5), token, torch.rand(4), noise)
     torch.testing.assert_close(found, (noise - token).square().mean(1))
@@ -50,8 +50,8 @@ def test_each_token_is_learned_at_several_times(time, monkeypatch):
     monkeypatch.setattr(head, "loss_at", loss_at)
     hidden, token = torch.randn(1000, 5), torch.randn(1000, 3)
     torch.testing.assert_close(head.loss(hidden, token), torch.arange(1000) + 1000.0)
-    ((told, tokens, times, noise),) = seen
-    assert torch.equal(told, torch.cat([hidden] * 3)) and torch.equal(tokens[2000:], token)
+    ((conditions, tokens, times, noise),) = seen
+    assert torch.equal(conditions, torch.cat([hidden] * 3)) and torch.equal(tokens[2000:], token)
     assert 0 < times.min() and times.max() < 1
     assert noise.unique().numel() == noise.numel() and abs(noise.std() - 1) < 0.05
     law = times if time == "uniform" else torch.special.ndtr(times.logit())
@@ -67,8 +67,8 @@ def sample_by_hand(head, hidden, draws, *, null=None, scale=1.0, temperature=1.0
     for start, end in zip(times[:-1], times[1:], strict=True):
         v = velocity(head, x, start[None], hidden)
         if null is not None:
-            under, free = v, velocity(head, x, start[None], null)
-            v = free + scale * (under - free)
+            under, unconditional = v, velocity(head, x, start[None], null)
+            v = unconditional + scale * (under - unconditional)
             if head.renormalised:
                 v = v * (under.norm(dim=1) / v.norm(dim=1)).clamp(max=1)[:, None]
         x = x + (end - start) * v
@@ -89,7 +89,9 @@ def test_sampling_by_hand(changes):
 
 def test_a_field_that_points_at_one_place_leads_there_in_one_step(monkeypatch):
     head, goal = stirred(steps=1), torch.tensor([1.0, -2.0, 0.5])
-    monkeypatch.setattr(head.network, "forward", lambda x, time, told: (x - goal) / time[:, None])
+    monkeypatch.setattr(
+        head.network, "forward", lambda x, time, condition: (x - goal) / time[:, None]
+    )
     x = head.sample(torch.randn(2, 4, 5), Draws(torch.arange(2), torch.arange(4)[None]))
     torch.testing.assert_close(x, goal.expand(2, 4, 3))
 
@@ -130,7 +132,7 @@ def test_the_loss_reaches_every_weight_and_the_hidden_vector():
 
 
 def test_a_recipe_builds_it_again():
-    again = build(describe(FlowHead(5, 3, width=8, depth=1, steps=9, shift=2.0)))
+    again = build(describe(FlowHead(5, 3, hidden_channels=8, depth=1, steps=9, shift=2.0)))
     assert (again.width, again.steps, again.shift, again.tractable) == (3, 9, 2.0, False)
 
 

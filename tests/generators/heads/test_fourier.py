@@ -12,8 +12,8 @@ from intaglio.generators.heads.categorical import CategoricalHead
 from intaglio.generators.heads.fourier import (
     FourierHead,
     correlation,
+    cumulative,
     density,
-    distribution,
     roughness,
 )
 from intaglio.generators.inference.counter_rng import Draws
@@ -60,7 +60,7 @@ def test_the_correlation_is_the_direct_sum_and_gives_the_density():
 
 def test_the_distribution_runs_from_zero_to_one_with_the_density_as_its_slope():
     series, points = some_series(50), torch.linspace(-1, 1, 4001)
-    summed = distribution(series, points)
+    summed = cumulative(series, points)
     torch.testing.assert_close(summed[:, 0], torch.zeros(50), atol=1e-5, rtol=0)
     torch.testing.assert_close(summed[:, -1], torch.ones(50), atol=1e-5, rtol=0)
     by_hand = torch.cumulative_trapezoid(density(series, points), points)

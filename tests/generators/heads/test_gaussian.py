@@ -72,7 +72,7 @@ def test_the_first_losses():
 
 def test_the_penalty_is_in_the_loss_only():
     head, hidden, token = stirred(EvidentialHead, penalty=0.5), torch.randn(7, 5), torch.randn(7, 3)
-    location, nu, alpha, _ = head.law(hidden)
+    location, nu, alpha, _ = head.distribution(hidden)
     added = 0.5 * ((token - location).abs() * (2 * nu + alpha)).sum(1)
     torch.testing.assert_close(head.loss(hidden, token), added - head.log_prob(hidden, token))
 
@@ -86,9 +86,9 @@ def test_extreme_outputs_keep_their_floors(kind):
     loss.sum().backward()
     assert bool(loss.isfinite().all()) and bool(head.linear.bias.grad.isfinite().all())
     if kind is GaussianHead:
-        torch.testing.assert_close(head.law(hidden)[1].exp(), torch.full((2, 3), 1e-6))
+        torch.testing.assert_close(head.distribution(hidden)[1].exp(), torch.full((2, 3), 1e-6))
     else:
-        law = head.law(hidden)
+        law = head.distribution(hidden)
         assert bool((law.nu >= 1e-6).all()) and bool((law.beta >= 1e-6).all())
         assert bool((law.alpha > 1).all())
     draws = Draws(torch.arange(1), torch.arange(2)[None])
@@ -104,7 +104,7 @@ def test_samples_follow_the_density(kind, temperature):
     warp = Warp(temperature)
     found = head.sample(hidden.expand(100, 100, 5), draws, warp=warp).flatten(0, 1).double()
     assert found.shape == (10_000, 3)
-    law = head.law(hidden)
+    law = head.distribution(hidden)
     points = torch.tan(torch.linspace(-1.5707, 1.5707, 200_001).double())
     ranks = (torch.arange(10_000) + 0.5) / 10_000
     for channel in range(3):
@@ -138,7 +138,7 @@ def test_guidance_moves_the_centre_and_keeps_the_spread(kind):
     plain = head.sample(hidden, draws)
     found = head.sample(hidden, draws, null=null, scale=torch.tensor([1.0, 1.7]))
     assert torch.equal(found[0], plain[0])
-    moved = 0.7 * (head.law(hidden)[0] - head.law(null)[0])[1]
+    moved = 0.7 * (head.distribution(hidden)[0] - head.distribution(null)[0])[1]
     torch.testing.assert_close(found[1] - plain[1], moved, rtol=1e-4, atol=1e-4)
 
 
@@ -180,7 +180,7 @@ def test_the_predictive_law_finds_the_spread_of_the_data():
         optimizer.step()
         schedule.step()
     with torch.no_grad():
-        found = student(head.law(net(torch.tensor([[-0.8], [0.8]])))).stddev
+        found = student(head.distribution(net(torch.tensor([[-0.8], [0.8]])))).stddev
     assert float((found / 0.21 - 1).abs().max()) < 0.2
 
 

@@ -57,7 +57,7 @@ class Exact(nn.Module):
 
     def __init__(self, kind):
         super().__init__()
-        self.kind, self.told = kind, nn.Identity()
+        self.kind, self.condition_embedding = kind, nn.Identity()
 
     def forward(self, x, time, line):
         if self.kind == "flow":
@@ -83,7 +83,7 @@ class Exact(nn.Module):
 @pytest.mark.parametrize("kind", ["flow", "v", "eps"])
 def test_sampling_with_the_exact_network_has_the_exact_law(kind):
     """Kolmogorov's distance of 8,000 samples, below that of one test in 10,000, on both axes."""
-    head = head_of(kind, width=4, depth=0)
+    head = head_of(kind, hidden_channels=4, depth=0)
     head.network = Exact(kind)
     found = sampled(head, LINES, 200).double()
     along = (found * LINES[:, None].double()).sum(-1).flatten().sort().values
@@ -96,9 +96,9 @@ def test_sampling_with_the_exact_network_has_the_exact_law(kind):
     assert float((torch.special.ndtr(across / WIDE) - ranks).abs().max()) < limit
 
 
-def trained(kind, *, steps, batch, rate, width):
+def trained(kind, *, steps, batch, rate, hidden_channels):
     """A head after some steps of Adam with a falling rate, told the class as a unit vector."""
-    head = head_of(kind, width=width, depth=2, repeats=2 if batch < 256 else 1)
+    head = head_of(kind, hidden_channels=hidden_channels, depth=2, repeats=2 if batch < 256 else 1)
     optimizer = torch.optim.Adam(head.parameters(), rate)
     schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, total_iters=steps)
     for _ in range(steps):
@@ -113,7 +113,7 @@ def trained(kind, *, steps, batch, rate, width):
 
 @pytest.mark.parametrize("kind", ["flow", "v"])
 def test_a_short_training_finds_the_law(kind):
-    head = trained(kind, steps=200, batch=128, rate=4e-3, width=48)
+    head = trained(kind, steps=200, batch=128, rate=4e-3, hidden_channels=48)
     found = sampled(head, torch.eye(CLASSES), 20)
     worst, control = max(distances(found)), min(distances(found, other=1))
     assert worst < 0.1 and worst < control / 4
@@ -130,7 +130,7 @@ def test_a_short_training_finds_the_law(kind):
 @pytest.mark.parametrize("kind", ["flow", "v", "eps"])
 def test_a_training_finds_the_law(kind):
     """1500 steps. Few steps of sampling do for all but ``eps``, whose errors they multiply."""
-    head = trained(kind, steps=1500, batch=256, rate=2e-3, width=64)
+    head = trained(kind, steps=1500, batch=256, rate=2e-3, hidden_channels=64)
     few = sampled(head, torch.eye(CLASSES), 5)
     if kind == "eps":
         # a value that is cut somewhere on the way back to the data would hide this

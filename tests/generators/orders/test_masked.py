@@ -117,13 +117,13 @@ def test_with_an_encoder_every_token_is_told_from_the_known_ones(masked):
         )
         assert moved.any(1).tolist() == [not mask[0, place]] * 3
     with torch.no_grad():
-        last = encoder.last.clone()
-        encoder.last.zero_()
+        last = encoder.output_position_embedding.clone()
+        encoder.output_position_embedding.zero_()
     after = generator.order.predictions_given(generator.backbone, tokens, condition, mask).hidden
     torch.testing.assert_close(before - after, last[[0, 2, 5]], atol=1e-5, rtol=0)
     # other places of what the decoder reads: not so simple a difference
     with torch.no_grad():
-        encoder.places[2 + 1] += 1
+        encoder.position_embedding[2 + 1] += 1
     found = (
         generator.order.predictions_given(generator.backbone, tokens, condition, mask).hidden
         - after

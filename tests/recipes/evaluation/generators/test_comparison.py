@@ -214,7 +214,7 @@ def test_vectors_are_drawn_and_scored_without_a_likelihood(evaluator):
     torch.manual_seed(0)
     generator = Generator(
         Backbone((4, 4), LinearEmbedding(3, 16), ClassCondition(3), Transformer(16, 1, 2)),
-        FlowHead(16, 3, width=8, depth=1, steps=2),
+        FlowHead(16, 3, hidden_channels=8, depth=1, steps=2),
         MaskedOrder(16, reveal="random", steps=2),
     ).eval()
     row, drawn = evaluate_generator(evaluator, "ours", generator, Sampler())

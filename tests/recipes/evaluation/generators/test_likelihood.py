@@ -134,7 +134,7 @@ def test_without_a_likelihood_there_is_a_reason():
             Backbone((3,), LinearEmbedding(4, 16), ClassCondition(2), backbone), head, order
         )
 
-    flow = vectors(FlowHead(16, 4, width=8, depth=1))
+    flow = vectors(FlowHead(16, 4, hidden_channels=8, depth=1))
     assert "vectors" in absence(flow)
     with pytest.raises(ValueError, match="vectors"):
         nats_of(flow.eval(), EVERY, conditions(27))
