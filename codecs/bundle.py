@@ -8,7 +8,7 @@ in. No pickle, no Lightning. Also restores a part from a training checkpoint, un
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -183,13 +183,14 @@ def read_config(folder: str | Path) -> dict[str, Any]:
     return config
 
 
-def load_part(source: str | Path, kind: type[P], name: str, *, trainable: bool = False) -> P:
+def load_part(source: str | Path, kind: type[P], *names: str, trainable: bool = False) -> P:
     """A trained part of some kind from a bundle or a training checkpoint.
 
     Args:
         source: a bundle's folder, or a checkpoint (``.ckpt``).
         kind: class of the part.
-        name: of the kind in messages, and of the part among the task's arguments.
+        names: of the kind in messages, and of the part among the task's arguments; of several, the
+            first that a checkpoint has a recipe of.
         trainable: keep gradients, training mode and weight normalisation; otherwise the part is
             frozen and in evaluation mode.
 
@@ -200,18 +201,22 @@ def load_part(source: str | Path, kind: type[P], name: str, *, trainable: bool =
     path = Path(source)
     if not path.exists():
         raise FileNotFoundError(
-            f"there is no {name} at {path}: give a bundle folder or a checkpoint"
+            f"there is no {' or '.join(names)} at {path}: give a bundle folder or a checkpoint"
         )
     if path.is_dir() and not (path / CONFIG).is_file():
         raise FileNotFoundError(f"{path} is no bundle: it has no {CONFIG}")
-    part = read(path, trainable) if path.is_dir() else restore(path, name, trainable)
+    part = read(path, trainable) if path.is_dir() else restore(path, names, trainable)
     if not isinstance(part, kind):
-        raise ValueError(f"{path} holds a {type(part).__name__}, not a {name}")
+        raise ValueError(f"{path} holds a {type(part).__name__}, not a {' or '.join(names)}")
     return part if trainable else part.requires_grad_(False).eval()
 
 
-def restore(checkpoint: str | Path, name: str = "codec", trainable: bool = False) -> Part:
-    """Part that was trained as argument ``name`` of a task, from a Lightning checkpoint.
+def restore(
+    checkpoint: str | Path, names: Sequence[str] = ("codec",), trainable: bool = False
+) -> Part:
+    """Part that was trained as an argument of a task, from a Lightning checkpoint.
+
+    The argument is the first of ``names`` that the checkpoint has a recipe of.
 
     Averaged weights, if the run kept them, are preferred; weight normalisation is folded in unless
     the part is to be ``trainable``. Lightning is not imported; the file is read
@@ -227,7 +232,9 @@ def restore(checkpoint: str | Path, name: str = "codec", trainable: bool = False
     except Exception as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ValueError(f"{checkpoint} is no readable training checkpoint: {reason}") from error
-    recipe = content.get("hyper_parameters", {}).get(name) if isinstance(content, dict) else None
+    known = content.get("hyper_parameters", {}) if isinstance(content, dict) else {}
+    name = next((name for name in names if isinstance(known.get(name), dict)), names[0])
+    recipe = known.get(name)
     if not isinstance(recipe, dict) or "state_dict" not in content:
         raise ValueError(f"{checkpoint} holds no recipe of a {name}: train with `intaglio fit`")
     prefix = f"{name}."

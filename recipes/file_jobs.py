@@ -7,7 +7,7 @@ import contextlib
 import errno
 import shutil
 import sys
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from tempfile import NamedTemporaryFile, TemporaryDirectory
 from typing import NamedTuple
@@ -21,16 +21,16 @@ STANDARD = Path("-")
 _HOPELESS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # the next file would fare no better
 
 
-class Job(NamedTuple):
+class FileJob(NamedTuple):
     """A file to read and the file to write."""
 
     source: Path
     target: Path
 
 
-def plan(
-    inputs: list[str], out: str, suffixes: Collection[str], new_suffix: str, *, overwrite: bool
-) -> list[Job]:
+def plan_files(
+    inputs: Sequence[str], out: str, suffixes: Collection[str], new_suffix: str, *, overwrite: bool
+) -> list[FileJob]:
     """Pairs of input and output files, checked before any work is done.
 
     A folder stands for its files with one of the ``suffixes``, at any depth, except hidden ones,
@@ -54,14 +54,14 @@ def plan(
     if "-" in (*inputs, out) and (len(inputs) > 1 or Path(inputs[0]).is_dir() or _is_folder(out)):
         raise ValueError("- is one file: standard input goes to one file, one file to the output")
     if len(inputs) == 1 and not Path(inputs[0]).is_dir() and not _is_folder(out):
-        jobs = [Job(Path(inputs[0]), folder)]
+        jobs = [FileJob(Path(inputs[0]), folder)]
     elif folder.exists() and not folder.is_dir():
         raise NotADirectoryError(f"{out} is a file; several files need a folder to go to")
     else:
         jobs = [
-            Job(source, folder / place.with_suffix(new_suffix))
+            FileJob(source, folder / path.with_suffix(new_suffix))
             for name in inputs
-            for source, place in _sources(Path(name), suffixes)
+            for source, path in _sources(Path(name), suffixes)
         ]
     origins: dict[Path, Path] = {}
     for source, target in jobs:
@@ -79,14 +79,14 @@ def plan(
     return jobs
 
 
-def refuse_suffixes(jobs: list[Job], suffixes: Collection[str], why: str) -> None:
+def refuse_suffixes(jobs: list[FileJob], suffixes: Collection[str], why: str) -> None:
     """Raise ValueError, with the reason, if a file to read has one of the suffixes."""
     for job in jobs:
         if job.source.suffix.lower() in suffixes:
             raise ValueError(f"{job.source}: {why}")
 
 
-def run_all(jobs: list[Job], work: Callable[[Job], None], deed: str) -> None:
+def run_all(jobs: list[FileJob], work: Callable[[FileJob], None], deed: str) -> None:
     """Do the work for each job; of several, those that fail are named at the end.
 
     Args:
@@ -113,7 +113,7 @@ def run_all(jobs: list[Job], work: Callable[[Job], None], deed: str) -> None:
 
 
 def watched(blocks: Iterable[Tensor], seconds: float, sample_rate: int) -> Iterator[Tensor]:
-    """The same blocks [..., samples], counted by a progress bar if a person looks on."""
+    """The same blocks [..., samples], counted by a progress bar on a terminal."""
     with tqdm(
         total=round(seconds), disable=None, leave=False, unit="s", file=sys.stderr
     ) as progress:
@@ -172,7 +172,7 @@ def write_to(target: Path, suffix: str) -> Iterator[Path]:
 
 
 def _sources(path: Path, suffixes: Collection[str]) -> list[tuple[Path, Path]]:
-    """Files that an input stands for, each with its place below the output folder."""
+    """Files that an input stands for, each with its path below the output folder."""
     if not path.is_dir():
         return [(path, Path(path.name))]
     found = [

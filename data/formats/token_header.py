@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,17 +14,16 @@ MAX_CODEBOOK = 1 << 32
 MAX_PIXELS = 1 << 28  # twice what image files may have
 CODINGS = ("packed", "range")
 
+_INTEGERS = ("positions", "sample_rate", "hop_length", "channels", "length")
 # No allocation depends on these alone; they only keep nonsense out.
-_RANGES = {
-    "audio": {
-        "positions": (0, 1 << 53),
-        "sample_rate": (1, 1_000_000),
-        "hop_length": (1, 1_000_000),
-        "channels": (1, 1024),
-        "length": (0, 1 << 53),
-    },
-    "image": {"positions": (1, 1 << 40), "hop_length": (1, 1 << 16)},
+_AUDIO = {
+    "positions": (0, 1 << 53),
+    "sample_rate": (1, 1_000_000),
+    "hop_length": (1, 1_000_000),
+    "channels": (1, 1024),
+    "length": (0, 1 << 53),
 }
+_IMAGE = {"positions": (1, 1 << 40), "hop_length": (1, 1 << 16)}
 _SIDES = {"height": (1, 1 << 20), "width": (1, 1 << 20), "rows": (0, 1 << 20)}
 _SIDES["columns"] = _SIDES["rows"]
 
@@ -67,7 +67,7 @@ class TokenHeader(NamedTuple):
         channels: channels of the waveform; 0 for images.
         length: samples per channel at ``sample_rate``; they fit into the positions. 0 for images.
         extras: further plain JSON data, free for the writer.
-        modality: "audio" or "image".
+        modality: a name in `FORMS`: "audio" or "image".
         coding: how the chunks hold the ids; "packed" or "range".
         scale: gain of each segment that decoding must undo, float32 values above 0, at most one a
             position; empty if there is none.
@@ -88,12 +88,31 @@ class TokenHeader(NamedTuple):
     scale: tuple[float, ...] = ()
     picture: Extent | None = None
 
+    @property
+    def bits_per_position(self) -> float:
+        """Bits that one position carries, without entropy coding."""
+        return sum(math.log2(size) for size in self.vocab)
 
-# The scale is no JSON, it stands behind the header; what has no meaning is not written.
-_FIELDS = {
-    "audio": set(TokenHeader._fields) - {"scale", "picture"},
-    "image": set(TokenHeader._fields) - {"scale", "sample_rate", "channels", "length"},
-}
+
+class HeaderForm(NamedTuple):
+    """What the headers of one modality hold, besides what those of all do.
+
+    Attributes:
+        ranges: lowest and highest value of each integer field; of those that are not here only 0
+            is allowed, and they are not written.
+        fault: finds what is wrong with a header whose integers are in their ranges, or None.
+        picture: whether the size of a picture belongs to it.
+    """
+
+    ranges: dict[str, tuple[int, int]]
+    fault: Callable[[TokenHeader], str | None]
+    picture: bool = False
+
+    @property
+    def fields(self) -> set[str]:
+        """Names in the JSON; the scale is not part of it, but follows the header."""
+        every = {"codec", "fingerprint", "vocab", "positions", "extras", "modality", "coding"}
+        return every | set(self.ranges) | ({"picture"} if self.picture else set())
 
 
 def image_header(
@@ -120,7 +139,7 @@ def header_text(header: TokenHeader) -> bytes:
     fault = _fault(header)
     if fault:
         raise ValueError(f"cannot write such a token file: {fault}")
-    known = _FIELDS[header.modality]
+    known = FORMS[header.modality].fields
     fields = {name: value for name, value in header._asdict().items() if name in known}
     if header.picture is not None:
         fields["picture"] = header.picture._asdict()
@@ -141,19 +160,20 @@ def parse_header(text: bytes) -> TokenHeader:
     except (ValueError, RecursionError) as error:
         raise TokenFileError("damaged: its header is not valid JSON") from error
     if not isinstance(fields, dict):
-        raise TokenFileError("damaged: its header has not the fields of a token file")
+        raise TokenFileError("damaged: its header does not have the fields of a token file")
     modality = fields.get("modality")
-    known = _FIELDS.get(modality if isinstance(modality, str) else "audio", _FIELDS["audio"])
-    if set(fields) != known:
-        raise TokenFileError("damaged: its header has not the fields of a token file")
+    form = FORMS.get(modality if isinstance(modality, str) else "audio", FORMS["audio"])
+    if set(fields) != form.fields:
+        raise TokenFileError("damaged: its header does not have the fields of a token file")
     if isinstance(fields["vocab"], list):
         fields["vocab"] = tuple(fields["vocab"])
     if "picture" in fields:
         picture = fields["picture"]
         if not isinstance(picture, dict) or set(picture) != set(Extent._fields):
-            raise TokenFileError("damaged: its header does not tell the size of its picture")
-        fields |= {"sample_rate": 0, "channels": 0, "length": 0, "picture": Extent(**picture)}
-    return checked(TokenHeader(**fields))
+            raise TokenFileError("damaged: its header does not give the size of its picture")
+        fields["picture"] = Extent(**picture)
+    unused: dict[str, Any] = dict.fromkeys(_INTEGERS, 0)
+    return checked(TokenHeader(**unused | fields))
 
 
 def checked(header: TokenHeader) -> TokenHeader:
@@ -170,10 +190,10 @@ def checked(header: TokenHeader) -> TokenHeader:
 
 def _fault(header: TokenHeader) -> str | None:
     """What is wrong with a header, or None. Types are not to be trusted."""
-    if header.modality not in tuple(_RANGES) or header.coding not in CODINGS:
+    if header.modality not in tuple(FORMS) or header.coding not in CODINGS:
         return (
             f"modality {header.modality!r:.40} with coding {header.coding!r:.40} is unknown here; "
-            "if the file is sound, upgrade intaglio"
+            "if the file is intact, upgrade intaglio"
         )
     name = header.codec
     if not isinstance(name, str) or not 1 <= len(name) <= 200 or not name.isprintable():
@@ -185,11 +205,17 @@ def _fault(header: TokenHeader) -> str | None:
         return f"vocab must list 1 to {MAX_GROUPS} codebooks"
     if not all(type(size) is int and 1 <= size <= MAX_CODEBOOK for size in header.vocab):
         return f"a codebook has 1 to {MAX_CODEBOOK} entries"
-    if fault := _range_fault(header, _RANGES[header.modality]):
+    form = FORMS[header.modality]
+    if fault := _range_fault(header, form.ranges):
         return fault
     if not isinstance(header.extras, dict):
         return "extras must be a JSON object"
-    return _image_fault(header) if header.modality == "image" else _audio_fault(header)
+    for name in set(_INTEGERS) - set(form.ranges):
+        if getattr(header, name) != 0:
+            return f"{header.modality} has no {name.replace('_', ' ')}"
+    if (header.picture is not None) is not form.picture:
+        return f"{header.modality} {'needs' if form.picture else 'has no'} picture"
+    return form.fault(header)
 
 
 def _range_fault(record: NamedTuple, ranges: dict[str, tuple[int, int]]) -> str | None:
@@ -201,9 +227,9 @@ def _range_fault(record: NamedTuple, ranges: dict[str, tuple[int, int]]) -> str 
 
 
 def _image_fault(header: TokenHeader) -> str | None:
-    audio = (header.sample_rate, header.channels, header.length, header.scale)
-    if header.picture is None or audio != (0, 0, 0, ()):
-        return "an image has a picture, and no sample rate, channels, length or scale"
+    assert header.picture is not None
+    if header.scale:
+        return "an image has no scale"
     if fault := _range_fault(header.picture, _SIDES):
         return fault
     height, width, *grid = header.picture
@@ -219,8 +245,6 @@ def _image_fault(header: TokenHeader) -> str | None:
 
 
 def _audio_fault(header: TokenHeader) -> str | None:
-    if header.picture is not None:
-        return "audio has no picture"
     if header.length > header.positions * header.hop_length:
         return (
             f"{header.length} samples do not fit into {header.positions} positions of "
@@ -236,3 +260,10 @@ def _scale_fault(header: TokenHeader) -> str | None:
         if not (math.isfinite(value) and value > 0 and float(np.float32(value)) == value):
             return f"a scale must be a float32 above 0, got {value!r}"
     return None
+
+
+# One entry a modality; files of all but audio are of version 3.
+FORMS = {
+    "audio": HeaderForm(_AUDIO, _audio_fault),
+    "image": HeaderForm(_IMAGE, _image_fault, picture=True),
+}

@@ -7,10 +7,9 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import BasePredictionWriter
 
-from intaglio.codecs import AudioCodec, ImageCodec, Tokens
+from intaglio.codecs import Codec, Tokens
 from intaglio.data.formats.tokens import SUFFIX
-from intaglio.recipes.commands.encode import write_item
-from intaglio.recipes.tokenization.image_file import write_picture_item
+from intaglio.recipes.modalities import modality_of
 
 
 class TokenFiles(BasePredictionWriter):
@@ -22,7 +21,6 @@ class TokenFiles(BasePredictionWriter):
 
     def __init__(self) -> None:
         super().__init__(write_interval="batch")
-        self.fingerprint = ""
         self.count = 0
 
     def write_on_batch_end(
@@ -37,13 +35,10 @@ class TokenFiles(BasePredictionWriter):
     ) -> None:
         """Write the items of a batch."""
         codec, tokens = pl_module.codec, prediction
-        assert isinstance(codec, AudioCodec | ImageCodec) and isinstance(tokens, Tokens)
-        self.fingerprint = self.fingerprint or codec.fingerprint
+        assert isinstance(codec, Codec) and isinstance(tokens, Tokens)
+        modality = modality_of(codec)
         folder = Path(trainer.log_dir or trainer.default_root_dir) / "predictions"
         for item, path in enumerate(batch["path"]):
             target = folder / f"{self.count:06}_{Path(path).stem}{SUFFIX}"
-            if isinstance(codec, AudioCodec):
-                write_item(codec, self.fingerprint, tokens, target, item=item)
-            else:
-                write_picture_item(codec, self.fingerprint, tokens, target, item=item)
+            modality.write_item(codec, tokens, target, item=item)
             self.count += 1

@@ -1,4 +1,4 @@
-"""``intaglio info``: what a token file, a shard, a bundle or a checkpoint holds, checked whole."""
+"""``intaglio info``: what a token file, a shard, a bundle or a checkpoint holds, fully checked."""
 
 import argparse
 import io
@@ -11,15 +11,20 @@ from typing import Any
 import torch
 from torch import nn
 
-from intaglio.codecs import AudioCodec, Codec, ImageCodec, load
-from intaglio.codecs.part import describe
+from intaglio.codecs import Codec
+from intaglio.codecs.bundle import fingerprint, load_part
+from intaglio.codecs.part import Part, describe
 from intaglio.data.formats import shards
-from intaglio.data.formats.tokens import SUFFIX, TokenHeader, iter_tokens
+from intaglio.data.formats.tokens import SUFFIX, iter_tokens
+from intaglio.generators import Generator
+from intaglio.recipes.modalities import modality_called, modality_of
 
 EPILOG = """\
-Everything is read and every checksum compared: a table means that the file is sound. A tar shard is
-compared with the row beside it, if it has one.
+Everything is read and every checksum verified: a table means that the file is intact. A tar shard
+is compared with the row next to it, if it has one. Bundles and checkpoints may be of codecs or of
+generators.
 """
+MAX_NAMES = 20  # of a list in the table; JSON has all
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,11 +41,13 @@ def run(args: argparse.Namespace) -> None:
 
     Raises:
         OSError: the path does not exist or cannot be read.
-        ValueError: it is damaged, of a newer version or nothing of ours.
+        ValueError: it is damaged, of a newer version or not of this package.
     """
     path = Path(args.path)
     if path.is_dir() or path.suffix == ".ckpt":
-        facts = _codec_facts(path, load(path))
+        part = load_part(path, Part, "codec", "generator")
+        facts = _generator_facts(part) if isinstance(part, Generator) else _codec_facts(part)
+        facts = {"kind": "bundle" if path.is_dir() else "training checkpoint"} | facts | _disk(path)
     elif path.suffix == shards.SUFFIX:
         facts = _shard_facts(path)
     else:
@@ -64,14 +71,13 @@ def _file_facts(path: Path) -> dict[str, Any]:
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
     size = path.stat().st_size
-    modal = _audio_facts(header, size) if header.picture is None else _image_facts(header, size)
     return {
         "kind": f"token file ({SUFFIX})",
         "codec": header.codec,
         "fingerprint": header.fingerprint,
         "modality": header.modality,
         "coding": header.coding,
-        **modal,
+        **modality_called(header.modality).token_facts(header, size),
         "positions": header.positions,
         "groups": len(header.vocab),
         "vocab": list(header.vocab),
@@ -79,37 +85,6 @@ def _file_facts(path: Path) -> dict[str, Any]:
         "distinct_ids": [len(of_group) for of_group in counts],
         "perplexity": [_perplexity(list(of_group.values())) for of_group in counts],
         "extras": header.extras,
-    }
-
-
-def _audio_facts(header: TokenHeader, size: int) -> dict[str, Any]:
-    seconds = header.length / header.sample_rate
-    frame_rate = header.sample_rate / header.hop_length
-    return {
-        "sample_rate": header.sample_rate,
-        "channels": header.channels,
-        "length": header.length,
-        "seconds": seconds,
-        "frame_rate": frame_rate,
-        "nominal_bits_per_second": frame_rate * _bits(header),
-        "actual_bits_per_second": 8 * size / seconds if seconds else 0.0,
-        "scales": len(header.scale),
-    }
-
-
-def _image_facts(header: TokenHeader, size: int) -> dict[str, Any]:
-    assert header.picture is not None
-    height, width, rows, columns = header.picture
-    bits = header.positions * _bits(header)
-    return {
-        "height": height,
-        "width": width,
-        "rows": rows,
-        "columns": columns,
-        "hop_length": header.hop_length,
-        "nominal_bits": bits,
-        "nominal_bits_per_pixel": bits / (height * width),
-        "actual_bits_per_pixel": 8 * size / (height * width),
     }
 
 
@@ -135,7 +110,8 @@ def _shard_facts(path: Path) -> dict[str, Any]:
                 positions += sum(map(len, blocks))
             except ValueError as error:
                 raise ValueError(f"{path}, {sample.key}{SUFFIX}: {error}") from error
-            seconds += header.length / header.sample_rate if header.picture is None else 0.0
+            modality = modality_called(header.modality)
+            seconds += modality.token_facts(header, 0).get("seconds", 0.0)
             codecs.add(f"{header.codec} ({header.fingerprint})")
     return facts | {
         "samples": samples,
@@ -147,49 +123,62 @@ def _shard_facts(path: Path) -> dict[str, Any]:
     }
 
 
-def _codec_facts(path: Path, codec: Codec) -> dict[str, Any]:
-    facts: dict[str, Any] = {
-        "kind": "bundle" if path.is_dir() else "training checkpoint",
+def _codec_facts(codec: Part) -> dict[str, Any]:
+    if not isinstance(codec, Codec):
+        raise ValueError(f"it holds a {type(codec).__name__}, neither a codec nor a generator")
+    return {
         "codec": codec.name,
         "class": describe(codec)["class_path"],
         "fingerprint": codec.fingerprint,
-    }
-    if isinstance(codec, AudioCodec):
-        facts |= {
-            "sample_rate": codec.sample_rate,
-            "channels": codec.channels,
-            "hop_length": codec.hop_length,
-            "frame_rate": codec.frame_rate,
-            "nominal_bits_per_second": codec.bits_per_second,
-        }
-    if isinstance(codec, ImageCodec):
-        facts |= {
-            "image_size": codec.image_size,
-            "hop_length": codec.hop_length,
-            "any_size": codec.any_size,
-            "flexible": codec.is_flexible,
-            "positions": codec.positions,
-            "nominal_bits": codec.bits,
-        }
-    files = path.iterdir() if path.is_dir() else [path]
-    return facts | {
+        **modality_of(codec).codec_facts(codec),
         "groups": len(codec.vocab),
         "vocab": list(codec.vocab),
         "parameters": _parameters(codec),
         "encoder_parameters": _parameters(codec.encoder),
         "quantizer_parameters": _parameters(codec.quantizer),
         "decoder_parameters": _parameters(codec.decoder),
+    }
+
+
+def _generator_facts(generator: Generator) -> dict[str, Any]:
+    """Facts of a generator, with the codec whose tokens it draws, if it has been trained."""
+    provenance = generator.provenance
+    trained_on: dict[str, Any] = {"trained_on": "nothing yet"}
+    if provenance is not None:
+        trained_on = {
+            "trained_on": f"tokens of {provenance.codec}",
+            "codec": provenance.codec,
+            "codec_fingerprint": provenance.fingerprint,
+            "classes": len(provenance.classes),
+            "class_names": list(provenance.classes),
+        }
+    return {
+        "generator": generator.name,
+        "class": describe(generator)["class_path"],
+        "fingerprint": fingerprint(generator),
+        "order": type(generator.order).__name__,
+        "head": type(generator.head).__name__,
+        "condition": type(generator.condition).__name__,
+        "shape": list(generator.shape),
+        "positions": generator.positions,
+        "groups": generator.width,
+        "vocab": list(generator.vocab) or "none: tokens are continuous",
+        "parameters": _parameters(generator),
+        "head_parameters": _parameters(generator.head),
+        **trained_on,
+    }
+
+
+def _disk(path: Path) -> dict[str, Any]:
+    files = path.iterdir() if path.is_dir() else [path]
+    return {
         "bytes": sum(file.stat().st_size for file in files if file.is_file()),
         "checksum": "good" if path.is_dir() else "none: only bundles have one",
     }
 
 
-def _bits(header: TokenHeader) -> float:
-    return float(torch.tensor(header.vocab, dtype=torch.float64).log2().sum())
-
-
 def _perplexity(counts: Sequence[int]) -> float:
-    """Exponential of the entropy of the ids: how many entries are in use, weighted by their use."""
+    """Exponential of the entropy of the ids: the effective number of entries in use."""
     shares = torch.tensor(counts, dtype=torch.float64)
     return float(torch.special.entr(shares / shares.sum()).sum().exp()) if counts else 0.0
 
@@ -200,6 +189,8 @@ def _parameters(module: nn.Module) -> int:
 
 def _shown(value: Any) -> str:
     if isinstance(value, list):
+        if len(value) > MAX_NAMES and isinstance(value[0], str):
+            return f"{', '.join(value[:MAX_NAMES])} … and {len(value) - MAX_NAMES} more"
         return " ".join(map(_shown, value))
     if isinstance(value, dict):
         return json.dumps(value, allow_nan=False)

@@ -7,20 +7,19 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from intaglio.codecs import ImageCodec
 from intaglio.data.formats.shards import ShardRow
 from intaglio.recipes.commands.options.codec import add_codec_options, chosen_any_codec
+from intaglio.recipes.commands.options.modality import add_modality_options, modality_options
 from intaglio.recipes.errors import explain
-from intaglio.recipes.tokenization.batch_audio import AudioTokenizer
-from intaglio.recipes.tokenization.batch_image import ImageTokenizer
+from intaglio.recipes.modalities import modality_of
 from intaglio.recipes.tokenization.shard_jobs import (
     ROWS,
     AnyTokenizer,
-    Job,
+    ShardJob,
     finished,
     gather,
     make,
-    plan,
+    plan_shards,
 )
 
 EPILOG = """\
@@ -30,9 +29,9 @@ examples:
   intaglio tokenize emoji-3d -o tokens/ --codec BUNDLE --views 10
 
 IN is a folder or a manifest of recordings or images, the name of a fetched set, a tar shard of
-audio or images, or a folder of such shards. Each shard that is written has a row beside it, a JSON
-file that tells its SHA-256 and names what could not be read. To go on after an interruption, run
-the same command again: finished shards are left alone.
+audio or images, or a folder of such shards. Next to each shard a row is written, a JSON file with
+its SHA-256 and the names of the files that could not be read. To continue after an interruption,
+run the same command again: finished shards are left alone.
 """
 
 
@@ -43,17 +42,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--out", required=True, help="folder for the shards of tokens")
     add_codec_options(parser)
     parser.add_argument("--per-shard", type=int, default=1000, help="items in a shard (1000)")
-    parser.add_argument(
-        "--batch-seconds", type=float, default=60.0, help="audio encoded at once (60)"
-    )
-    parser.add_argument("--batch-size", type=int, default=32, help="images encoded at once (32)")
-    parser.add_argument("--size", type=int, help="sides of the images in pixels (the codec's)")
-    parser.add_argument(
-        "--views",
-        type=int,
-        default=1,
-        help="of an image: 1 the middle, 2 also its mirror image, 10 also both of four corners (1)",
-    )
     parser.add_argument("--entropy", action="store_true", help="entropy code where it saves bytes")
     parser.add_argument("--job-index", type=int, default=0, metavar="I", help="which job this is")
     parser.add_argument("--num-jobs", type=int, default=1, metavar="N", help="of how many (1)")
@@ -65,6 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--overwrite", action="store_true", help="make finished shards again")
     parser.add_argument("--dry-run", action="store_true", help="only list the shards")
+    add_modality_options(parser, "tokenize")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -83,7 +72,7 @@ def run(args: argparse.Namespace) -> None:
         raise ValueError(f"the share of damaged items is in [0, 1], not {args.max_bad_share}")
     out = Path(args.out)
     tokenizer = _tokenizer(args)
-    jobs = plan(tokenizer, args.input, out, args.per_shard)
+    jobs = plan_shards(tokenizer, args.input, out, args.per_shard)
     if args.dry_run:
         _list(jobs, tokenizer, args)
         return
@@ -101,21 +90,13 @@ def run(args: argparse.Namespace) -> None:
 
 def _tokenizer(args: argparse.Namespace) -> AnyTokenizer:
     codec = chosen_any_codec(args)
-    if isinstance(codec, ImageCodec):
-        return ImageTokenizer(
-            codec,
-            size=args.size,
-            views=args.views,
-            batch_size=args.batch_size,
-            entropy=args.entropy,
-        )
-    if args.size is not None or args.views != 1:
-        raise ValueError(f"--size and --views are for images, {codec.name} is for audio")
-    return AudioTokenizer(codec, batch_seconds=args.batch_seconds, entropy=args.entropy)
+    modality = modality_of(codec)
+    given = modality_options(codec, modality, "tokenize", args)
+    return modality.tokenizer(codec, entropy=args.entropy, **given)
 
 
 def _make_all(
-    jobs: Sequence[Job], tokenizer: AnyTokenizer, args: argparse.Namespace
+    jobs: Sequence[ShardJob], tokenizer: AnyTokenizer, args: argparse.Namespace
 ) -> tuple[list[ShardRow], list[str]]:
     """Rows of all shards of this job, and reasons why there are not more."""
     rows, failures = [], []
@@ -132,7 +113,7 @@ def _make_all(
     return rows, failures
 
 
-def _list(jobs: Sequence[Job], tokenizer: AnyTokenizer, args: argparse.Namespace) -> None:
+def _list(jobs: Sequence[ShardJob], tokenizer: AnyTokenizer, args: argparse.Namespace) -> None:
     for number, job in enumerate(jobs):
         done = not args.overwrite and finished(job, tokenizer) is not None
         what = job.shard if job.shard is not None else f"{len(job.records)} {tokenizer.noun}"
@@ -153,10 +134,10 @@ def _report(rows: Sequence[ShardRow], whole: bool, tokenizer: AnyTokenizer, out:
 
 def _check_share(rows: Sequence[ShardRow], tokenizer: AnyTokenizer, max_share: float) -> None:
     total = sum(row.about["total"] for row in rows)
-    damaged = [one for row in rows for one in row.about["damaged"]]
+    damaged = [file for row in rows for file in row.about["damaged"]]
     if len(damaged) > max_share * total:
         raise ValueError(
             f"{len(damaged)} of {total} {_files(tokenizer)} cannot be read, more than "
-            f"{max_share:.1%}; the rows beside the shards name them, the first is "
+            f"{max_share:.1%}; the rows next to the shards name them, the first is "
             f"{damaged[0]['name']}: {damaged[0]['reason']}"
         )

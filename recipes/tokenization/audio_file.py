@@ -1,7 +1,7 @@
-"""What a token file remembers of its recording; channels to streams of a codec, and back.
+"""What the token file of a recording says: its header, and what decoding must restore.
 
-A stream is what a codec codes at once. Channels that are coded apart are streams of one batch, and
-their tokens stand side by side in the groups of one file.
+A stream is what a codec codes at once. Channels that are coded separately are streams of one batch,
+and their tokens are concatenated along the groups of one file.
 """
 
 import math
@@ -18,16 +18,16 @@ BLOCK_SECONDS = 2.0  # coded at once; longer blocks take more memory and are not
 STEREO = ("mix", "folded", "mid-side")
 
 
-class Recording(NamedTuple):
-    """A recording as it was before encoding.
+class SourceAudio(NamedTuple):
+    """Format of a recording before encoding.
 
     Attributes:
         sample_rate: in Hz.
         length: samples of each channel.
         channels: number of channels.
         stereo: "mix": the codec's channels hold all (a mono codec the mean, a stereo codec a mono
-            recording twice); "folded": left and right coded apart; "mid-side": so their half sum
-            and half difference.
+            recording twice); "folded": left and right coded separately; "mid-side": half their sum
+            and half their difference coded separately.
         gain: factor that encoding applied.
     """
 
@@ -39,11 +39,11 @@ class Recording(NamedTuple):
 
     @property
     def streams(self) -> int:
-        """Signals that are coded apart."""
+        """Signals that are coded separately."""
         return 1 if self.stereo == "mix" else 2
 
     def extras(self, codec_channels: int) -> dict[str, Any]:
-        """Extras of a header: what is as the codec has it is left out."""
+        """Extras of a header; fields that are the codec's own are left out."""
         source: dict[str, Any] = {"sample_rate": self.sample_rate, "length": self.length}
         if self.channels != codec_channels:
             source["channels"] = self.channels
@@ -54,21 +54,38 @@ class Recording(NamedTuple):
         return {"source": source}
 
 
-def recording_of(header: TokenHeader) -> Recording:
-    """Recording that a header tells of; as the codec heard it if it does not say.
+def audio_header(
+    codec: AudioCodec, *, vocab: tuple[int, ...], positions: int, length: int
+) -> TokenHeader:
+    """Header of tokens of a codec; ``length`` is in samples at the codec's rate."""
+    return TokenHeader(
+        codec=codec.name,
+        fingerprint=codec.fingerprint,
+        vocab=vocab,
+        positions=positions,
+        sample_rate=codec.sample_rate,
+        hop_length=codec.hop_length,
+        channels=codec.channels,
+        length=length,
+        extras={},
+    )
+
+
+def source_audio(header: TokenHeader) -> SourceAudio:
+    """Format of the recording that a header describes; the codec's own if it does not say.
 
     Raises:
-        TokenFileError: what it says does not fit the rest of the header.
+        TokenFileError: it contradicts the rest of the header.
     """
-    heard = Recording(header.sample_rate, header.length, header.channels)
-    source = header.extras.get("source", {})
-    if not isinstance(source, dict) or not set(source) <= set(Recording._fields):
+    own = SourceAudio(header.sample_rate, header.length, header.channels)
+    fields = header.extras.get("source", {})
+    if not isinstance(fields, dict) or not set(fields) <= set(SourceAudio._fields):
         raise TokenFileError("refused: its header does not say what was encoded")
-    recording = heard._replace(**source)
-    fault = _fault(recording, header)
+    source = own._replace(**fields)
+    fault = _fault(source, header)
     if fault:
         raise TokenFileError(f"refused: {fault}")
-    return recording
+    return source
 
 
 def stereo_mode(channels: int, codec_channels: int, wanted: str) -> str:
@@ -113,16 +130,16 @@ def from_streams(streams: Tensor, channels: int, stereo: str) -> Tensor:
     return wave
 
 
-def scales_of(codec: AudioCodec, length: int) -> int:
-    """Scales of a stream of so many samples at the codec's rate."""
+def num_scales(codec: AudioCodec, length: int) -> int:
+    """Number of scales of a stream of ``length`` samples at the codec's rate."""
     if not codec.normalise:
         return 0
     return 1 if codec.segments is None else int(codec.segments.pieces(torch.tensor(length)))
 
 
-def _fault(recording: Recording, header: TokenHeader) -> str | None:
-    """What is wrong with a recording, or None. Types are not to be trusted."""
-    rate, length, channels, stereo, gain = recording
+def _fault(source: SourceAudio, header: TokenHeader) -> str | None:
+    """What is wrong with a source, or None. Types are not to be trusted."""
+    rate, length, channels, stereo, gain = source
     if any(type(value) is not int for value in (rate, length, channels)):
         return "rate, length and channels of what was encoded are no integers"
     slack = 2 + header.length // 1_000_000  # earlier versions rounded the length to float32

@@ -1,4 +1,4 @@
-"""Recordings and pictures to token files, many at a time: what `intaglio tokenize` and Ray share.
+"""Many files to token files at a time: what `intaglio tokenize` and Ray share.
 
 Files are decoded in threads, a few ahead, and encoded in batches. What shares a batch depends on
 the files alone, and no item on its neighbours, so the same files give the same bytes.
@@ -21,14 +21,14 @@ C = TypeVar("C", bound=Codec)
 Item = TypeVar("Item")
 
 
-class Recording(NamedTuple):
-    """What to tokenize: a recording, or a view of a picture.
+class SourceFile(NamedTuple):
+    """What to tokenize: a file, or a view of an image.
 
     Attributes:
         name: for messages; of bytes, its suffix tells the format.
         content: a file, or the bytes of one.
         fault: why it cannot be read, if that is known already.
-        view: which of the views of a picture.
+        view: which of the views of an image.
     """
 
     name: str
@@ -38,24 +38,24 @@ class Recording(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What became of a recording: the bytes of a token file, or why there are none."""
+    """Result for one file: the bytes of a token file, or why there are none."""
 
     tokens: bytes
     reason: str
 
 
 class Tokenizer(Generic[C, Item]):
-    """Base: makes token files of what a codec is made for.
+    """Base: makes token files of the kind of files that a codec is made for.
 
     Args:
         codec: the codec, on its device.
         entropy: entropy code the ids where that makes a file smaller.
 
     Attributes:
-        kind: of its files, in messages.
-        noun: what is tokenized, in messages.
-        suffixes: of its files.
-        views: files of tokens that are made of one recording.
+        kind: of its files, as the header of a token file names it: "audio" or "image".
+        noun: what its files hold, in the plural, for messages.
+        suffixes: of its files, in lower case.
+        views: token files that are made of one file.
     """
 
     kind: ClassVar[str]
@@ -65,12 +65,11 @@ class Tokenizer(Generic[C, Item]):
 
     def __init__(self, codec: C, *, entropy: bool = False) -> None:
         self.codec, self.entropy = codec, entropy
-        self.fingerprint = codec.fingerprint  # hashes all weights: once, not once a file
 
     @property
     def about(self) -> dict[str, Any]:
-        """What decides the bytes of a token file beside its source."""
-        return {"fingerprint": self.fingerprint, "coding": self._coding}
+        """What decides the bytes of a token file, besides its source."""
+        return {"fingerprint": self.codec.fingerprint, "coding": self._coding}
 
     @property
     def _coding(self) -> str:
@@ -80,16 +79,16 @@ class Tokenizer(Generic[C, Item]):
         """Records of a folder, a manifest or a fetched set."""
         raise NotImplementedError
 
-    def run(self, recordings: Iterable[Recording]) -> Iterator[Outcome]:
-        """Outcomes in the order of the recordings, which are taken as they are needed.
+    def run(self, sources: Iterable[SourceFile]) -> Iterator[Outcome]:
+        """Outcomes in the order of the sources, which are taken as they are needed.
 
         Raises:
-            OSError: a recording cannot be read for a reason that is not its own.
+            OSError: a file cannot be read for a reason that is not its own.
             ModuleNotFoundError: a format needs the ``media`` extra, or ``entropy`` is missing.
         """
         window: list[Item | str] = []
         with ThreadPoolExecutor(THREADS) as pool:
-            for item in self._ahead(pool, recordings):
+            for item in self._ahead(pool, sources):
                 window.append(item)
                 if self._full([item for item in window if not isinstance(item, str)]):
                     yield from self._encoded(window)
@@ -100,7 +99,7 @@ class Tokenizer(Generic[C, Item]):
         """Whether it is time to encode."""
         raise NotImplementedError
 
-    def _decoded(self, recording: Recording, path: Path) -> Item:
+    def _decoded(self, source: SourceFile, path: Path) -> Item:
         """Content of a file.
 
         Raises:
@@ -109,37 +108,37 @@ class Tokenizer(Generic[C, Item]):
         raise NotImplementedError
 
     def _files(self, items: Sequence[Item]) -> list[bytes]:
-        """Token files of some items."""
+        """Token files of the items."""
         raise NotImplementedError
 
     def _ahead(
-        self, pool: ThreadPoolExecutor, recordings: Iterable[Recording]
+        self, pool: ThreadPoolExecutor, sources: Iterable[SourceFile]
     ) -> Iterator[Item | str]:
         """Items, or reasons why there are none, with some more under way."""
         waiting: deque[Future[Item | str]] = deque()
-        for recording in recordings:
-            waiting.append(pool.submit(self._read, recording))
+        for source in sources:
+            waiting.append(pool.submit(self._read, source))
             if len(waiting) > THREADS:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
 
-    def _read(self, recording: Recording) -> Item | str:
-        if recording.fault:
-            return recording.fault
-        if isinstance(recording.content, Path):
-            return self._tried(recording, recording.content)
-        suffix = Path(recording.name).suffix
+    def _read(self, source: SourceFile) -> Item | str:
+        if source.fault:
+            return source.fault
+        if isinstance(source.content, Path):
+            return self._tried(source, source.content)
+        suffix = Path(source.name).suffix
         with NamedTemporaryFile(suffix=suffix) as file:
-            file.write(recording.content)
+            file.write(source.content)
             file.flush()
-            return self._tried(recording, Path(file.name))
+            return self._tried(source, Path(file.name))
 
-    def _tried(self, recording: Recording, path: Path) -> Item | str:
+    def _tried(self, source: SourceFile, path: Path) -> Item | str:
         try:
-            return self._decoded(recording, path)
+            return self._decoded(source, path)
         except (ValueError, FileNotFoundError) as error:
-            return explain(error).replace(str(path), recording.name)
+            return explain(error).replace(str(path), source.name)
 
     def _encoded(self, window: Sequence[Item | str]) -> Iterator[Outcome]:
         files = iter(self._files([item for item in window if not isinstance(item, str)]))

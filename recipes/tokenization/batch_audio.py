@@ -10,14 +10,15 @@ from torch import Tensor
 
 from intaglio.codecs import AudioCodec, Tokens
 from intaglio.data.clips import find
-from intaglio.data.formats.tokens import TokenHeader, write_tokens
+from intaglio.data.formats.tokens import write_tokens
 from intaglio.data.formats.wave import SUFFIXES, read_wave, resample
 from intaglio.data.manifest import Record
-from intaglio.recipes.tokenization.batch import Recording, Tokenizer
+from intaglio.recipes.tokenization.audio_file import audio_header, num_scales
+from intaglio.recipes.tokenization.batch import SourceFile, Tokenizer
 
 WINDOW = 8  # batches that are looked through for recordings of similar length
 LONG_SECONDS = 300.0  # longer ones are encoded alone, in blocks, to bound the memory
-BLOCK_SECONDS = 30.0
+BLOCK_SECONDS = 30.0  # of these
 
 
 class Wave(NamedTuple):
@@ -33,12 +34,12 @@ class AudioTokenizer(Tokenizer[AudioCodec, Wave]):
 
     Args:
         codec: the codec, on its device.
-        batch_seconds: audio in a batch, at most, with what fills the shorter recordings; a longer
+        batch_seconds: audio in a batch, at most, with the padding of shorter recordings; a longer
             recording is a batch of its own.
         entropy: entropy code the ids where that makes a file smaller.
 
     Raises:
-        ValueError: there is no room in a batch.
+        ValueError: a batch would hold no audio.
     """
 
     kind, noun = "audio", "recordings"
@@ -57,31 +58,31 @@ class AudioTokenizer(Tokenizer[AudioCodec, Wave]):
         return find(source)
 
     def _full(self, items: Sequence[Wave]) -> bool:
-        room = WINDOW * self.batch_seconds * self.codec.sample_rate
-        return sum(map(_samples, items)) >= room
+        size = WINDOW * self.batch_seconds * self.codec.sample_rate
+        return sum(map(_samples, items)) >= size
 
-    def _decoded(self, recording: Recording, path: Path) -> Wave:
-        source, rate = read_wave(path, channels=self.codec.channels)
-        return Wave(resample(source, rate, self.codec.sample_rate), rate, source.shape[-1])
+    def _decoded(self, source: SourceFile, path: Path) -> Wave:
+        wave, rate = read_wave(path, channels=self.codec.channels)
+        return Wave(resample(wave, rate, self.codec.sample_rate), rate, wave.shape[-1])
 
     def _files(self, items: Sequence[Wave]) -> list[bytes]:
         files = [b""] * len(items)
-        for places in self._batches(items):
-            tokens = self._tokens([items[place] for place in places])
-            for place, one in zip(places, tokens, strict=True):
-                files[place] = self._file(one, items[place])
+        for indices in self._batches(items):
+            batch = self._tokens([items[index] for index in indices])
+            for index, tokens in zip(indices, batch, strict=True):
+                files[index] = self._file(tokens, items[index])
         return files
 
     def _batches(self, items: Sequence[Wave]) -> list[list[int]]:
-        """Places of recordings of similar length."""
+        """Indices of recordings of similar length, batch by batch."""
         batches: list[list[int]] = []
-        for place in sorted(range(len(items)), key=lambda place: _samples(items[place])):
-            seconds = _samples(items[place]) / self.codec.sample_rate
+        for index in sorted(range(len(items)), key=lambda index: _samples(items[index])):
+            seconds = _samples(items[index]) / self.codec.sample_rate
             fits = batches and (len(batches[-1]) + 1) * seconds <= self.batch_seconds
             if fits and seconds <= LONG_SECONDS:
-                batches[-1].append(place)
+                batches[-1].append(index)
             else:
-                batches.append([place])
+                batches.append([index])
         return batches
 
     def _tokens(self, batch: Sequence[Wave]) -> list[Tokens]:
@@ -98,28 +99,19 @@ class AudioTokenizer(Tokenizer[AudioCodec, Wave]):
             x[item, :, : _samples(wave)] = wave.samples
         lengths = torch.tensor([_samples(wave) for wave in batch])
         tokens = codec.encode(x.to(device), lengths.to(device))
-        return [_item(tokens, item, self._scales(wave)) for item, wave in enumerate(batch)]
-
-    def _scales(self, wave: Wave) -> int:
-        """Scales that a codec with scales gives for a recording."""
-        segments = self.codec.segments
-        return 1 if segments is None else int(segments.pieces(torch.tensor(_samples(wave))))
+        return [
+            _item(tokens, item, num_scales(codec, _samples(wave)))
+            for item, wave in enumerate(batch)
+        ]
 
     def _file(self, tokens: Tokens, wave: Wave) -> bytes:
-        codec, ids = self.codec, tokens.ids[0].cpu()
-        header = TokenHeader(
-            codec=codec.name,
-            fingerprint=self.fingerprint,
-            vocab=tokens.vocab,
-            positions=len(ids),
-            sample_rate=codec.sample_rate,
-            hop_length=codec.hop_length,
-            channels=codec.channels,
-            length=_samples(wave),
-            extras={"source": {"sample_rate": wave.source_rate, "length": wave.source_length}},
-            coding=self._coding,
-            scale=() if tokens.scale is None else tuple(tokens.scale[0].float().tolist()),
+        ids = tokens.ids[0].cpu()
+        header = audio_header(
+            self.codec, vocab=tokens.vocab, positions=len(ids), length=_samples(wave)
         )
+        source = {"sample_rate": wave.source_rate, "length": wave.source_length}
+        scale = () if tokens.scale is None else tuple(tokens.scale[0].float().tolist())
+        header = header._replace(extras={"source": source}, coding=self._coding, scale=scale)
         file = io.BytesIO()
         write_tokens(file, header, ids)
         return file.getvalue()
@@ -130,7 +122,7 @@ def _samples(item: Wave) -> int:
 
 
 def _item(tokens: Tokens, item: int, scales: int) -> Tokens:
-    """One item of a batch, without what fills it."""
+    """One item of a batch, without its padding."""
     ids = tokens.ids[item][tokens.mask[item]].unsqueeze(0)
     scale = None if tokens.scale is None else tokens.scale[item : item + 1, :scales]
     return tokens._replace(ids=ids, scale=scale)

@@ -1,4 +1,4 @@
-"""Pictures to token files: squares of one size, and if wanted several views of each."""
+"""Images to token files: squares of one size, and several views of each if asked for."""
 
 import io
 from collections.abc import Sequence
@@ -14,25 +14,25 @@ from intaglio.data.formats.tokens import Extent, write_tokens
 from intaglio.data.image_transforms import VIEWS, to_unit, view
 from intaglio.data.manifest import Record
 from intaglio.data.pictures import find_images
-from intaglio.recipes.tokenization.batch import Recording, Tokenizer
-from intaglio.recipes.tokenization.image_file import picture_item
+from intaglio.recipes.tokenization.batch import SourceFile, Tokenizer
+from intaglio.recipes.tokenization.image_file import image_item
 
 
 class Square(NamedTuple):
-    """A view of a picture, uint8 [3, size, size], and the number of the view."""
+    """A view of an image, uint8 [3, size, size], and the number of the view."""
 
     pixels: Tensor
     view: int
 
 
 class ImageTokenizer(Tokenizer[ImageCodec, Square]):
-    """Makes token files of pictures.
+    """Makes token files of images.
 
     Args:
         codec: the codec, on its device.
         size: sides of the squares in pixels; the codec's if None.
-        views: token files of a picture, see `intaglio.data.image_transforms.view`.
-        batch_size: pictures encoded at once.
+        views: token files of an image, see `intaglio.data.image_transforms.view`.
+        batch_size: images encoded at once.
         entropy: entropy code the ids where that makes a file smaller.
 
     Raises:
@@ -67,7 +67,7 @@ class ImageTokenizer(Tokenizer[ImageCodec, Square]):
 
     @property
     def about(self) -> dict[str, Any]:
-        """What decides the bytes of a token file beside its source."""
+        """What decides the bytes of a token file, besides its source."""
         return super().about | {"size": self.size, "views": self.views}
 
     def find(self, source: str) -> tuple[Path, list[Record]]:
@@ -77,8 +77,8 @@ class ImageTokenizer(Tokenizer[ImageCodec, Square]):
     def _full(self, items: Sequence[Square]) -> bool:
         return len(items) >= self.batch_size
 
-    def _decoded(self, recording: Recording, path: Path) -> Square:
-        return Square(view(read_image(path), self.size, recording.view), recording.view)
+    def _decoded(self, source: SourceFile, path: Path) -> Square:
+        return Square(view(read_image(path), self.size, source.view), source.view)
 
     def _files(self, items: Sequence[Square]) -> list[bytes]:
         if not items:
@@ -88,9 +88,8 @@ class ImageTokenizer(Tokenizer[ImageCodec, Square]):
         tokens = self.codec.encode(to_unit(pixels).to(device))
         files = []
         for number, item in enumerate(items):
-            header, ids = picture_item(
+            header, ids = image_item(
                 self.codec,
-                self.fingerprint,
                 tokens,
                 extent=Extent(self.size, self.size),
                 item=number,

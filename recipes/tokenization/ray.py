@@ -13,14 +13,13 @@ With Ray installed (``pip install 'ray[data]'``; tried with 2.60):
     tokens.write_parquet("tokens")
 """
 
-import argparse
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from intaglio.recipes.commands.options.codec import chosen_codec
-from intaglio.recipes.tokenization.batch import Recording
+from intaglio.recipes.commands.options.codec import load_codec
+from intaglio.recipes.tokenization.batch import SourceFile
 from intaglio.recipes.tokenization.batch_audio import AudioTokenizer
 
 
@@ -34,7 +33,7 @@ class TokenizeBatch:
         entropy: entropy code where it saves bytes.
 
     Raises:
-        ValueError: there is no such device, or the codec is damaged or no audio codec.
+        ValueError: there is no such device, or the codec is damaged or not an audio codec.
         FileNotFoundError: there is no such codec.
     """
 
@@ -46,18 +45,19 @@ class TokenizeBatch:
         batch_seconds: float = 60.0,
         entropy: bool = False,
     ) -> None:
-        chosen = chosen_codec(argparse.Namespace(codec=codec, device=device))
-        self._tokenizer = AudioTokenizer(chosen, batch_seconds=batch_seconds, entropy=entropy)
+        self._tokenizer = AudioTokenizer(
+            load_codec(codec, device), batch_seconds=batch_seconds, entropy=entropy
+        )
 
     def __call__(self, batch: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        """Columns ``tokens``, the bytes of token files, and ``reason``, why some are empty, in the
-        place of column ``bytes``, which holds audio files whose names are in column ``path``.
+        """Columns ``tokens``, the bytes of token files, and ``reason``, why some are empty, instead
+        of column ``bytes``, which holds audio files whose names are in column ``path``.
         """
-        recordings = [
-            Recording(str(path), bytes(content))
+        sources = [
+            SourceFile(str(path), bytes(content))
             for path, content in zip(batch["path"], batch["bytes"], strict=True)
         ]
-        outcomes = list(self._tokenizer.run(recordings))
+        outcomes = list(self._tokenizer.run(sources))
         kept = {name: column for name, column in batch.items() if name != "bytes"}
         return kept | {
             "tokens": np.array([outcome.tokens for outcome in outcomes], dtype=object),

@@ -1,8 +1,8 @@
-"""Tokenizing as jobs of one shard: which there are, which are finished, and how one is done.
+"""Tokenizing as jobs of one shard: which there are, which are finished, and how one is run.
 
-A shard of tokens is a function of its source and the codec. It takes its place in one step, and its
-row, which says that it is finished, comes after it: whatever is killed is done again, with equal
-bytes. The row names every recording that could not be read.
+A shard of tokens is a function of its source and the codec. It is written atomically, and its row,
+which says that it is finished, comes after it: whatever is killed is done again, with equal bytes.
+The row names every file that could not be read.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ from intaglio.data.formats.shards import (
     write_row,
 )
 from intaglio.data.manifest import Record
-from intaglio.recipes.tokenization.batch import Recording, Tokenizer
+from intaglio.recipes.tokenization.batch import SourceFile, Tokenizer
 
 ROWS = "shards.jsonl"
 KEPT = ("txt", "json")  # files of a sample that go along with its tokens
@@ -36,23 +36,23 @@ KEPT = ("txt", "json")  # files of a sample that go along with its tokens
 AnyTokenizer = Tokenizer[Any, Any]
 
 
-class Clip(NamedTuple):
-    """A recording with its key, and the files that go along with its tokens."""
+class Item(NamedTuple):
+    """A file with its key, and the files that go along with its tokens."""
 
     key: str
-    recording: Recording
+    source: SourceFile
     files: dict[str, bytes]
 
 
-class Job(NamedTuple):
-    """A shard to make: of a stretch of a list of records, or of a shard of audio.
+class ShardJob(NamedTuple):
+    """A shard to make: of a range of a list of records, or of a shard of files.
 
     Attributes:
         target: the shard to write.
         source: what it is made of, as plain data: other data, other shard.
         folder: where the paths of the records start.
-        records: the stretch.
-        shard: the shard of audio, if it is made of one.
+        records: the range.
+        shard: the shard of files, if it is made of one.
     """
 
     target: Path
@@ -62,21 +62,21 @@ class Job(NamedTuple):
     shard: Path | None = None
 
 
-def plan(tokenizer: AnyTokenizer, source: str, out: Path, per_shard: int) -> list[Job]:
+def plan_shards(tokenizer: AnyTokenizer, source: str, out: Path, per_shard: int) -> list[ShardJob]:
     """All jobs, in order; the same for the same input, wherever it lies.
 
     Args:
         tokenizer: that will do them.
-        source: folder, manifest or set of recordings; or a tar shard of them, or a folder of such.
+        source: folder, manifest or set of files; or a tar shard of them, or a folder of such.
         out: folder for the shards of tokens.
-        per_shard: recordings in a shard, unless the input comes in shards.
+        per_shard: files in a shard, unless the input comes in shards.
 
     Raises:
-        ValueError: nothing or both recordings and shards are there, or ``out`` lies within.
+        ValueError: there is nothing, or there are both files and shards, or ``out`` lies within.
         FileNotFoundError: there is no such input.
     """
     if per_shard < 1:
-        raise ValueError(f"a shard must hold at least one recording, got {per_shard}")
+        raise ValueError(f"a shard must hold at least one item, got {per_shard}")
     path = Path(source).expanduser()
     if path.is_dir() and out.resolve().is_relative_to(path.resolve()):
         raise ValueError(f"{out} lies within the input {path}; choose another output")
@@ -89,20 +89,22 @@ def plan(tokenizer: AnyTokenizer, source: str, out: Path, per_shard: int) -> lis
             raise ValueError(f"{path} holds both shards and {tokenizer.noun}; take them apart")
         names = [shard.relative_to(folder).as_posix() for shard in shards]
         return [
-            Job(out / name, {"shard": name, "bytes": shard.stat().st_size}, folder, shard=shard)
+            ShardJob(
+                out / name, {"shard": name, "bytes": shard.stat().st_size}, folder, shard=shard
+            )
             for name, shard in zip(names, shards, strict=True)
         ]
     folder, records = tokenizer.find(source)
     jobs = []
     for number, first in enumerate(range(0, len(records), per_shard)):
-        some = records[first : first + per_shard]
-        digest = hashlib.sha256(json.dumps(some).encode()).hexdigest()
-        about = {"first": first, "count": len(some), "records": digest}
-        jobs.append(Job(out / f"{number:06}{SUFFIX}", about, folder, some))
+        chosen = records[first : first + per_shard]
+        digest = hashlib.sha256(json.dumps(chosen).encode()).hexdigest()
+        about = {"first": first, "count": len(chosen), "records": digest}
+        jobs.append(ShardJob(out / f"{number:06}{SUFFIX}", about, folder, chosen))
     return jobs
 
 
-def finished(job: Job, tokenizer: AnyTokenizer) -> ShardRow | None:
+def finished(job: ShardJob, tokenizer: AnyTokenizer) -> ShardRow | None:
     """Row of a shard that is there, or None.
 
     Raises:
@@ -123,43 +125,43 @@ def finished(job: Job, tokenizer: AnyTokenizer) -> ShardRow | None:
     return row if listed and size == row.bytes else None
 
 
-def make(job: Job, tokenizer: AnyTokenizer, progress: tqdm) -> ShardRow:
+def make(job: ShardJob, tokenizer: AnyTokenizer, progress: tqdm) -> ShardRow:
     """Write a shard of tokens and its row.
 
     Raises:
-        ValueError: the shard of audio is damaged, or not one recording is there.
+        ValueError: the shard of files is damaged, or not one file is there.
         OSError: something cannot be read or written.
     """
-    content = io.BytesIO()  # written in a moment at the end: tokens are small
-    writer = ShardWriter(content)
+    shard = io.BytesIO()  # written at once at the end: tokens are small
+    writer = ShardWriter(shard)
     damaged: list[dict[str, str]] = []
-    waiting: deque[Clip] = deque()
+    waiting: deque[Item] = deque()
 
-    def recordings() -> Iterator[Recording]:
-        for clip in _clips(job, tokenizer):
-            waiting.append(clip)
-            yield clip.recording
+    def sources() -> Iterator[SourceFile]:
+        for item in _items(job, tokenizer):
+            waiting.append(item)
+            yield item.source
 
     total = gone = 0
-    for outcome in tokenizer.run(recordings()):
-        clip = waiting.popleft()
+    for outcome in tokenizer.run(sources()):
+        item = waiting.popleft()
         total += 1
         progress.update()
         if outcome.tokens:
-            writer.add(clip.key, {"intaglio": outcome.tokens} | clip.files)
+            writer.add(item.key, {"intaglio": outcome.tokens} | item.files)
             continue
-        name, sound = clip.recording.name, clip.recording.content
-        gone += isinstance(sound, Path) and not sound.exists()
-        damaged.append({"key": clip.key, "name": name, "reason": outcome.reason})
-    if gone == total:  # as when a disk has gone: this must not count as done
+        name, content = item.source.name, item.source.content
+        gone += isinstance(content, Path) and not content.exists()
+        damaged.append({"key": item.key, "name": name, "reason": outcome.reason})
+    if gone == total:  # a disk was unmounted, perhaps: this must not count as done
         raise ValueError(
             f"{job.target}: none of {total} {tokenizer.noun} is there, in {job.folder}"
         )
     writer.close()
-    return _publish(job, tokenizer, writer.count, content.getvalue(), damaged)
+    return _publish(job, tokenizer, writer.count, shard.getvalue(), damaged)
 
 
-def gather(jobs: Sequence[Job], tokenizer: AnyTokenizer, out: Path) -> bool:
+def gather(jobs: Sequence[ShardJob], tokenizer: AnyTokenizer, out: Path) -> bool:
     """Once every shard is finished, list all rows in one file and remove what killed runs left.
 
     Returns:
@@ -180,7 +182,11 @@ def gather(jobs: Sequence[Job], tokenizer: AnyTokenizer, out: Path) -> bool:
 
 
 def _publish(
-    job: Job, tokenizer: AnyTokenizer, count: int, content: bytes, damaged: list[dict[str, str]]
+    job: ShardJob,
+    tokenizer: AnyTokenizer,
+    count: int,
+    content: bytes,
+    damaged: list[dict[str, str]],
 ) -> ShardRow:
     about = _about(job, tokenizer) | {
         "codec": tokenizer.codec.name,
@@ -200,48 +206,47 @@ def _publish(
     return row
 
 
-def _about(job: Job, tokenizer: AnyTokenizer) -> dict[str, Any]:
+def _about(job: ShardJob, tokenizer: AnyTokenizer) -> dict[str, Any]:
     """What decides the content of a shard."""
     return tokenizer.about | {"source": job.source}
 
 
-def _clips(job: Job, tokenizer: AnyTokenizer) -> Iterator[Clip]:
-    """Every view of every recording; of several views, the key ends with the number of the view."""
-    for clip in _recordings(job, tokenizer):
+def _items(job: ShardJob, tokenizer: AnyTokenizer) -> Iterator[Item]:
+    """Every view of every file; of several views, the key ends with the number of the view."""
+    for item in _files(job, tokenizer):
         for view in range(tokenizer.views):
-            key = f"{clip.key}-{view}" if tokenizer.views > 1 else clip.key
-            yield clip._replace(key=key, recording=clip.recording._replace(view=view))
+            key = f"{item.key}-{view}" if tokenizer.views > 1 else item.key
+            yield item._replace(key=key, source=item.source._replace(view=view))
 
 
-def _recordings(job: Job, tokenizer: AnyTokenizer) -> Iterator[Clip]:
+def _files(job: ShardJob, tokenizer: AnyTokenizer) -> Iterator[Item]:
     if job.shard is None:
         first = job.source["first"]
         for number, record in enumerate(job.records, first):
-            said = {name: value for name, value in record._asdict().items() if value}
-            recording = Recording(record.path, job.folder / record.path)
-            yield Clip(f"{number:09}", recording, {"json": json.dumps(said).encode()})
+            known = {name: value for name, value in record._asdict().items() if value}
+            source = SourceFile(record.path, job.folder / record.path)
+            yield Item(f"{number:09}", source, {"json": json.dumps(known).encode()})
         return
     for sample in read_shard(job.shard):
         found = [ext for ext in sample.files if f".{ext}" in tokenizer.suffixes]
         if len(found) == 1:
-            content = sample.files[found[0]]
-            recording = Recording(f"{sample.key}.{found[0]}", content)
+            source = SourceFile(f"{sample.key}.{found[0]}", sample.files[found[0]])
         else:
             names = " ".join(sorted(sample.files))
             fault = f"{sample.key} has {len(found)} {tokenizer.kind} files, not 1: {names}"
-            recording = Recording(sample.key, b"", fault)
+            source = SourceFile(sample.key, b"", fault)
         kept = {ext: sample.files[ext] for ext in KEPT if ext in sample.files}
-        yield Clip(sample.key, recording, kept)
+        yield Item(sample.key, source, kept)
 
 
 def _shards(path: Path) -> list[Path]:
     if not path.is_dir():
         return []
-    return sorted(one for one in _visible(path) if one.suffix == SUFFIX)
+    return sorted(file for file in _visible(path) if file.suffix == SUFFIX)
 
 
 def _visible(folder: Path) -> list[Path]:
-    """Files at any depth but hidden ones."""
+    """Files at any depth, except hidden ones."""
     return [
         path
         for path in folder.rglob("*")

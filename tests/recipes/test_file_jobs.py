@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from intaglio.recipes.file_jobs import Job, plan, run_all
+from intaglio.recipes.file_jobs import FileJob, plan_files, run_all
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def tree(in_tmp_path):
 
 
 def planned(inputs, out, overwrite=False):
-    jobs = plan(inputs, out, {".wav", ".flac"}, ".x", overwrite=overwrite)
+    jobs = plan_files(inputs, out, {".wav", ".flac"}, ".x", overwrite=overwrite)
     return [(str(job.source), str(job.target)) for job in jobs]
 
 
@@ -82,7 +82,7 @@ def test_failures_of_some_are_named_at_the_end(capsys):
             raise ValueError(f"{job.source} is bad")
         done.append(job.source.stem)
 
-    jobs = [Job(Path(f"{stem}.wav"), Path("x")) for stem in "abcd"]
+    jobs = [FileJob(Path(f"{stem}.wav"), Path("x")) for stem in "abcd"]
     with pytest.raises(ValueError, match="2 of 4 files could not be cooked"):
         run_all(jobs, work, "cooked")
     assert done == ["a", "c"]
@@ -95,7 +95,7 @@ def test_a_single_failure_is_raised_as_it_is_and_without_a_progress_bar(capsys):
         raise FileNotFoundError("gone")
 
     with pytest.raises(FileNotFoundError, match="gone"):
-        run_all([Job(Path("a"), Path("b"))], work, "cooked")
+        run_all([FileJob(Path("a"), Path("b"))], work, "cooked")
     assert capsys.readouterr().err == ""
 
 
@@ -108,5 +108,5 @@ def test_a_full_disk_and_our_own_errors_end_the_run():
             raise error
 
         with pytest.raises(type(error)):
-            run_all([Job(Path("a"), Path("b"))] * 3, work, "cooked")
+            run_all([FileJob(Path("a"), Path("b"))] * 3, work, "cooked")
         assert len(calls) == 1

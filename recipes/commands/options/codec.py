@@ -35,9 +35,9 @@ def chosen_codec(args: argparse.Namespace) -> AudioCodec:
     return load_codec(args.codec or default_source(), args.device)
 
 
-def chosen_any_codec(args: argparse.Namespace) -> AudioCodec | ImageCodec:
-    """As `chosen_codec`, but the codec may also be one of images."""
-    return load_any_codec(args.codec or default_source(), args.device)
+def chosen_any_codec(args: argparse.Namespace) -> Codec:
+    """As `chosen_codec`, but the codec may be of any modality."""
+    return _loaded(args.codec or default_source(), args.device)
 
 
 def default_source() -> str:

@@ -30,14 +30,14 @@ from intaglio.data.formats.loudness import LoudnessMeter
 from intaglio.data.formats.resampling import resample
 from intaglio.data.formats.tokens import read_tokens, write_tokens
 from intaglio.data.formats.wave import read_wave, write_wave
-from intaglio.recipes.commands import decode, encode
-from intaglio.recipes.commands.decode import decode_file
-from intaglio.recipes.commands.encode import Options, encode_file
-from intaglio.recipes.file_jobs import Job
+from intaglio.recipes.file_jobs import FileJob
+from intaglio.recipes.tokenization import decode_audio, encode_audio
 from intaglio.recipes.tokenization.audio_file import BLOCK_SECONDS
+from intaglio.recipes.tokenization.decode_audio import AudioDecoding, decode_audio_file
+from intaglio.recipes.tokenization.encode_audio import AudioEncoding, encode_audio_file
 
 RATE = 1000
-PLAIN = Options()
+PLAIN = AudioEncoding()
 STEP = 0.5 / 32768  # by which 16 bits round
 
 
@@ -130,17 +130,17 @@ def noise(channels: int, samples: int, seed: int = 0) -> torch.Tensor:
     return (swell * torch.randn(channels, samples, generator=generator)).clamp(-0.9, 0.9)
 
 
-def coded(codec: AudioCodec, source: Path, options: Options = PLAIN) -> Path:
+def coded(codec: AudioCodec, source: Path, options: AudioEncoding = PLAIN) -> Path:
     """Token file of a recording, beside it."""
-    job = Job(source, source.with_suffix(".intaglio"))
-    encode_file(codec, codec.fingerprint, job, options)
+    job = FileJob(source, source.with_suffix(".intaglio"))
+    encode_audio_file(codec, job, options)
     return job.target
 
 
 def decoded(codec: AudioCodec, source: Path) -> Path:
     """Audio file of a token file, beside it."""
-    job = Job(source, source.with_suffix(".decoded.wav"))
-    decode_file(codec, codec.fingerprint, job, keep_rate=False)
+    job = FileJob(source, source.with_suffix(".decoded.wav"))
+    decode_audio_file(codec, job, AudioDecoding())
     return job.target
 
 
@@ -194,8 +194,8 @@ def test_any_length_in_any_blocks(codecs, kind, samples, seconds, rate):
         write_wave(source, noise(channels, samples, samples), rate)
         seconds = max(seconds, samples / rate / 200)
         with (
-            mock.patch.object(encode, "BLOCK_SECONDS", seconds),
-            mock.patch.object(decode, "BLOCK_SECONDS", seconds),
+            mock.patch.object(encode_audio, "BLOCK_SECONDS", seconds),
+            mock.patch.object(decode_audio, "BLOCK_SECONDS", seconds),
         ):
             header, ids = content(coded(codec, source))
             info = soundfile.info(decoded(codec, source.with_suffix(".intaglio")))
@@ -217,7 +217,7 @@ def test_two_channels_in_a_codec_of_one(codecs, tmp_path):
         "mid-side": torch.stack([(left + right) / 2, (left - right) / 2]).unsqueeze(1),
     }
     for stereo, batch in batches.items():
-        header, ids = content(coded(codec, source, Options(stereo=stereo)))
+        header, ids = content(coded(codec, source, AudioEncoding(stereo=stereo)))
         assert header.vocab == codec.vocab * len(batch) and header.channels == 1
         tokens = codec.encode(batch)
         assert (ids == torch.cat(list(tokens.ids), dim=1)).float().mean() > 0.999
@@ -249,7 +249,7 @@ def test_one_channel_is_one_stream_whatever_is_wished(codecs, tmp_path):
     source = tmp_path / "a.wav"
     write_wave(source, noise(1, 500), RATE)
     _, plain = content(coded(codecs["encodec"], source))
-    header, ids = content(coded(codecs["encodec"], source, Options(stereo="folded")))
+    header, ids = content(coded(codecs["encodec"], source, AudioEncoding(stereo="folded")))
     assert torch.equal(ids, plain) and header.extras == {
         "source": {"sample_rate": RATE, "length": 500}
     }
@@ -267,7 +267,7 @@ def test_channels_that_do_not_fit_are_refused(codecs, tmp_path, kind, channels, 
     source = tmp_path / "a.wav"
     write_wave(source, noise(channels, 500), RATE)
     with pytest.raises(ValueError, match=reason):
-        coded(codecs[kind], source, Options(stereo=stereo))
+        coded(codecs[kind], source, AudioEncoding(stereo=stereo))
     assert [path.name for path in tmp_path.iterdir()] == ["a.wav"]
 
 
@@ -291,7 +291,7 @@ def test_loudness_is_set_before_encoding_and_undone(codecs, tmp_path, channels):
     source = tmp_path / "a.wav"
     write_wave(source, 0.05 * noise(channels, 9 * rate), rate)
     mono = read_wave(source)[0]
-    header, ids = content(coded(codec, source, Options(loudness=-30)))
+    header, ids = content(coded(codec, source, AudioEncoding(loudness=-30)))
     gain = header.extras["source"]["gain"]
     assert abs(loudness(gain * mono, rate) - -30) < 0.01 and gain > 2
     wave = gain * resample(mono, rate, RATE)
@@ -307,10 +307,10 @@ def test_loudness_keeps_the_peak_and_leaves_silence_alone(codecs, tmp_path):
     wave = 0.001 * torch.randn(1, 8000)
     wave[0, 4000] = 0.5
     write_wave(source, wave, 8000)
-    header, _ = content(coded(codec, source, Options(loudness=0.0)))
+    header, _ = content(coded(codec, source, AudioEncoding(loudness=0.0)))
     assert header.extras["source"]["gain"] == pytest.approx(2.0, rel=1e-3)
     write_wave(source, torch.zeros(1, 8000), 8000)
-    header, _ = content(coded(codec, source, Options(loudness=-16.0)))
+    header, _ = content(coded(codec, source, AudioEncoding(loudness=-16.0)))
     assert "gain" not in header.extras["source"]
 
 
@@ -320,23 +320,23 @@ def test_levels_and_bitrate(codecs, tmp_path):
     write_wave(source, noise(2, 500), RATE)
     _, full = content(coded(codec, source))
     for options, levels in (
-        (Options(levels=3), 3),
-        (Options(bitrate=1500.0), 3),
-        (Options(bitrate=1999.9), 3),
-        (Options(bitrate=9999.0), 4),
+        (AudioEncoding(levels=3), 3),
+        (AudioEncoding(bitrate=1500.0), 3),
+        (AudioEncoding(bitrate=1999.9), 3),
+        (AudioEncoding(bitrate=9999.0), 4),
     ):
         header, ids = content(coded(codec, source, options))
         assert torch.equal(ids, full[:, :levels]) and header.vocab == codec.vocab[:levels]
         tokens = codec.tokens(ids[None])._replace(lengths=torch.tensor([500]))
         got = samples_of(decoded(codec, source.with_suffix(".intaglio")))
         assert (got[:1] - codec.decode(tokens)[0].clamp(-1, 1)).abs().max() < 1e-4
-    header, _ = content(coded(codec, source, Options(bitrate=2100.0, stereo="folded")))
+    header, _ = content(coded(codec, source, AudioEncoding(bitrate=2100.0, stereo="folded")))
     assert header.vocab == codec.vocab[:2] * 2  # both streams share the bits
     with pytest.raises(ValueError, match="takes 1000 bits a second at least for 2 streams"):
-        coded(codec, source, Options(bitrate=999.0, stereo="folded"))
+        coded(codec, source, AudioEncoding(bitrate=999.0, stereo="folded"))
     for levels in (0, 5):
         with pytest.raises(ValueError, match=f"has 4 levels, cannot use {levels}"):
-            coded(codec, source, Options(levels=levels))
+            coded(codec, source, AudioEncoding(levels=levels))
 
 
 def test_entropy_coding_changes_the_bytes_and_nothing_else(codecs, tmp_path):
@@ -344,7 +344,7 @@ def test_entropy_coding_changes_the_bytes_and_nothing_else(codecs, tmp_path):
     write_wave(source, torch.cat([torch.zeros(1, 60_000), noise(1, 5000)], dim=1), RATE)
     _, plain = content(coded(codec, source))
     size = source.with_suffix(".intaglio").stat().st_size
-    header, ids = content(coded(codec, source, Options(entropy=True)))
+    header, ids = content(coded(codec, source, AudioEncoding(entropy=True)))
     assert header.coding == "range" and torch.equal(ids, plain)
     assert source.with_suffix(".intaglio").stat().st_size < 0.8 * size
     assert samples_of(decoded(codec, source.with_suffix(".intaglio"))).shape == (1, 65_000)
@@ -454,7 +454,7 @@ def coded_by(tokens: bytes, folder: Path) -> Path:
 def test_damage_far_in_is_found_before_anything_is_written(codecs, tmp_path, place, monkeypatch):
     codec, source = codecs["encodec"], tmp_path / "a.flac"
     write_wave(source, noise(1, 60_000), RATE)
-    monkeypatch.setattr(encode, "BLOCK_SECONDS", 0.5)
+    monkeypatch.setattr(encode_audio, "BLOCK_SECONDS", 0.5)
     tokens = coded(codec, source)
     for path, use in ((source, coded), (tokens, decoded)):
         data = bytearray(path.read_bytes())
@@ -471,9 +471,9 @@ def test_damage_far_in_is_found_before_anything_is_written(codecs, tmp_path, pla
 def test_new_folders_go_when_encoding_fails(codecs, tmp_path):
     source = tmp_path / "a.wav"
     soundfile.write(source, np.append(np.zeros(60_000, np.float32), np.nan), RATE, subtype="FLOAT")
-    job = Job(source, tmp_path / "new" / "deep" / "t")
+    job = FileJob(source, tmp_path / "new" / "deep" / "t")
     with pytest.raises(ValueError, match="NaN"):
-        encode_file(codecs["encodec"], "0" * 32, job, Options())
+        encode_audio_file(codecs["encodec"], job, AudioEncoding())
     assert [path.name for path in tmp_path.iterdir()] == ["a.wav"]
 
 
@@ -501,18 +501,18 @@ from pathlib import Path
 import torch
 torch.set_num_threads(1)
 from intaglio.codecs import load
-from intaglio.recipes.commands import decode, encode
-from intaglio.recipes.commands.decode import decode_file
-from intaglio.recipes.commands.encode import Options, encode_file
-from intaglio.recipes.file_jobs import Job
+from intaglio.recipes.file_jobs import FileJob
+from intaglio.recipes.tokenization import decode_audio, encode_audio
+from intaglio.recipes.tokenization.decode_audio import AudioDecoding, decode_audio_file
+from intaglio.recipes.tokenization.encode_audio import AudioEncoding, encode_audio_file
 codec = load(sys.argv[1])
-encode.BLOCK_SECONDS = decode.BLOCK_SECONDS = float(sys.argv[2])
+encode_audio.BLOCK_SECONDS = decode_audio.BLOCK_SECONDS = float(sys.argv[2])
 for name in sys.argv[3:]:
     source = Path(name)
     tokens = source.with_suffix(".intaglio")
-    encode_file(codec, codec.fingerprint, Job(source, tokens), Options())
-    back = Job(tokens, source.with_suffix(".out.wav"))
-    decode_file(codec, codec.fingerprint, back, keep_rate=False)
+    encode_audio_file(codec, FileJob(source, tokens), AudioEncoding())
+    back = FileJob(tokens, source.with_suffix(".out.wav"))
+    decode_audio_file(codec, back, AudioDecoding())
     [line] = [line for line in Path("/proc/self/status").open() if line.startswith("VmHWM")]
     print(line.split()[1])
 """

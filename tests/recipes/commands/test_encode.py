@@ -10,7 +10,7 @@ import torch
 from intaglio.codecs import load
 from intaglio.data.formats.tokens import read_header, read_tokens
 from intaglio.data.formats.wave import read_wave, resample
-from intaglio.recipes.commands import encode
+from intaglio.recipes.tokenization import encode_audio
 
 
 def test_tokens_equal_those_of_the_codec(intaglio, record, bundle, tmp_path):
@@ -100,7 +100,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(refusal, record, bundle, tmp
         self._file.write(b"half")
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(encode.TokenWriter, "finish", finish)
+    monkeypatch.setattr(encode_audio.TokenWriter, "finish", finish)
     source = record(tmp_path / "a.wav")
     (tmp_path / "old").write_bytes(b"old")
     assert "the disk is full; free some space" in refusal(

@@ -8,9 +8,11 @@ import pytest
 import torch
 
 from intaglio.codecs import load
+from intaglio.codecs.bundle import fingerprint, save
 from intaglio.codecs.part import build, describe
 from intaglio.data.formats.shards import ShardRow, ShardWriter, write_row
 from intaglio.data.formats.tokens import TokenHeader, write_tokens
+from intaglio.generators import load as load_generator
 
 
 @pytest.fixture
@@ -122,6 +124,50 @@ def test_a_checkpoint(intaglio, bundle, tmp_path):
     assert facts["kind"] == "training checkpoint" and facts["fingerprint"] == codec.fingerprint
 
 
+def test_a_generator_says_what_it_draws_and_of_which_codec(
+    intaglio, painted, image_bundle, tmp_path
+):
+    generator = load_generator(painted)
+    facts = json.loads(intaglio("info", painted, "--json").out)
+    assert (facts["kind"], facts["generator"], facts["checksum"]) == (
+        "bundle",
+        "tiny pipeline",
+        "good",
+    )
+    assert facts["fingerprint"] == fingerprint(generator)
+    assert facts["class"] == "intaglio.generators.generator.Generator"
+    assert (facts["order"], facts["head"]) == ("RasterOrder", "CategoricalHead")
+    assert (facts["condition"], facts["vocab"]) == ("ClassCondition", [512])
+    assert (facts["shape"], facts["positions"], facts["groups"]) == ([4, 4], 16, 1)
+    assert facts["parameters"] == sum(p.numel() for p in generator.parameters())
+    codec = load(image_bundle)
+    assert (facts["codec"], facts["codec_fingerprint"]) == (codec.name, codec.fingerprint)
+    assert (facts["classes"], facts["class_names"]) == (3, ["cat", "dog", "tree"])
+    # as a checkpoint of a training with the codec's path among the arguments
+    state = {f"generator.{name}": tensor for name, tensor in generator.state_dict().items()}
+    arguments = {"generator": describe(generator), "codec": str(image_bundle)}
+    torch.save({"hyper_parameters": arguments, "state_dict": state}, tmp_path / "a.ckpt")
+    trained = json.loads(intaglio("info", tmp_path / "a.ckpt", "--json").out)
+    assert trained["kind"] == "training checkpoint"
+    assert {**trained, "kind": 0, "bytes": 0, "checksum": 0} == {
+        **facts,
+        "kind": 0,
+        "bytes": 0,
+        "checksum": 0,
+    }
+
+
+def test_a_generator_before_its_training_and_with_many_classes(intaglio, painted, tmp_path):
+    generator = load_generator(painted)
+    many = tuple(f"class {number}" for number in range(30))
+    generator.provenance = generator.provenance._replace(classes=many)
+    out = intaglio("info", save(generator, tmp_path / "many")).out
+    assert "class 19 … and 10 more" in out and "class 20" not in out
+    generator.provenance = None
+    facts = json.loads(intaglio("info", save(generator, tmp_path / "new"), "--json").out)
+    assert facts["trained_on"] == "nothing yet" and "codec" not in facts
+
+
 @pytest.mark.parametrize(
     ("name", "content", "reason"),
     [
@@ -129,7 +175,7 @@ def test_a_checkpoint(intaglio, bundle, tmp_path):
         ("a.intaglio", b"", "truncated: it is empty"),
         ("a.ckpt", b"junk", "no readable training checkpoint"),
         ("gone", None, "there is no such file"),
-        ("gone.ckpt", None, "there is no codec at"),
+        ("gone.ckpt", None, "there is no codec or generator at"),
     ],
 )
 def test_what_cannot_be_read_is_one_line(refusal, tmp_path, name, content, reason):

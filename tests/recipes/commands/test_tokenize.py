@@ -232,7 +232,7 @@ def test_a_shard_whose_recordings_are_gone_is_not_finished(tokenize, folder, tmp
         (("--job-index", 2, "--num-jobs", 2), "job 2 of 2"),
         (("--job-index", -1), "job -1 of 1"),
         (("--num-jobs", 0), "job 0 of 0"),
-        (("--per-shard", 0), "at least one recording"),
+        (("--per-shard", 0), "at least one item"),
         (("--batch-seconds", 0), "batch"),
         (("--max-bad-share", 1.5), "share"),
     ],

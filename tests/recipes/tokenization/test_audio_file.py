@@ -8,9 +8,9 @@ import torch
 from intaglio.data.formats.tokens import TokenHeader
 from intaglio.recipes.tokenization.audio_file import (
     STEREO,
-    Recording,
+    SourceAudio,
     from_streams,
-    recording_of,
+    source_audio,
     stereo_mode,
     to_streams,
 )
@@ -37,14 +37,14 @@ SOUND = {"sample_rate": 8000, "length": 4001}
 def test_what_was_encoded_must_fit_the_header(rate, length, good):
     header = HEADER._replace(extras={"source": {"sample_rate": rate, "length": length}})
     if good:
-        assert recording_of(header) == Recording(rate, length, 1)
+        assert source_audio(header) == SourceAudio(rate, length, 1)
     else:
         with pytest.raises(ValueError, match="refused"):
-            recording_of(header)
-    assert recording_of(header._replace(extras={})) == Recording(8000, 4001, 1)
+            source_audio(header)
+    assert source_audio(header._replace(extras={})) == SourceAudio(8000, 4001, 1)
     no_samples = header._replace(length=1, extras={"source": {"sample_rate": 8000, "length": 0}})
     with pytest.raises(ValueError, match="refused"):
-        recording_of(no_samples)
+        source_audio(no_samples)
 
 
 @pytest.mark.parametrize(
@@ -70,26 +70,26 @@ def test_what_was_encoded_must_fit_the_header(rate, length, good):
 )
 def test_absurd_claims_are_refused(change):
     with pytest.raises(ValueError, match="refused"):
-        recording_of(HEADER._replace(extras={"source": SOUND | change}))
+        source_audio(HEADER._replace(extras={"source": SOUND | change}))
 
 
 @pytest.mark.parametrize(
     ("recording", "codec_channels"),
     [
-        (Recording(8000, 4001, 1), 1),
-        (Recording(8000, 4001, 2), 1),
-        (Recording(8000, 4001, 2, "folded", 0.3), 1),
-        (Recording(8000, 4001, 2, "mid-side"), 1),
-        (Recording(8000, 4001, 1, gain=1e-3), 2),
-        (Recording(8000, 4001, 2), 2),
-        (Recording(8000, 4001, 12), 12),
+        (SourceAudio(8000, 4001, 1), 1),
+        (SourceAudio(8000, 4001, 2), 1),
+        (SourceAudio(8000, 4001, 2, "folded", 0.3), 1),
+        (SourceAudio(8000, 4001, 2, "mid-side"), 1),
+        (SourceAudio(8000, 4001, 1, gain=1e-3), 2),
+        (SourceAudio(8000, 4001, 2), 2),
+        (SourceAudio(8000, 4001, 12), 12),
     ],
 )
 def test_a_header_brings_a_recording_back(recording, codec_channels):
     extras = recording.extras(codec_channels)
     header = HEADER._replace(channels=codec_channels, extras=extras)
-    assert recording_of(header) == recording
-    if recording == Recording(8000, 4001, codec_channels):
+    assert source_audio(header) == recording
+    if recording == SourceAudio(8000, 4001, codec_channels):
         assert extras == {"source": SOUND}  # nothing that the codec tells already
 
 

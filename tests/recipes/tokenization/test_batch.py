@@ -11,7 +11,7 @@ from intaglio.codecs.streaming.segments import Segments
 from intaglio.data.formats.tokens import read_tokens
 from intaglio.data.formats.wave import read_wave, resample
 from intaglio.recipes.tokenization import batch_audio
-from intaglio.recipes.tokenization.batch import Recording
+from intaglio.recipes.tokenization.batch import SourceFile
 from intaglio.recipes.tokenization.batch_audio import AudioTokenizer
 from intaglio.recipes.tokenization.ray import TokenizeBatch
 
@@ -25,7 +25,7 @@ def recordings(record, tmp_path):
     paths.append(record(tmp_path / "other.flac", 4411, 11025, channels=2))
     (tmp_path / "bad.wav").write_bytes(b"RIFF")
     paths.insert(3, tmp_path / "bad.wav")
-    return [Recording(path.name, path) for path in paths]
+    return [SourceFile(path.name, path) for path in paths]
 
 
 def expected(codec, path):
@@ -52,10 +52,10 @@ def test_files_hold_the_tokens_of_single_recordings(bundle, recordings, batch_se
 
 def test_bytes_and_files_are_the_same_and_reasons_name_the_recording(bundle, recordings):
     tokenizer = AudioTokenizer(load(bundle))
-    held = [Recording(name, path.read_bytes()) for name, path, *_ in recordings]
+    held = [SourceFile(name, path.read_bytes()) for name, path, *_ in recordings]
     assert list(tokenizer.run(held)) == list(tokenizer.run(recordings))
-    fault = Recording("x", b"", "there is no x")
-    gone = Recording("y.wav", recordings[0].content.with_name("gone.wav"))
+    fault = SourceFile("x", b"", "there is no x")
+    gone = SourceFile("y.wav", recordings[0].content.with_name("gone.wav"))
     reasons = [outcome.reason for outcome in tokenizer.run([fault, gone])]
     assert reasons == ["there is no x", "y.wav does not exist"]
     assert list(tokenizer.run([])) == []
@@ -109,7 +109,7 @@ def test_scales_are_kept_without_those_of_the_neighbours(bundle, recordings, seg
 def test_entropy_coding_is_smaller_where_it_can(bundle, record, tmp_path):
     path = record(tmp_path / "long.wav", 80_000)
     packed, coded = (
-        next(AudioTokenizer(load(bundle), entropy=entropy).run([Recording("x", path)])).tokens
+        next(AudioTokenizer(load(bundle), entropy=entropy).run([SourceFile("x", path)])).tokens
         for entropy in (False, True)
     )
     assert len(coded) < len(packed)

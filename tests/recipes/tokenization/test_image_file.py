@@ -16,15 +16,14 @@ from intaglio.data.image_transforms import fitted, to_pixels, to_unit
 from intaglio.recipes.evaluation.image.comparison import compare_images, lengths_of
 from intaglio.recipes.evaluation.image.metrics import PSNR
 from intaglio.recipes.evaluation.items import Item
-from intaglio.recipes.file_jobs import Job
+from intaglio.recipes.file_jobs import FileJob
 from intaglio.recipes.tokenization.image_file import (
-    PictureOptions,
-    decode_picture,
-    encode_picture,
-    tokens_of,
+    ImageDecoding,
+    ImageEncoding,
+    decode_image_file,
+    encode_image_file,
+    tokens_of_file,
 )
-
-PRINT = "0f" * 16
 
 
 class Quarters(ImageEncoder):
@@ -77,14 +76,14 @@ def picture(tmp_path) -> Path:
 
 def coded(codec, source, **options):
     target = source.with_suffix(".intaglio")
-    encode_picture(codec, PRINT, Job(source, target), PictureOptions(**options))
+    encode_image_file(codec, FileJob(source, target), ImageEncoding(**options))
     with target.open("rb") as file:
         return target, *read_tokens(file)
 
 
 def decoded(codec, tokens, **options):
     target = tokens.with_name("decoded.png")
-    decode_picture(codec, PRINT, Job(tokens, target), **options)
+    decode_image_file(codec, FileJob(tokens, target), ImageDecoding(**options))
     return read_image(target)
 
 
@@ -149,7 +148,7 @@ def test_headers_that_contradict_the_codec_are_refused(flexible, picture, tmp_pa
 
 def test_tokens_of_a_file_are_those_of_the_codec(flexible, picture):
     _, header, ids = coded(flexible, picture, positions=3)
-    tokens = tokens_of(flexible, PRINT, header, ids)
+    tokens = tokens_of_file(flexible, header, ids)
     assert tokens.ids.shape == (1, 4, 1) and tokens.mask.tolist() == [[True, True, True, False]]
     assert probe_image(picture) == (20, 40)
 
