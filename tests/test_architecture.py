@@ -60,6 +60,7 @@ FLOORS = {
         "commands.options": 1,
         "file_jobs": 1,
         "tokenization": 2,
+        "modalities": 3,
         "evaluation": 3,  # scores, rows, tables, usage
         "evaluation.audio": 4,
         "evaluation.image": 4,
@@ -353,24 +354,18 @@ class Rule(NamedTuple):
 
 # Violations that are known and shall go: a finding that begins with one of these is passed over.
 KNOWN = (
-    "intaglio.recipes.callbacks.predictions imports intaglio.recipes.commands.encode ",
     "intaglio.recipes.evaluation.generators.evaluate imports intaglio.recipes.evaluation.figures.",
     "intaglio.recipes.evaluation.image.evaluate imports intaglio.recipes.evaluation.audio.",
     "intaglio.recipes.evaluation.image.evaluate imports intaglio.recipes.evaluation.figures.",
     "intaglio.recipes.evaluation.tables imports intaglio.recipes.evaluation.audio.comparison ",
-    "intaglio.recipes.commands.demo imports intaglio.recipes.commands.",
     "intaglio.data.formats.wave has 318 lines",
-    "intaglio.recipes.commands.encode has 313 lines",
     "intaglio.recipes.commands.eval has 302 lines",
     "Block: ",
     "FeatureNetwork: ",
-    "Clip: ",
     "Limits: ",
     "ImageItem: ",
     "TokenSource: ",
     "Step: ",
-    "Recording: ",
-    "Job: ",
 )
 
 LONG_FUNCTION = "def f():\n" + "    x = 1\n" * MAX_FUNCTION_LINES

@@ -1,15 +1,11 @@
 """``intaglio decode``: token files to recordings and images."""
 
 import argparse
-from collections.abc import Sequence
-from typing import Any
 
-from intaglio.codecs import Codec
-from intaglio.data.formats.tokens import SUFFIX
 from intaglio.recipes.commands.options.codec import add_codec_options, chosen_any_codec
-from intaglio.recipes.commands.options.modality import add_modality_options, modality_options
-from intaglio.recipes.file_jobs import STANDARD, plan_files, run_all
 from intaglio.recipes.modalities import modality_of
+from intaglio.recipes.modalities.files import decode_files
+from intaglio.recipes.modalities.options import add_modality_options, modality_options
 
 EPILOG = """\
 examples:
@@ -54,28 +50,3 @@ def run(args: argparse.Namespace) -> None:
     given = modality_options(codec, modality, "decode", args)
     options = modality.decoding(**given)
     decode_files(codec, args.inputs, args.out, options=options, overwrite=args.overwrite)
-
-
-def decode_files(
-    codec: Codec, inputs: Sequence[str], out: str, *, options: Any = None, overwrite: bool = False
-) -> None:
-    """Decode token files and folders of them.
-
-    Args:
-        codec: that made them; frozen, on its device.
-        inputs: files and folders, or "-" for standard input.
-        out: file for a single input file, or "-"; otherwise a folder.
-        options: an `AudioDecoding` or `ImageDecoding`, by the codec; its defaults if None.
-        overwrite: whether the files to write may exist.
-
-    Raises:
-        OSError: an input is missing, an output exists or cannot be written.
-        ValueError: an input is damaged, or of another codec.
-    """
-    modality = modality_of(codec)
-    chosen = modality.decoding() if options is None else options
-    jobs = plan_files(inputs, out, (SUFFIX,), modality.decoded_suffix, overwrite=overwrite)
-    for job in jobs:
-        if job.target != STANDARD:
-            modality.check_decoded(job.target)
-    run_all(jobs, lambda job: modality.decode_file(codec, job, chosen), "decoded")

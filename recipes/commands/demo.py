@@ -17,8 +17,7 @@ from intaglio.data.clips import find
 from intaglio.data.formats.wave import read_wave, write_wave
 from intaglio.data.sets.tools import codec2_programs, get_codec2
 from intaglio.generators import load as load_generator
-from intaglio.recipes.commands import decode, encode
-from intaglio.recipes.commands.options.codec import load_image_codec
+from intaglio.recipes.commands.options.codec import load_codec, load_image_codec
 from intaglio.recipes.commands.options.sampler import DEFAULTS, sampler_of
 from intaglio.recipes.errors import explain
 from intaglio.recipes.evaluation.audio.baselines import baseline
@@ -32,6 +31,7 @@ from intaglio.recipes.evaluation.report.page import ExportedFile, Figure, write_
 from intaglio.recipes.evaluation.scores import Metric
 from intaglio.recipes.evaluation.tables import notes, terminal_table, write_records
 from intaglio.recipes.evaluation.tables import records as json_records
+from intaglio.recipes.modalities.files import decode_files, encode_files
 from intaglio.recipes.sampling.folder import provenance_record, write_samples
 from intaglio.recipes.sampling.images import image_pipeline, write_grid
 from intaglio.recipes.sampling.pretrained import pretrained
@@ -183,14 +183,10 @@ def _heldout(name: str, codec: AudioCodec, out: Path, count: int) -> list[Item]:
 
 
 def _round_trip(out: Path, items: list[Item]) -> None:
-    """Encode and decode the held-out files with the commands, and check their lengths."""
-    parser = argparse.ArgumentParser()
-    encode.add_arguments(parser)
-    tail = ["--codec", str(out / "codec"), "--overwrite"]
-    encode.run(parser.parse_args([str(out / "heldout"), "-o", str(out / "tokens"), *tail]))
-    parser = argparse.ArgumentParser()
-    decode.add_arguments(parser)
-    decode.run(parser.parse_args([str(out / "tokens"), "-o", str(out / "decoded"), *tail]))
+    """Encode and decode the held-out files as the commands do, and check their lengths."""
+    codec = load_codec(str(out / "codec"), "auto")
+    encode_files(codec, [str(out / "heldout")], str(out / "tokens"), overwrite=True)
+    decode_files(codec, [str(out / "tokens")], str(out / "decoded"), overwrite=True)
     for item in items:
         decoded, _ = read_wave(out / "decoded" / f"{item.name}.wav")
         assert decoded.shape[-1] == len(item.content), f"{item.name} changed its length"

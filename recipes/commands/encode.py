@@ -1,19 +1,14 @@
 """``intaglio encode``: recordings and images to token files."""
 
 import argparse
-from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
-from intaglio.codecs import Codec
 from intaglio.data.formats.entropy import StaticPrior, encode_chunk
-from intaglio.data.formats.tokens import SUFFIX
-from intaglio.recipes import modalities
 from intaglio.recipes.commands.options.codec import add_codec_options, chosen_any_codec
-from intaglio.recipes.commands.options.modality import add_modality_options, modality_options
-from intaglio.recipes.file_jobs import plan_files, refuse_suffixes, run_all
 from intaglio.recipes.modalities import modality_of
+from intaglio.recipes.modalities.files import encode_files
+from intaglio.recipes.modalities.options import add_modality_options, modality_options
 
 EPILOG = """\
 examples:
@@ -72,31 +67,3 @@ def run(args: argparse.Namespace) -> None:
         options=modality.encoding(entropy=args.entropy, **given),
         overwrite=args.overwrite,
     )
-
-
-def encode_files(
-    codec: Codec, inputs: Sequence[str], out: str, *, options: Any = None, overwrite: bool = False
-) -> None:
-    """Encode files and folders to token files.
-
-    Args:
-        codec: frozen, on its device.
-        inputs: files and folders, or "-" for standard input.
-        out: token file for a single input file, or "-"; otherwise a folder.
-        options: an `AudioEncoding` or `ImageEncoding`, by the codec; its defaults if None.
-        overwrite: whether the files to write may exist.
-
-    Raises:
-        OSError: an input is missing, an output exists or cannot be written.
-        ValueError: an option or an input is damaged or does not fit.
-    """
-    modality = modality_of(codec)
-    chosen = modality.encoding() if options is None else options
-    modality.check_encoding(codec, chosen)
-    jobs = plan_files(inputs, out, modality.tokenizer.suffixes, SUFFIX, overwrite=overwrite)
-    for other in modalities.MODALITIES:
-        foreign = set(other.tokenizer.suffixes) - set(modality.tokenizer.suffixes)
-        refuse_suffixes(
-            jobs, foreign, f"it is {other.item}, {codec.name} is a codec of {modality.plural}"
-        )
-    run_all(jobs, lambda job: modality.encode_file(codec, job, chosen), "encoded")

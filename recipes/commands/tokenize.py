@@ -9,9 +9,9 @@ from tqdm import tqdm
 
 from intaglio.data.formats.shards import ShardRow
 from intaglio.recipes.commands.options.codec import add_codec_options, chosen_any_codec
-from intaglio.recipes.commands.options.modality import add_modality_options, modality_options
 from intaglio.recipes.errors import explain
 from intaglio.recipes.modalities import modality_of
+from intaglio.recipes.modalities.options import add_modality_options, modality_options
 from intaglio.recipes.tokenization.shard_jobs import (
     ROWS,
     AnyTokenizer,

@@ -36,7 +36,7 @@ KEPT = ("txt", "json")  # files of a sample that go along with its tokens
 AnyTokenizer = Tokenizer[Any, Any]
 
 
-class Item(NamedTuple):
+class ShardItem(NamedTuple):
     """A file with its key, and the files that go along with its tokens."""
 
     key: str
@@ -135,7 +135,7 @@ def make(job: ShardJob, tokenizer: AnyTokenizer, progress: tqdm) -> ShardRow:
     shard = io.BytesIO()  # written at once at the end: tokens are small
     writer = ShardWriter(shard)
     damaged: list[dict[str, str]] = []
-    waiting: deque[Item] = deque()
+    waiting: deque[ShardItem] = deque()
 
     def sources() -> Iterator[SourceFile]:
         for item in _items(job, tokenizer):
@@ -211,7 +211,7 @@ def _about(job: ShardJob, tokenizer: AnyTokenizer) -> dict[str, Any]:
     return tokenizer.about | {"source": job.source}
 
 
-def _items(job: ShardJob, tokenizer: AnyTokenizer) -> Iterator[Item]:
+def _items(job: ShardJob, tokenizer: AnyTokenizer) -> Iterator[ShardItem]:
     """Every view of every file; of several views, the key ends with the number of the view."""
     for item in _files(job, tokenizer):
         for view in range(tokenizer.views):
@@ -219,13 +219,13 @@ def _items(job: ShardJob, tokenizer: AnyTokenizer) -> Iterator[Item]:
             yield item._replace(key=key, source=item.source._replace(view=view))
 
 
-def _files(job: ShardJob, tokenizer: AnyTokenizer) -> Iterator[Item]:
+def _files(job: ShardJob, tokenizer: AnyTokenizer) -> Iterator[ShardItem]:
     if job.shard is None:
         first = job.source["first"]
         for number, record in enumerate(job.records, first):
             known = {name: value for name, value in record._asdict().items() if value}
             source = SourceFile(record.path, job.folder / record.path)
-            yield Item(f"{number:09}", source, {"json": json.dumps(known).encode()})
+            yield ShardItem(f"{number:09}", source, {"json": json.dumps(known).encode()})
         return
     for sample in read_shard(job.shard):
         found = [ext for ext in sample.files if f".{ext}" in tokenizer.suffixes]
@@ -236,7 +236,7 @@ def _files(job: ShardJob, tokenizer: AnyTokenizer) -> Iterator[Item]:
             fault = f"{sample.key} has {len(found)} {tokenizer.kind} files, not 1: {names}"
             source = SourceFile(sample.key, b"", fault)
         kept = {ext: sample.files[ext] for ext in KEPT if ext in sample.files}
-        yield Item(sample.key, source, kept)
+        yield ShardItem(sample.key, source, kept)
 
 
 def _shards(path: Path) -> list[Path]:

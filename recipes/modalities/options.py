@@ -5,7 +5,7 @@ from typing import Any
 
 from intaglio.codecs import Codec
 from intaglio.recipes import modalities
-from intaglio.recipes.modalities import AnyModality, Command, Option
+from intaglio.recipes.modalities.base import AnyModality, Command, Option
 
 
 def add_modality_options(parser: argparse.ArgumentParser, command: Command) -> None:
