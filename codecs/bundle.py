@@ -189,8 +189,7 @@ def load_part(source: str | Path, kind: type[P], *names: str, trainable: bool = 
     Args:
         source: a bundle's folder, or a checkpoint (``.ckpt``).
         kind: class of the part.
-        names: of the kind in messages, and of the part among the task's arguments; of several, the
-            first that a checkpoint has a recipe of.
+        names: of the kind in messages, and of the part among the task's arguments; see `restore`.
         trainable: keep gradients, training mode and weight normalisation; otherwise the part is
             frozen and in evaluation mode.
 
@@ -214,9 +213,7 @@ def load_part(source: str | Path, kind: type[P], *names: str, trainable: bool = 
 def restore(
     checkpoint: str | Path, names: Sequence[str] = ("codec",), trainable: bool = False
 ) -> Part:
-    """Part that was trained as an argument of a task, from a Lightning checkpoint.
-
-    The argument is the first of ``names`` that the checkpoint has a recipe of.
+    """Part of a Lightning checkpoint: the first of a task's arguments ``names`` that it holds.
 
     Averaged weights, if the run kept them, are preferred; weight normalisation is folded in unless
     the part is to be ``trainable``. Lightning is not imported; the file is read
