@@ -74,8 +74,8 @@ class ImageCodec(Codec):
     @property
     def hop_length(self) -> int:
         """Pixels, of each side, that sizes of images must be multiples of."""
-        wrapped = 1 if self.autoencoder is None else self.autoencoder.hop_length
-        return self.encoder.hop_length * wrapped
+        inner = 1 if self.autoencoder is None else self.autoencoder.hop_length
+        return self.encoder.hop_length * inner
 
     @property
     def any_size(self) -> bool:
@@ -100,13 +100,13 @@ class ImageCodec(Codec):
     def forward(self, x: Tensor) -> Reconstruction:
         """Encode, quantize and decode images [batch, 3, height, width] for training."""
         grid = self._grid(*x.shape[-2:])
-        target = x if self.autoencoder is None else self._wrapped(x)
+        target = x if self.autoencoder is None else self._encoder_input(x)
         quantized = self.quantizer(self.encoder(target))
         mask = None
         if self.training and self.prefixes != "none":
             mask = self._prefix_mask(quantized.values)
         decoded = self.decoder.learn(quantized.values, target, mask, grid=grid)
-        values = self._unwrapped(decoded.values)
+        values = self._to_pixels(decoded.values)
         return Reconstruction(values, quantized._replace(losses=quantized.losses | decoded.losses))
 
     def encode(self, x: Tensor, *, positions: int | None = None) -> Tokens:
@@ -125,7 +125,7 @@ class ImageCodec(Codec):
         if not self.vocab:
             raise ValueError(f"{self.name} is continuous and has no tokens; use `latents`")
         with self.inference():
-            ids = self.quantizer.encode_ids(self.encoder(self._wrapped(x)))
+            ids = self.quantizer.encode_ids(self.encoder(self._encoder_input(x)))
         tokens = self.tokens(ids, self._grid(*x.shape[-2:]))
         return tokens if positions is None else self.first(tokens, positions)
 
@@ -153,7 +153,7 @@ class ImageCodec(Codec):
         """
         self.check(x)
         with self.inference():
-            return self.quantizer(self.encoder(self._wrapped(x))).values
+            return self.quantizer(self.encoder(self._encoder_input(x))).values
 
     def from_latents(
         self,
@@ -180,7 +180,7 @@ class ImageCodec(Codec):
         generator = Generator().manual_seed(seed)
         with self.inference():
             values = self.decoder(latents, mask, grid=grid, generator=generator)
-            return self._unwrapped(values).clamp(-1, 1)
+            return self._to_pixels(values).clamp(-1, 1)
 
     def first(self, tokens: Tokens, positions: int) -> Tokens:
         """Tokens of which only the first positions count.
@@ -251,7 +251,7 @@ class ImageCodec(Codec):
     def _latents_of(self, grid: Grid) -> int:
         return math.prod(grid) if self.encoder.positions is None else self.encoder.positions
 
-    def _wrapped(self, x: Tensor) -> Tensor:
+    def _encoder_input(self, x: Tensor) -> Tensor:
         """What the encoder takes: pixels, or the autoencoder's latents as a map."""
         if self.autoencoder is None:
             return x
@@ -259,7 +259,7 @@ class ImageCodec(Codec):
         rows, columns = (side // self.autoencoder.hop_length for side in x.shape[-2:])
         return latents.transpose(1, 2).unflatten(2, (rows, columns))
 
-    def _unwrapped(self, values: Tensor) -> Tensor:
+    def _to_pixels(self, values: Tensor) -> Tensor:
         if self.autoencoder is None:
             return values
         grid = (values.shape[2], values.shape[3])

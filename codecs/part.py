@@ -1,4 +1,4 @@
-"""Part: a module that remembers its recipe, and the place where a recipe becomes a module again.
+"""Part: a module that remembers its recipe, and functions between modules and recipes.
 
 A recipe is plain data, ``{"class_path": …, "init_args": {…}}``, nested where a part receives parts.
 It is what a bundle stores, what YAML recipes spell out and what a fingerprint hashes. A recipe

@@ -44,13 +44,13 @@ class AudioDecoder(Decoder):
     def stream(self) -> Stream | None:
         """Latents [batch, dim, steps] to waveform [batch, channels, samples], block by block.
 
-        None if the decoder can only see whole sequences.
+        None if the decoder needs whole sequences.
         """
         return None
 
 
 class Decoding(NamedTuple):
-    """What a decoder of images makes of latents in training.
+    """Output of an image decoder in training.
 
     Attributes:
         values: images, [batch, channels, height, width]; of a generative decoder its estimate.

@@ -1,4 +1,4 @@
-"""DAC's decoder (Kumar et al., 2023), and SNAC's, which is its slimmer relative (2024).
+"""DAC's decoder (Kumar et al., 2023), and SNAC's, a slimmer variant (2024).
 
 Deviation: DAC's release loses a sample at each stage of odd stride (8 of the whole at 24 and
 16 kHz); here every latent gives ``hop_length`` samples, and the others are the same.

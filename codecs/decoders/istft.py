@@ -39,7 +39,7 @@ class InverseSTFT(nn.Module):
         window = torch.hann_window(n_fft, dtype=torch.float64)
         bins = torch.arange(n_fft // 2 + 1, dtype=torch.float64)
         angle = 2 * math.pi / n_fft * torch.outer(bins, torch.arange(n_fft, dtype=torch.float64))
-        # a real signal's bins count twice, but for the first and the last
+        # the bins of a real signal count twice, except for the first and the last
         twice = torch.full((len(bins), 1), 2.0, dtype=torch.float64)
         twice[0] = twice[-1] = 1.0
         scale = twice * window / n_fft
@@ -74,7 +74,7 @@ class InverseSTFT(nn.Module):
         )
 
     def _overlap_add(self, frames: Tensor) -> Tensor:
-        """[batch, frames, n_fft] to [batch, 1, samples], each frame a hop behind the one before."""
+        """[batch, frames, n_fft] to [batch, 1, samples], each frame a hop after the one before."""
         hops = frames.unflatten(-1, (-1, self.hop_length))
         batch, steps, count, _ = hops.shape
         total = hops.new_zeros(batch, steps + count - 1, self.hop_length)

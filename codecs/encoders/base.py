@@ -42,7 +42,7 @@ class AudioEncoder(Encoder):
     def stream(self) -> Stream | None:
         """Waveform [batch, channels, samples] to latents [batch, dim, steps], block by block.
 
-        None if the encoder can only see whole signals.
+        None if the encoder needs whole signals.
         """
         return None
 

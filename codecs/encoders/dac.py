@@ -1,4 +1,4 @@
-"""DAC's encoder (Kumar et al., 2023), and SNAC's, which is its slimmer relative (2024)."""
+"""DAC's encoder (Kumar et al., 2023), and SNAC's, a slimmer variant (2024)."""
 
 import math
 from collections.abc import Sequence

@@ -15,10 +15,10 @@ FIRST = math.log(4)
 
 
 class LayerCache(Protocol):
-    """Where keys and values of earlier tokens are kept."""
+    """Cache of the keys and values of earlier tokens."""
 
     def __call__(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Keep those of new tokens, [batch, heads, tokens, size] each; gives those of all."""
+        """Append those of new tokens, [batch, heads, tokens, size] each; returns those of all."""
 
 
 class Attention(nn.Module):
@@ -131,7 +131,7 @@ class L2QKNorm(nn.Module):
 
 
 def causal_last(before: int, last: int) -> Tensor:
-    """Mask of two streams behind one another, bool [tokens, tokens] (FlexTok's encoder).
+    """Mask of two concatenated streams, bool [tokens, tokens] (FlexTok's encoder).
 
     The first stream attends to itself only; a token of the last one to the first stream, the
     tokens before it and itself.

@@ -1,4 +1,4 @@
-"""Conv1d: the one padding rule of the project: the output has ceil(length / stride) steps.
+"""Conv1d: the padding rule of the project: the output has ceil(length / stride) steps.
 
 EnCodec's rule (Défossez et al., 2022). With the effective kernel k = (kernel - 1) * dilation + 1,
 the input is padded by k - stride in all (causal: left; otherwise right gets the smaller half) and,

@@ -26,7 +26,7 @@ class GroupNorm2d(nn.GroupNorm):
 
 
 def norm2d(channels: int, groups: int, *, affine: bool = True) -> nn.GroupNorm:
-    """Group normalisation with the field's epsilon of 1e-6."""
+    """Group normalisation with the usual epsilon of 1e-6."""
     return GroupNorm2d(groups, channels, eps=1e-6, affine=affine)
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, distributed
 
 
 def rank_and_size() -> tuple[int, int]:
-    """Number of this process and how many there are."""
+    """Rank of this process and number of processes."""
     if distributed.is_available() and distributed.is_initialized():
         return distributed.get_rank(), distributed.get_world_size()
     return 0, 1
@@ -64,8 +64,8 @@ def shared_mean(total: Tensor, count: int, *, alone: bool) -> Tensor:
 
 
 def offset_and_total(rows: int, device: torch.device) -> tuple[int, int]:
-    """Where the rows of this process begin if all processes' rows stand in one column, and how
-    many rows there are in all."""
+    """Index of the first row of this process among the rows of all processes, and their total
+    number."""
     rank, size = rank_and_size()
     if size == 1:
         return 0, rows

@@ -38,7 +38,7 @@ class LocalAttention(nn.Module):
             lengths = torch.full((x.shape[0],), time, device=x.device)
         padded = F.pad(x, (0, -time % self.window))
         mask = rearrange(inside(padded, lengths), "b (w k) -> b w 1 1 k", k=self.window)
-        # a step behind the end may see all keys: else it would be the mean of none
+        # a step behind the end may attend to all keys: a mean over none would not be finite
         mask = mask | ~rearrange(mask, "b w 1 1 q -> b w 1 q 1")
         parts = self.project_in(self.norm(padded.transpose(1, 2)))
         q, k, v = rearrange(

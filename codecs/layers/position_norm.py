@@ -44,9 +44,9 @@ class PositionNorm(nn.Module):
         self.register_buffer("initialised", torch.zeros(positions, 1, dtype=torch.bool))
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """In training by the batch, whose statistics are valid; otherwise as `frozen`.
+        """In training by the statistics of the batch, which update the running ones; else `frozen`.
 
-        A position that less than two items of all processes have goes by the running statistics.
+        A position that fewer than two items of all processes have uses the running statistics.
 
         Args:
             x: float32 [batch, positions, channels].

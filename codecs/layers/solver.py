@@ -35,7 +35,7 @@ def times(solver: Solver, steps: int) -> list[float]:
 def moved(
     x: Tensor, velocity: Tensor, start: float, end: float, noise: Tensor | None = None
 ) -> Tensor:
-    """Points one step on.
+    """Points after one step.
 
     Args:
         x: points, ``start * noise + (1 - start) * data``.

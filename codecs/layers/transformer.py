@@ -88,7 +88,7 @@ class Transformer(Part):
         )
 
     def norm_like(self) -> nn.Module:
-        """One more normalisation of the same kind, such as one behind the last block."""
+        """One more normalisation of the same kind, such as one after the last block."""
         norm, affine, eps = self._norm
         return normalisation(norm, self.dim, affine=affine, eps=eps)
 
@@ -149,7 +149,7 @@ class MLP(nn.Sequential):
 
 
 class SwiGLU(nn.Module):
-    """Activation of one linear map times another, and a linear map back; SwiGLU with SiLU."""
+    """Gated MLP: activation of one linear map times another, then a third; SwiGLU with SiLU."""
 
     def __init__(self, dim: int, hidden: int, bias: bool, activation: Activation = "silu") -> None:
         super().__init__()
@@ -224,7 +224,7 @@ class Modulation(nn.Module):
 
 
 def modulated(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
-    """Normalised tokens, scaled and shifted; nothing at zero."""
+    """Normalised tokens, scaled and shifted; unchanged at zero."""
     return x * (1 + scale) + shift
 
 

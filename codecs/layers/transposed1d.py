@@ -1,4 +1,4 @@
-"""ConvTranspose1d: the padding rule of `Conv1d` the other way round: exactly time * stride steps.
+"""ConvTranspose1d: the padding rule of `Conv1d` inverted: exactly time * stride steps.
 
 Of the kernel - stride surplus steps, a causal layer drops all on the right; otherwise the right
 loses the smaller half (EnCodec, Défossez et al., 2022). DAC's release drops one step more on the

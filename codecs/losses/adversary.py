@@ -1,4 +1,4 @@
-"""Adversary: a discriminator together with what is played with it and for how much."""
+"""Adversary: a discriminator, its losses and their weights."""
 
 import torch
 from torch import Tensor
@@ -18,7 +18,7 @@ class Adversary(Part):
 
     Args:
         discriminator: scores real and decoded signals.
-        loss: the game that is played with its scores.
+        loss: adversarial loss of its scores.
         matching: feature matching; none if None.
         weight: weight of the adversarial term of the generator.
         matching_weight: weight of the matching term of the generator.

@@ -15,7 +15,7 @@ class ReconstructionLoss(Part):
 
 
 class LatentLoss(Part):
-    """Base of the losses that look at what the decoder is given; their parameters learn along."""
+    """Base of the losses of the decoder's input; their parameters are trained as well."""
 
     def forward(self, latents: Tensor, target: Tensor) -> Tensor:
         """Scalar loss of quantized latents, [batch, positions, dim], of a signal that was encoded.

@@ -42,7 +42,7 @@ class FeatureDistillation(LatentLoss):
         """See `LatentLoss`; ``target`` [batch, 3, height, width] in [-1, 1].
 
         Raises:
-            ValueError: the latents are no grid of the image's proportions.
+            ValueError: the latents do not form a grid of the image's proportions.
         """
         features = self.teacher(target.detach())[-1].detach().float()
         predicted = self.predictor(latents).float()
@@ -55,7 +55,7 @@ class FeatureDistillation(LatentLoss):
 
 
 def grid_of(positions: int, image: Tensor) -> tuple[int, int]:
-    """Rows and columns of so many squares that cover an image, [..., height, width].
+    """Rows and columns of a number of squares that cover an image, [..., height, width].
 
     Raises:
         ValueError: no squares do.
@@ -64,6 +64,7 @@ def grid_of(positions: int, image: Tensor) -> tuple[int, int]:
     rows = round((positions * height / width) ** 0.5)
     if not rows or positions % rows or rows * width != positions // rows * height:
         raise ValueError(
-            f"{positions} latents are no grid over {height} x {width} pixels; say spatial=False"
+            f"{positions} latents do not form a grid over {height} x {width} pixels; "
+            "use spatial=False"
         )
     return rows, positions // rows

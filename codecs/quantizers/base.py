@@ -11,7 +11,7 @@ from intaglio.codecs.part import Part
 
 
 class Quantized(NamedTuple):
-    """What a quantizer gives.
+    """Output of a quantizer.
 
     Attributes:
         values: quantized latents, [batch, positions, dim]; in training with a straight-through
@@ -52,11 +52,11 @@ class Quantizer(Part):
 
     @property
     def input_dim(self) -> int:
-        """Size of the latents that come in; ``dim`` is that of those that go out."""
+        """Size of the input latents; ``dim`` is that of the output."""
         return self.dim
 
     def positions_of(self, latents: int) -> int:
-        """Positions of the ids of so many latents."""
+        """Positions of the ids of a number of latents."""
         return latents // self.stride
 
     @property
@@ -96,7 +96,7 @@ def straight_through(source: Tensor, target: Tensor) -> Tensor:
 
 
 def mean_square(a: Tensor, b: Tensor) -> Tensor:
-    """Mean square of a difference; 0 if a process has no position at all."""
+    """Mean square of a difference; 0 if a process has no positions."""
     return F.mse_loss(a, b) if len(a) else a.sum()
 
 

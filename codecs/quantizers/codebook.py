@@ -52,7 +52,7 @@ def nearest(x: Tensor, codebook: Tensor, *, by_product: bool = False) -> Tensor:
 
 
 class Codebook(nn.Module):
-    """Codes and what their training keeps.
+    """Codes and their training state.
 
     Args:
         size: number of codes.
@@ -60,10 +60,9 @@ class Codebook(nn.Module):
         decay: of the running means.
         kmeans_iterations: of `initialise`; 0 keeps the random codes.
         dead_below: running count per step below which a code is replaced; 0 never.
-        cosine: codes have length 1: those of a learned codebook where they are compared and given,
-            others as they are kept.
+        cosine: codes have length 1: those of a learned codebook when they are used, others always.
         learned: the optimizer moves the codes; only counts are updated here.
-        revival: ``random`` replaces dead codes; ``clustering`` knows none, and after every step
+        revival: ``random`` replaces dead codes; ``clustering`` has none, and after every step
             pulls each code towards the vector nearest to it, as `clustering_pull` says.
 
     Attributes:
@@ -71,7 +70,7 @@ class Codebook(nn.Module):
         usage: running count of vectors a step of each code, over all processes, float32 [codes].
         initialised: whether `initialise` has been done, bool.
         share: running share of the vectors of each code, float32 [codes]; clustering only.
-        updates: calls of `update` that counted, int64; the seed of what is drawn.
+        updates: calls of `update` with finite values, int64; the seed of all draws.
     """
 
     codes: Tensor
@@ -116,7 +115,7 @@ class Codebook(nn.Module):
         return F.normalize(self.codes, dim=-1) if self._on_demand else self.codes
 
     def at(self, ids: Tensor) -> Tensor:
-        """Codes of ids of any shape, as they are compared."""
+        """Codes of ids of any shape, as vectors are compared with them."""
         codes = F.embedding(ids, self.codes)
         return F.normalize(codes, dim=-1) if self._on_demand else codes
 
@@ -127,7 +126,7 @@ class Codebook(nn.Module):
 
     @torch.no_grad()
     def initialise(self, vectors: Tensor) -> None:
-        """Put the codes on the k-means of the first vectors [vectors, dim] of all processes.
+        """Set the codes to the k-means of the first vectors [vectors, dim] of all processes.
 
         Does nothing once done, and waits for another batch if a vector is not finite.
         """
@@ -154,7 +153,7 @@ class Codebook(nn.Module):
     def update(self, vectors: Tensor, ids: Tensor) -> None:
         """Count the codes of a training step, move them and replace the dead ones.
 
-        A value that is not finite, in whatever process, leaves everything as it is in all.
+        A value that is not finite, in any process, leaves the state unchanged in all.
 
         Args:
             vectors: [vectors, dim].
@@ -184,7 +183,7 @@ class Codebook(nn.Module):
         self.usage[rows] = self.usage.mean().clamp(min=self.dead_below)
 
     def _cluster(self, vectors: Tensor, hits: Tensor, good: Tensor) -> None:
-        """Pull each code towards the nearest vector of this step, the more the less it is used."""
+        """Pull each code towards the nearest vector of this step; rarely used ones more."""
         now = hits / hits.sum().clamp(min=1)
         share = self.decay * self.share + (1 - self.decay) * now
         self.share.copy_(torch.where(good, share, self.share))
@@ -223,7 +222,7 @@ class Codebook(nn.Module):
 
 
 def clustering_pull(share: Tensor, decay: float) -> Tensor:
-    """How far each code moves to its nearest vector: almost all the way without use, else hardly.
+    """How far each code moves to its nearest vector: unused ones almost all the way, others hardly.
 
     exp(-10 share codes / (1 - decay) - 0.001), after Zheng and Vedaldi (2023).
 

@@ -1,4 +1,4 @@
-"""Dimension-wise quantization of finished latents (TokenBridge; Wang et al., 2025).
+"""Dimension-wise quantization of trained latents (TokenBridge; Wang et al., 2025).
 
 Nothing is trained: every dimension of a latent is standardised and rounded to the nearest of
 2 ** bits centroids of a normal distribution that is cut off at ``spread``: the means of equally
@@ -52,7 +52,7 @@ class DimensionwiseQuantizer(Quantizer):
 
     @torch.no_grad()
     def fit(self, mean: Tensor, std: Tensor) -> None:
-        """Take over the statistics of the latents, each [dim].
+        """Set the statistics of the latents, each [dim].
 
         Raises:
             ValueError: wrong shapes, or a standard deviation that is not positive and finite.
@@ -64,8 +64,7 @@ class DimensionwiseQuantizer(Quantizer):
         if not (mean.isfinite().all() and std.isfinite().all() and (std > 0).all()):
             raise ValueError(
                 f"statistics must be finite with standard deviations above 0, got means "
-                f"{mean.tolist()} and "
-                f"standard deviations {std.tolist()}"
+                f"{mean.tolist()} and standard deviations {std.tolist()}"
             )
         self.mean.copy_(mean)
         self.std.copy_(std)

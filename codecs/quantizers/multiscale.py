@@ -1,8 +1,9 @@
 """Multi-scale residual quantization of a square grid (VAR; Tian et al., 2024).
 
 The grid is quantized at a few sizes, the coarsest first. Each scale averages what is left of the
-grid down to its size, quantizes it with the one codebook, enlarges the codes bicubically, smooths
-them by a convolution and adds them to the sum. Every scale's sum is trained to be the grid.
+grid down to its size, quantizes it with the same codebook, enlarges the codes bicubically, smooths
+them by a convolution and adds them to the sum. The sum after every scale is trained to equal the
+grid.
 
 Deviations: averaging and enlarging are products with fixed matrices, made once from torch's own
 ``area`` and ``bicubic`` interpolation; they export to every format and their gradients are
@@ -27,7 +28,7 @@ class MultiScaleQuantizer(Quantizer):
     """One quantizer at several sizes of a grid.
 
     Latents are the cells of a grid of ``scales[-1]`` rows and columns, row by row; ids are those of
-    the scales behind one another, the sum of the squared scales in all. `decode_ids` takes any
+    the scales, concatenated: the sum of the squared scales in all. `decode_ids` takes any
     first scales.
 
     Losses: ``commitment`` and ``codebook``, mean squares of the grid minus the sum up to each
@@ -38,10 +39,10 @@ class MultiScaleQuantizer(Quantizer):
         inner: quantizer of single vectors, such as a `VectorQuantizer` with ``update="gradient"``.
         scales: rows of the grid at each scale; the last is that of the latents.
         convolutions: number of convolutions; each scale has the nearest one (`nearest_tick`).
-        share: of the convolution in what is added; the rest is added as it is.
+        share: of the convolution's output in what is added; the rest is its input.
 
     Raises:
-        ValueError: scales that do not rise to the last one, no convolutions, or an inner quantizer
+        ValueError: scales that do not increase, no convolutions, or an inner quantizer
             of a stride.
     """
 
@@ -59,7 +60,7 @@ class MultiScaleQuantizer(Quantizer):
         super().__init__()
         if not scales or list(scales) != sorted(scales) or scales[0] < 1 or convolutions < 1:
             raise ValueError(
-                f"need rising scales and a convolution, got {list(scales)} and {convolutions}"
+                f"need increasing scales and a convolution, got {list(scales)} and {convolutions}"
             )
         if inner.stride != 1 or inner.input_dim != inner.dim:
             raise ValueError(
@@ -84,7 +85,7 @@ class MultiScaleQuantizer(Quantizer):
         return tuple(itertools.accumulate(size * size for size in self.scales))
 
     def positions_of(self, latents: int) -> int:
-        """Ids of all scales, whatever the number of latents: only one is taken."""
+        """Ids of all scales; only one number of latents is possible."""
         return self.positions[-1]
 
     def forward(self, latents: Tensor, mask: Tensor | None = None) -> Quantized:
@@ -98,7 +99,7 @@ class MultiScaleQuantizer(Quantizer):
         with torch.autocast(latents.device.type, enabled=False):
             grid = self._grid(latents)
             ids, cells, sums = zip(*self._scales(grid), strict=True)
-            if self.training:  # what the inner quantizer keeps of a training: counts, running means
+            if self.training:  # the training state of the inner quantizer: counts, running means
                 with torch.no_grad():
                     self.inner(torch.cat(cells, dim=1))
             terms = [(F.mse_loss(grid, s.detach()), F.mse_loss(s, grid.detach())) for s in sums]
@@ -140,10 +141,10 @@ class MultiScaleQuantizer(Quantizer):
             return torch.cat([_cells(resize.down(total)) for total, resize in sums], dim=1)
 
     def _count(self, positions: int) -> int:
-        """Number of scales that have so many ids."""
+        """Number of scales with this many ids."""
         if positions not in self.positions:
             raise ValueError(
-                f"{positions} ids are no whole scales; those end at {list(self.positions)}"
+                f"{positions} ids do not fill whole scales, which end at {list(self.positions)}"
             )
         return self.positions.index(positions) + 1
 
@@ -159,7 +160,7 @@ class MultiScaleQuantizer(Quantizer):
             yield total
 
     def _scales(self, grid: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Ids of each scale, the vectors they stand for, and the sum up to the scale."""
+        """Ids of each scale, the vectors that were quantized, and the sum up to the scale."""
         rest, total = grid.detach(), None
         for number, resize in enumerate(self._resizes()):
             cells = _cells(resize.down(rest))
@@ -227,10 +228,10 @@ class Resize(nn.Module):
 
 
 def nearest_tick(number: int, scales: int, convolutions: int) -> int:
-    """Convolution of a scale: scales and convolutions spread over [0, 1], the nearest one.
+    """Convolution of a scale: the nearest one, with scales and convolutions spread over [0, 1].
 
-    Scales stand at 0, …, 1. Four convolutions stand at 1/12 to 11/12 as in the release, other
-    numbers in the middle of equal shares. Of two as near, the later one.
+    Scales lie at 0, …, 1. Four convolutions lie at 1/12 to 11/12 as in the release, other numbers
+    at the centres of equal intervals. Of two that are equally near, the later one.
     """
     position = Fraction(number, max(1, scales - 1))
     edge = Fraction(1, 12) if convolutions == 4 else Fraction(1, 2 * convolutions)

@@ -1,7 +1,8 @@
 """Perturbation of chosen codes in training (RobustTok; Qiu et al., 2025).
 
-Some codes of some items are replaced by near ones before they are decoded, so that it learns
-to forgive what a generator gets slightly wrong. Losses and ids of the quantizer stay as they are.
+Some codes of some items are replaced by near ones before they are decoded, so that the
+decoder learns to tolerate small errors of a generator. Losses and ids of the quantizer do not
+change.
 """
 
 import torch
@@ -19,7 +20,7 @@ class Perturbation(Part):
 
     Args:
         rate: probability that a position of a perturbed item draws its code anew.
-        strength: nearest codes that are drawn from, all alike, the code itself included; hence
+        strength: nearest codes that are drawn from uniformly, including the code itself; hence
             rate * (1 - 1 / strength) of the positions change.
         share: of the items of a batch that are perturbed, the first ones.
 

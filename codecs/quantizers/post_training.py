@@ -1,7 +1,7 @@
-"""Quantization that begins when the training ends (TokenBridge; Wang et al., 2025).
+"""Quantization after the training (TokenBridge; Wang et al., 2025).
 
 A continuous bottleneck is trained; its latents are quantized dimension by dimension, by statistics
-that were kept on the way.
+that were gathered in training.
 """
 
 import torch
@@ -24,7 +24,7 @@ class PostTrainingQuantizer(Quantizer):
         decay: of the running mean and standard deviation of each dimension.
     """
 
-    followed: Tensor
+    updates: Tensor
     squares: Tensor
 
     def __init__(self, dim: int, bits: int = 6, *, decay: float = 0.99) -> None:
@@ -34,7 +34,7 @@ class PostTrainingQuantizer(Quantizer):
         self.quantizer = DimensionwiseQuantizer(dim, bits)
         self.vocab = self.quantizer.vocab
         self.decay = decay
-        self.register_buffer("followed", torch.tensor(0))
+        self.register_buffer("updates", torch.tensor(0))
         self.register_buffer("squares", torch.ones(dim))
 
     @property
@@ -47,7 +47,7 @@ class PostTrainingQuantizer(Quantizer):
         mean = self._means(latents)
         free = self.bottleneck(latents, mask)
         if self.training:
-            self._follow(mean.detach() if mask is None else mean.detach()[mask])
+            self._update(mean.detach() if mask is None else mean.detach()[mask])
         quantized = self.quantizer(mean, mask)
         values = free.values if self.training else quantized.values
         return Quantized(values, quantized.ids, free.losses, quantized.stats)
@@ -64,15 +64,15 @@ class PostTrainingQuantizer(Quantizer):
         return latents.float()[..., : self.dim]
 
     @torch.no_grad()
-    def _follow(self, means: Tensor) -> None:
+    def _update(self, means: Tensor) -> None:
         """Running mean and mean square, of all processes; the first step sets them."""
         flat = means.reshape(-1, self.dim)
         size = rank_and_size()[1]
         found = summed(torch.stack([flat.mean(0), flat.square().mean(0)])) / size
         if not bool(found.isfinite().all()):
             return
-        share = 1.0 if int(self.followed) == 0 else 1 - self.decay
-        self.followed += 1
+        share = 1.0 if int(self.updates) == 0 else 1 - self.decay
+        self.updates += 1
         mean = self.quantizer.mean.lerp(found[0], share)
         self.squares.lerp_(found[1], share)
         variance = (self.squares - mean.square()).clamp(min=1e-8)

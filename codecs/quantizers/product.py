@@ -1,6 +1,6 @@
-"""Product quantization (Jégou et al., 2011): parts of a latent vector quantized apart.
+"""Product quantization (Jégou et al., 2011): parts of a latent vector quantized separately.
 
-Of residual quantizers it makes grouped RVQ (HiFi-Codec; Yang et al., 2023).
+With residual quantizers as parts it is grouped RVQ (HiFi-Codec; Yang et al., 2023).
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ class ProductQuantizer(Quantizer):
 
     Args:
         parts: quantizers; their latent sizes add up to that of the whole. The ids of the parts
-            stand behind one another.
+            are concatenated.
 
     Raises:
         ValueError: no parts, or parts of different strides.

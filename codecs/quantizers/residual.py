@@ -1,4 +1,4 @@
-"""Residual quantization (RVQ; Zeghidour et al., 2021): each level quantizes what the last one left.
+"""Residual quantization (RVQ; Zeghidour et al., 2021): a level quantizes the rest of the last.
 
 Any quantizers can be the levels: codebooks (SoundStream, EnCodec), factorized ones (DAC), and such
 of different strides (SNAC). A prefix of the levels is a coarser code of lower bitrate; dropout over
@@ -6,7 +6,7 @@ the levels trains for all prefixes.
 
 Deviations: a level never sends gradients through what it left to the next one (some releases do,
 and lose the commitment of all levels but the first, or mix it); levels that dropout leaves out of
-the sum still see the data, so that deep codebooks are not starved.
+the sum are still trained, so that deep codebooks are not starved.
 """
 
 from collections.abc import Sequence
@@ -25,9 +25,9 @@ class ResidualQuantizer(Quantizer):
     Args:
         levels: quantizers of one latent size, the coarsest first; every stride must divide the
             first.
-        dropout: share of the items of a training batch of which only the first levels are added up.
+        dropout: share of the items of a training batch that use only their first levels.
         depths: numbers of levels that dropout draws from; all from 1 on if None.
-        one_depth: draw one number for the whole batch (EnCodec) instead of one an item (DAC).
+        one_depth: draw one number for the whole batch (EnCodec) instead of one for each item (DAC).
         through_levels: whether gradients reach the latents through the levels' own layers (DAC,
             where each level has linear ones) or straight through the sum (EnCodec).
 
@@ -102,8 +102,8 @@ class ResidualQuantizer(Quantizer):
         return self.encode_levels(latents, len(self.levels))
 
     def encode_levels(self, latents: Tensor, levels: int) -> Tensor:
-        """Ids of the first levels; the others do no work."""
-        residual = latents.float().contiguous()  # as the levels' values are; mixed, it takes longer
+        """Ids of the first levels; the others are not computed."""
+        residual = latents.float().contiguous()  # like the levels' values; mixed layouts are slower
         ids = []
         for number, level in enumerate(self._levels()[:levels]):
             found = level.encode_ids(residual)

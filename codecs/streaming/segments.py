@@ -30,7 +30,7 @@ class Segments(NamedTuple):
         return self.size - self.overlap
 
     def pieces(self, samples: Tensor) -> Tensor:
-        """Pieces of signals of so many samples, at least 1: none lies within the one before."""
+        """Number of pieces of signals, at least 1; none lies within the one before."""
         return (-(-(samples - self.overlap) // self.step)).clamp(min=1)
 
     def encode(

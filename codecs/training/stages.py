@@ -1,7 +1,7 @@
 """Stages of a training: from which step on which parts learn, and with which weights.
 
 One training goes through all of them and may be interrupted anywhere: the stage is a function of
-the step. What does not learn is in evaluation mode too, so its statistics stand still.
+the step. Modules that do not learn are in evaluation mode, so their statistics do not change.
 """
 
 import fnmatch
@@ -13,7 +13,7 @@ from torch import nn
 
 @dataclass
 class Stage:
-    """What holds from a step on.
+    """Settings from a step on.
 
     Attributes:
         start: the first step.
@@ -48,7 +48,7 @@ def check(stages: Sequence[Stage], codec: nn.Module) -> None:
 
 
 def enter(stage: Stage, codec: nn.Module, always_frozen: set[str]) -> None:
-    """Let learn what the stage names, and nothing else.
+    """Train the parameters that the stage names, and no others.
 
     Args:
         stage: the stage.

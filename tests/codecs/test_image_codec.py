@@ -297,7 +297,7 @@ def test_the_autoencoder_by_hand():
         wrapped = torch.stack([latents[:, 4 * r : 4 * r + 4] for r in range(4)], 1).permute(
             0, 3, 1, 2
         )
-        torch.testing.assert_close(codec._wrapped(x), 0.25 * wrapped)
+        torch.testing.assert_close(codec._encoder_input(x), 0.25 * wrapped)
         ids = codec.quantizer.encode_ids(codec.encoder(0.25 * wrapped))
         tokens = codec.encode(x)
         assert torch.equal(tokens.ids, ids)

@@ -56,5 +56,7 @@ def test_latents_must_be_a_grid():
     image = torch.zeros(1, 3, 8, 16)
     assert grid_of(8, image) == (2, 4) and grid_of(2, image) == (1, 2)
     for wrong in (1, 4, 7, 12):
-        with pytest.raises(ValueError, match=f"{wrong} latents are no grid over 8 x 16 pixels"):
+        with pytest.raises(
+            ValueError, match=f"{wrong} latents do not form a grid over 8 x 16 pixels"
+        ):
             grid_of(wrong, image)

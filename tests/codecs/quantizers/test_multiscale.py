@@ -130,7 +130,9 @@ def test_what_is_no_whole_grid_or_scale_is_refused():
     quantizer = multiscale()
     with pytest.raises(ValueError, match="5 x 5 has 25 latents, got 24"):
         quantizer(torch.randn(1, 24, 6))
-    with pytest.raises(ValueError, match=r"6 ids are no whole scales; those end at \[1, 5, 14, 39"):
+    with pytest.raises(
+        ValueError, match=r"6 ids do not fill whole scales, which end at \[1, 5, 14, 39"
+    ):
         quantizer.decode_ids(torch.zeros(1, 6, 1, dtype=torch.int64))
     mask = torch.ones(1, 25, dtype=torch.bool)
     quantizer(torch.randn(1, 25, 6), mask)

@@ -54,7 +54,7 @@ def test_the_first_step_sets_the_statistics():
     torch.testing.assert_close(
         quantizer.quantizer.std, flat.std(0, correction=0), atol=1e-3, rtol=0
     )
-    assert int(quantizer.followed) == 1
+    assert int(quantizer.updates) == 1
 
 
 def test_later_steps_follow_by_hand():

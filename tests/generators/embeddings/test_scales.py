@@ -34,7 +34,7 @@ def test_vectors_are_those_of_quantized_sums_by_torchs_own_interpolation():
     assert embedding(ids[:, :0]).shape == (2, 0, 8)
     with pytest.raises(ValueError, match="no scale comes after the 4 of these ids"):
         embedding(ids)
-    with pytest.raises(ValueError, match="4 ids are no whole scales"):
+    with pytest.raises(ValueError, match="4 ids do not fill whole scales"):
         embedding(ids[:, :4])
 
 
