@@ -10,10 +10,10 @@ FOLDERS := codecs data export generators recipes
 .PHONY: help demo test pytest lint wheel
 
 help:
-	@echo 'make demo   train a small speech codec, draw pictures, write demo/report.html'
-	@echo 'make test   lint and every test that needs neither a GPU nor long training'
+	@echo 'make demo   train a small speech codec, draw images, write demo/report.html'
+	@echo 'make test   lint, and all tests that need neither a GPU nor a long training'
 	@echo 'make lint   ruff, ruff format and mypy'
-	@echo 'make wheel  build the wheel, install it in an environment of its own and try it there'
+	@echo 'make wheel  build the wheel, install it in a clean environment and test it there'
 
 demo: $(STAMP)
 	$(BIN)/intaglio demo --out demo
