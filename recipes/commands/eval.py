@@ -43,5 +43,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Evaluate and print the table; see the modules of `KINDS` for what they raise."""
+    """Evaluate and print the table.
+
+    Raises:
+        OSError, ValueError, ModuleNotFoundError: as the kind that was named.
+    """
     args.run(args)

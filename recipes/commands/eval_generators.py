@@ -69,7 +69,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--features",
         choices=NETWORKS,
         default=NETWORKS[0],
-        help=f"what probes and distances see ({NETWORKS[0]}); inception takes --inception",
+        help=f"network whose features probes and distances use ({NETWORKS[0]}); inception takes "
+        "--inception",
     )
     parser.add_argument("--inception", metavar="FILE", help="weights for the features of inception")
     parser.add_argument("--plot", metavar="FOLDER", help="draw samples next to real images, as PNG")

@@ -49,9 +49,9 @@ EPILOG = f"""\
 examples:
 {EXAMPLES}
 
-Images are cropped to squares of the codec's size; --codec may be repeated, and "PSNR shuffled" is
-what the tokens of another image reach. A codec that was trained with prefixes of its tokens has a
-row for every power of two of them.
+Images are cropped to squares of the codec's size; --codec may be repeated. "PSNR shuffled" is the
+PSNR that the tokens of another image reach. A codec that was trained with prefixes of its tokens
+has a row for every power of two of them.
 
 rFID and LPIPS need weights that you have: --inception and --vgg. Nothing is fetched. Metrics whose
 package is missing and baselines that Pillow lacks say so in the table. Damaged files are skipped,

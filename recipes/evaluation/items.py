@@ -33,7 +33,7 @@ Features = Callable[[Sequence[Tensor]], Tensor]  # contents of items to [items, 
 
 
 class ItemSet:
-    """Items with the features that networks see in them, which are computed once if at all."""
+    """Items with their features by several networks, each computed once if at all."""
 
     def __init__(self, items: Sequence[Item]) -> None:
         self.items = list(items)
@@ -48,7 +48,7 @@ class ItemSet:
         return [item.content for item in self.items]
 
     def features(self, network: Features) -> Tensor:
-        """What a function makes of the contents, [items, dim]."""
+        """Features of the contents by a network, [items, dim]."""
         if network not in self._features:
             self._features[network] = network(self.contents)
         return self._features[network]

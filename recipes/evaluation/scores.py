@@ -1,7 +1,7 @@
 """What a metric is, and its mean over a set of items with its interval and its failures.
 
 A number is never better than what it leaves out: items on which a metric cannot be computed are
-counted with the reason, and a metric whose package is missing says so in place of its value.
+counted with the reason, and a metric whose package is missing says so instead of a value.
 """
 
 import importlib.util

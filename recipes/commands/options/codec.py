@@ -3,6 +3,7 @@
 import argparse
 import os
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 
@@ -10,6 +11,9 @@ from intaglio.codecs import AudioCodec, Codec, ImageCodec, load
 
 VARIABLE = "INTAGLIO_CODEC"
 DEMO = Path("demo/codec")
+SIGNALS: dict[type[Codec], str] = {AudioCodec: "waveforms", ImageCodec: "images"}
+
+C = TypeVar("C", bound=Codec)
 
 
 def add_codec_options(parser: argparse.ArgumentParser, several: bool = False) -> None:
@@ -56,16 +60,13 @@ def default_source() -> str:
 
 
 def load_codec(source: str, device_name: str) -> AudioCodec:
-    """A codec by its bundle or checkpoint, on a device by its name, frozen.
+    """An audio codec by its bundle or checkpoint, on a device by its name, frozen.
 
     Raises:
         FileNotFoundError: there is no such codec.
         ValueError: it is damaged or no audio codec, or there is no such device.
     """
-    codec = _loaded(source, device_name)
-    if not isinstance(codec, AudioCodec):
-        raise ValueError(f"{source} holds a {type(codec).__name__}, not a codec of waveforms")
-    return codec
+    return _of_kind(AudioCodec, source, device_name)
 
 
 def load_any_codec(source: str, device_name: str) -> AudioCodec | ImageCodec:
@@ -78,9 +79,14 @@ def load_any_codec(source: str, device_name: str) -> AudioCodec | ImageCodec:
 
 def load_image_codec(source: str, device_name: str) -> ImageCodec:
     """As `load_codec`, of images."""
+    return _of_kind(ImageCodec, source, device_name)
+
+
+def _of_kind(kind: type[C], source: str, device_name: str) -> C:
     codec = _loaded(source, device_name)
-    if not isinstance(codec, ImageCodec):
-        raise ValueError(f"{source} holds a {type(codec).__name__}, not a codec of images")
+    if not isinstance(codec, kind):
+        name = type(codec).__name__
+        raise ValueError(f"{source} holds a {name}, not a codec of {SIGNALS[kind]}")
     return codec
 
 

@@ -18,38 +18,60 @@ DEFAULTS: dict[str, Any] = {
 
 
 def add_sampler_options(parser: argparse._ActionsContainer) -> None:
-    """Declare the options; one that is not given is None, see `sampling`."""
-    parser.add_argument("--guidance", type=float, help="scale of classifier-free guidance (1)")
+    """Add the options; `sampling` gives their values."""
+    parser.add_argument(
+        "--guidance",
+        type=float,
+        default=DEFAULTS["guidance"],
+        help="scale of classifier-free guidance (1)",
+    )
     parser.add_argument(
         "--schedule",
         choices=get_args(Schedule),
+        default=DEFAULTS["schedule"],
         help="how the guidance grows to its scale (linear)",
     )
-    parser.add_argument("--temperature", type=float, help="above 0 (1)")
-    parser.add_argument("--top-k", type=int, help="likeliest ids to draw from (all)")
-    parser.add_argument("--top-p", type=float, help="their probability (1: all)")
-    parser.add_argument("--steps", type=int, help="of generators that draw many tokens at once")
+    parser.add_argument(
+        "--temperature", type=float, default=DEFAULTS["temperature"], help="above 0 (1)"
+    )
+    parser.add_argument(
+        "--top-k",
+        type=int,
+        default=DEFAULTS["top_k"],
+        help="draw from so many likeliest ids (all)",
+    )
+    parser.add_argument(
+        "--top-p",
+        type=float,
+        default=DEFAULTS["top_p"],
+        help="draw from the likeliest ids of this total probability (1: all)",
+    )
+    parser.add_argument(
+        "--steps",
+        type=int,
+        default=DEFAULTS["steps"],
+        help="sampling steps, of generators that draw many tokens at once (the generator's own)",
+    )
 
 
 def sampling(args: argparse.Namespace) -> dict[str, Any]:
-    """What was given, and the defaults for the rest."""
-    given = {name: getattr(args, name) for name in DEFAULTS}
-    return {name: DEFAULTS[name] if value is None else value for name, value in given.items()}
+    """The values of the options by their names."""
+    return {name: getattr(args, name) for name in DEFAULTS}
 
 
-def sampler_of(told: dict[str, Any], *, positions: int | None = None) -> Sampler:
-    """The sampler of `sampling`.
+def sampler_of(options: dict[str, Any], *, positions: int | None = None) -> Sampler:
+    """A sampler by the options of `sampling`.
 
     Args:
-        told: the options.
+        options: by name.
         positions: how many first tokens to draw; None for all.
 
     Raises:
         ValueError: one of them is out of range.
     """
     return Sampler(
-        guidance=Guidance(told["guidance"], told["schedule"]),
-        warp=Warp(told["temperature"], told["top_k"], told["top_p"]),
-        steps=told["steps"],
+        guidance=Guidance(options["guidance"], options["schedule"]),
+        warp=Warp(options["temperature"], options["top_k"], options["top_p"]),
+        steps=options["steps"],
         positions=positions,
     )

@@ -37,7 +37,7 @@ OPUS_HEADERS = 2  # packets: identification and comments
 OPUS_LOWEST, OPUS_HIGHEST = 6_000, 256_000  # bit/s at libsndfile's compression levels 1 and 0
 
 CODEC2_RATE = 8_000
-CODEC2_DELAY = 160  # samples at 8 kHz; measured, see above
+CODEC2_DELAY = 160  # samples at 8 kHz; measured, see the docstring
 # Samples and bits of a frame by mode; c2enc fills frames up to whole bytes, which is not charged.
 CODEC2_FRAMES = {1200: (320, 48), 1300: (320, 52), 2400: (160, 48), 3200: (160, 64)}
 

@@ -1,7 +1,7 @@
 """Word and character error rates by an offline recogniser: Whisper tiny.en inside a package.
 
-The recogniser makes errors of its own; its error rate on the originals belongs beside that of any
-codec. English only.
+The recogniser makes errors of its own: compare the error rate of a codec with that of the
+originals. English only.
 """
 
 import hashlib

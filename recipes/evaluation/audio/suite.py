@@ -34,7 +34,7 @@ class Facts(NamedTuple):
     Attributes:
         point: the codec and its levels.
         positions_per_second: of the token sequence, nominal.
-        ids_per_position: ids that stand at each position.
+        ids_per_position: groups of ids.
         bits_per_second: nominal, of the ids without entropy coding.
         entropy_bits_per_second: of the receiver, if an ideal coder knew the histogram of each
             group; scales included.
@@ -71,8 +71,8 @@ class Entry(NamedTuple):
 def points(specs: Sequence[str], load: Callable[[str], AudioCodec]) -> list[OperatingPoint]:
     """Codecs and bit rates that are written ``BUNDLE`` (full depth) or ``BUNDLE@3000,6000``.
 
-    A bit rate allows as many levels as stay within it; the point is named by what these take. Where
-    two codecs have one name, those of their bundles stand for it.
+    A bit rate allows as many levels as stay within it; the point is named by the bits that these
+    take. Codecs of the same name are named by their bundles.
 
     Args:
         specs: of one codec each.
@@ -200,7 +200,7 @@ def _left_out(rows: Sequence[Row], metrics: Sequence[Metric]) -> list[str]:
 
 
 def _first(entries: Sequence[Entry], data: str) -> Facts:
-    """Facts of the first codec on a data set: the unit of its times."""
+    """Facts of the first codec on a data set, whose time is the unit."""
     return next(entry.facts for entry in entries if entry.data == data and entry.facts)
 
 

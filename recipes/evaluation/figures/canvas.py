@@ -1,7 +1,7 @@
 """What all figures share: style, size, and the way from matplotlib to the bytes of a PNG.
 
 Drawn for a page 900 pixels wide, at twice that resolution, in the colours of Okabe and Ito and in
-cividis, which people with any colour vision can tell apart. Needs matplotlib (extra ``demo``).
+cividis, which can be distinguished with any colour vision. Needs matplotlib (extra ``demo``).
 """
 
 import io

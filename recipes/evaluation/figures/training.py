@@ -194,7 +194,7 @@ def _rate_axis(axis: Any, rates: Sequence[float]) -> None:
 
     axis.set_xscale("log", base=2)
     if rates:
-        axis.set_xlim(min(rates) / 1.4, max(rates) * 2.2)  # names stand right of the points
+        axis.set_xlim(min(rates) / 1.4, max(rates) * 2.2)  # names are to the right of the points
     low, high = axis.get_xlim()
     axis.set_xticks([250 * 2**power for power in range(12) if low <= 250 * 2**power <= high])
     axis.xaxis.set_major_formatter(FuncFormatter(lambda rate, _: f"{rate / 1000:g}"))

@@ -106,7 +106,7 @@ class CaptionProbe:
         Args:
             features: float64 [items, dim].
             captions: different ones to choose from.
-            candidates: int64 [items, candidates], their numbers; the correct one stands first.
+            candidates: int64 [items, candidates], their numbers; the correct one is the first.
         """
         vectors = F.normalize(self._weighted(bags_of(captions)) - self.centre, dim=1)
         predicted = self.standardise(features) @ self.weight

@@ -1,4 +1,4 @@
-"""Tokens that an evaluation of generators works on: sides of a set, and what must fit together."""
+"""Tokens that generators are evaluated on: sides of a set, and what must fit together."""
 
 from collections.abc import Sequence
 from math import prod
@@ -44,7 +44,7 @@ class TokenSide(NamedTuple):
         return self.tokens.shape[0]
 
     def batch(self, indices: Sequence[int]) -> dict[str, Any]:
-        """What a condition reads of some items; see `Condition.of_batch`."""
+        """A batch of some items for `Condition.of_batch`."""
         index = torch.tensor(indices, dtype=torch.int64)
         return {"label": self.labels[index], "caption": [self.captions[n] for n in indices]}
 
@@ -95,7 +95,7 @@ def check_fits(generator: Generator, codec: ImageCodec, data: TokenShards) -> No
     if isinstance(generator.condition, ClassCondition) and known != tuple(data.classes):
         raise ValueError(
             f"{generator.name} was trained on {len(known)} classes, {data.root} has other ones "
-            f"({len(data.classes)}): their numbers would mean something else"
+            f"({len(data.classes)}): class numbers would not mean the same"
         )
 
 

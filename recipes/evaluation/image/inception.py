@@ -1,12 +1,12 @@
-"""Inception of 2015 as the Frechet distance knows it (Szegedy et al., 2016; Heusel et al., 2017).
+"""Inception of 2015 as the Frechet distance uses it (Szegedy et al., 2016; Heusel et al., 2017).
 
 The weights are those of the TensorFlow graph ``inception-2015-12-05``, ported to PyTorch in a file
 that pytorch-fid and torch-fidelity share and the user has; nothing is fetched. The graph differs
-from torchvision's Inception: means near a border leave the border out, the pooling of the last
+from torchvision's Inception: averages near a border leave the padding out, the pooling of the last
 block takes maxima, and there are 1008 classes. Images are brought to 299 pixels as TensorFlow 1
 did, bilinear from the upper left corner without a filter against aliasing, and scaled by
-(byte - 128) / 128, like torch-fidelity's. (torchmetrics filters unless told otherwise: other
-numbers.)
+(byte - 128) / 128, like torch-fidelity's. (torchmetrics filters by default, which
+gives other numbers.)
 """
 
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ BATCH = 32
 class Layer(NamedTuple):
     """A convolution of a block: its name, channels, kernel (height, width) and stride.
 
-    With a stride of 1 the size is kept; with 2 nothing is put around the map.
+    With a stride of 1 the size is kept; with 2 the map is not padded.
     """
 
     name: str
@@ -137,7 +137,7 @@ class Inception(nn.Module):
         for name, module in layers:
             self.add_module(name, module)
         self.layers = [module for _, module in layers]
-        self.fc = nn.Linear(width, 1008)  # unused; tells the file from torchvision's
+        self.fc = nn.Linear(width, 1008)  # unused; distinguishes the file from torchvision's
         fill(self, file, what=f"{FILES[0]}, the same as {FILES[1]}")
         self.eval().requires_grad_(False)
 
@@ -162,13 +162,13 @@ class Inception(nn.Module):
 def resized(x: Tensor, size: int = SIZE) -> Tensor:
     """Images [batch, channels, any, any] at size x size pixels, bilinear as in TensorFlow 1.
 
-    Pixel i comes from the place i · old / new, counted from the middle of the first pixel.
+    Pixel i comes from position i · old / new, counted from the middle of the first pixel.
     """
     for axis in (3, 2):
         old = x.shape[axis]
-        places = torch.arange(size, device=x.device) * torch.tensor(old / size, device=x.device)
-        low = places.long()
-        share = places - low
+        positions = torch.arange(size, device=x.device) * torch.tensor(old / size, device=x.device)
+        low = positions.long()
+        share = positions - low
         first = x.index_select(axis, low)
         second = x.index_select(axis, (low + 1).clamp_max(old - 1))
         x = first + (second - first) * (share if axis == 3 else share.unsqueeze(1))

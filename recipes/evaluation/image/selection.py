@@ -30,8 +30,8 @@ def select_image_metrics(
 ) -> list[Metric]:
     """Metrics by name, in the order of the table.
 
-    ``rkid`` and ``rfd`` stand for the full names. Without names these are all, but ``lpips`` and
-    ``rfid`` only if their weights are there.
+    ``rkid`` and ``rfd`` are short for the full names. Without names all are selected, but ``lpips``
+    and ``rfid`` only if their weights are there.
 
     Args:
         names: of the metrics; small and capital letters are alike.

@@ -76,7 +76,7 @@ def codec_report(
             )
         ],
         tokens=_token_figures(codec, items, comparison),
-        training=[Figure(loss_curves(training.log), "Losses over the steps of the training")],
+        training=_training_figures(training.log),
         commands=[
             Command("Encode a recording", "intaglio encode a.wav -o a.intaglio"),
             Command("Look into the token file", "intaglio info a.intaglio"),
@@ -90,6 +90,13 @@ def codec_report(
         footnote=f"torch {torch.__version__}, {time.strftime('%Y-%m-%d')}. "
         + " ".join(notes(comparison.rows, metrics)),
     )
+
+
+def _training_figures(log: Path) -> list[Figure]:
+    """Curves of the training; none if it was too short for any."""
+    if not any(len(points) > 1 for points in read_curves(log).values()):
+        return []
+    return [Figure(loss_curves(log), "Losses over the steps of the training")]
 
 
 def _facts(name: str, training: TrainingRun, items: Sequence[Item]) -> list[tuple[str, str]]:
@@ -109,7 +116,7 @@ def _facts(name: str, training: TrainingRun, items: Sequence[Item]) -> list[tupl
 
 
 def _steps(log: Path) -> int:
-    return max(points[-1][0] for points in read_curves(log).values()) + 1
+    return max((points[-1][0] for points in read_curves(log).values()), default=-1) + 1
 
 
 def _utterances(

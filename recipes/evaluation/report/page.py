@@ -1,7 +1,7 @@
-"""Report of an evaluation: one HTML file that needs nothing else, to read, hear and send.
+"""Report of an evaluation: one self-contained HTML file.
 
 Sounds (FLAC) and figures (PNG) are inside as data addresses, and a content security policy forbids
-the page every connection and every script. All texts are escaped.
+all connections and scripts. All texts are escaped.
 """
 
 import base64
@@ -48,7 +48,7 @@ class Figure(NamedTuple):
 
     Attributes:
         png: bytes of the image.
-        alt: what it shows, for those who cannot see it.
+        alt: what it shows, as text.
         caption: what to look for.
     """
 
@@ -74,7 +74,7 @@ class Utterance(NamedTuple):
 
 
 class ExportedFile(NamedTuple):
-    """A file that was made: where, how large in bytes, what was checked, and whether it passed."""
+    """An exported file: where, how large in bytes, what was checked, and whether it passed."""
 
     path: str
     size: int
@@ -83,7 +83,7 @@ class ExportedFile(NamedTuple):
 
 
 class Command(NamedTuple):
-    """What one can do next, and the line to type."""
+    """What can be done next, and the command line for it."""
 
     what: str
     line: str
@@ -143,7 +143,7 @@ def render(report: Report) -> str:
         ("training", "Training", "".join(_figure(one) for one in report.training)),
         ("pictures", "Pictures", "".join(_figure(one) for one in report.pictures)),
         ("files", "Files", _files(report.files)),
-        ("next", "Go on", _commands(report.commands)),
+        ("next", "Next steps", _commands(report.commands)),
     ]
     sections = [section for section in sections if section[2]]
     links = "".join(f'<li><a href="#{key}">{title}</a></li>' for key, title, _ in sections)
@@ -187,8 +187,8 @@ def _listening(report: Report) -> str:
     intro = ""
     if any(player.heard is not None for one in report.utterances for player in one.players):
         intro = (
-            '<p class="faint">Below each player stands what the recogniser understood; words '
-            "underlined with a wave are not what was said.</p>"
+            '<p class="faint">Below each player is what the recogniser understood; words with '
+            "a wavy underline differ from what was said.</p>"
         )
     return intro + "".join(_utterance(one, report.sample_rate) for one in report.utterances)
 

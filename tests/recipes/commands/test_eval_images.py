@@ -62,10 +62,7 @@ def test_the_shuffled_control_is_the_score_against_the_next_image(data, image_bu
     codec = load(image_bundle)
     items = read_pictures(data, [Record("a.png"), Record("c.jpg"), Record("deep/b.webp")], 16)
     (result,) = compare_images({"one": codec}, items, metrics=[PSNR()])
-    scores = [
-        PSNR()(Pair(items[place].content, result.output.decoded[(place + 1) % 3]))
-        for place in range(3)
-    ]
+    scores = [PSNR()(Pair(items[n].content, result.output.decoded[(n + 1) % 3])) for n in range(3)]
     assert result.row.facts["shuffled_psnr"] == pytest.approx(sum(scores) / 3)
     (alone,) = compare_images({"one": codec}, items[:1], metrics=[PSNR()])
     assert "shuffled_psnr" not in alone.row.facts

@@ -136,8 +136,8 @@ def test_a_generator_that_copies_its_training_is_found_out(evaluator):
     train = evaluator.train
 
     def copied(label, seed):
-        places = (train.labels == label).nonzero()[:, 0]
-        return train.tokens[places[seed % len(places)]]
+        indices = (train.labels == label).nonzero()[:, 0]
+        return train.tokens[indices[seed % len(indices)]]
 
     ours = scores_of(evaluator, copied)
     assert ours["near_copies"] == 1 and ours["exact_copies"] == 1
@@ -244,8 +244,8 @@ def test_views_and_limits_of_a_side(data):
     whole, some = side_of(data, "train"), side_of(data, "train", limit=7)
     assert some.items == 7 and len(some.captions) == 7
     assert torch.equal(some.views, whole.views) and len(whole.views) == whole.items
-    place = whole.captions.index(some.captions[3])
-    assert torch.equal(some.tokens[3], whole.tokens[place])
+    index = whole.captions.index(some.captions[3])
+    assert torch.equal(some.tokens[3], whole.tokens[index])
     batch = whole.batch([2, 0])
     assert batch["caption"] == [whole.captions[2], whole.captions[0]]
     assert batch["label"].tolist() == [int(whole.labels[2]), int(whole.labels[0])]

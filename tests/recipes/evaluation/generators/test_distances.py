@@ -64,8 +64,8 @@ def test_copies_are_near_and_fresh_items_are_not():
     assert sum(near.copies(normal(50, seed=1) + 9)) == 0
     share = float((near.within <= near.threshold).double().mean())
     assert share == pytest.approx(0.01, abs=0.003)
-    distance, place = near.nearest(train[[7, 3]] + 1e-3)
-    assert place.tolist() == [7, 3]
+    distance, index = near.nearest(train[[7, 3]] + 1e-3)
+    assert index.tolist() == [7, 3]
     torch.testing.assert_close(distance, torch.full((2,), 1e-3 * 8**0.5, dtype=torch.float64))
 
 

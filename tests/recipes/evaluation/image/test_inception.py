@@ -32,10 +32,10 @@ def test_features_are_those_of_torch_fidelity(network, inception_file, size):
 def test_features_of_a_known_picture(network):
     """Golden: torch-fidelity 0.4.0 with the same weights and picture."""
     (found,) = network(pictures(40, 61))
-    places = [220, 614, 810, 1375, 1750, 1989]  # of each convolution of the last block
+    indices = [220, 614, 810, 1375, 1750, 1989]  # of each convolution of the last block
     golden = [1.36918056, 1.38847709, 1.13450503, 0.88899148, 0.93388981, 1.82954144]
     assert found.shape == (2048,) and found.dtype == torch.float32
-    assert found[places].tolist() == pytest.approx(golden, rel=1e-4)
+    assert found[indices].tolist() == pytest.approx(golden, rel=1e-4)
 
 
 def test_pictures_are_stretched_as_tensorflow_1_did():
