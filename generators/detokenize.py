@@ -3,12 +3,12 @@
 import torch
 from torch import Tensor
 
-from intaglio.codecs import ImageCodec
+from intaglio.codecs import Codec, ImageCodec
 from intaglio.generators.generator import Generator
 from intaglio.generators.provenance import Provenance
 
 
-def check_codec(generator: Generator, codec: ImageCodec) -> None:
+def check_codec(generator: Generator, codec: Codec) -> None:
     """Refuse a codec whose tokens the generator does not draw.
 
     Raises:

@@ -3,15 +3,18 @@
 import argparse
 from pathlib import Path
 
+from intaglio.codecs import ImageCodec
 from intaglio.generators import Generator, load
 from intaglio.recipes.commands.options.codec import (
     add_codec_options,
     default_source,
-    load_image_codec,
+    load_any_codec,
 )
 from intaglio.recipes.commands.options.sampler import add_sampler_options, sampler_of, sampling
+from intaglio.recipes.modalities import modality_of
 from intaglio.recipes.sampling.folder import provenance_record, write_samples
-from intaglio.recipes.sampling.images import image_pipeline, read_region, write_grid
+from intaglio.recipes.sampling.images import kept_tokens, read_region, write_grid
+from intaglio.recipes.sampling.pipeline import SamplingPipeline
 from intaglio.recipes.sampling.pretrained import pretrained
 from intaglio.recipes.sampling.requests import SampleRequest, requests_of, title_of
 
@@ -76,7 +79,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Draw all images that are not there yet.
+    """Draw all items that are not there yet.
 
     Raises:
         OSError: an input is missing, or the output cannot be written.
@@ -86,11 +89,21 @@ def run(args: argparse.Namespace) -> None:
     sampler = sampler_of(sampling(args), positions=args.tokens)
     shipped = pretrained(args.generator)
     own = str(shipped.codec) if shipped else None
-    codec = load_image_codec(args.codec or own or default_source(), args.device)
+    codec = load_any_codec(args.codec or own or default_source(), args.device)
     generator = load(shipped.generator if shipped else args.generator)
     generator = generator.to(next(codec.parameters()).device)
-    region = None if args.inpaint is None else read_region(codec, args.inpaint, args.mask)
-    pipeline = image_pipeline(generator, codec, sampler, region=region)
+    modality = modality_of(codec)
+    medium = modality.medium(generator, codec)
+    given = None
+    if args.inpaint is not None or args.grid:
+        if not isinstance(codec, ImageCodec):
+            raise ValueError(
+                f"--inpaint and --grid are for images, {codec.name} is a codec of {modality.plural}"
+            )
+        if args.inpaint is not None:
+            region = read_region(codec, args.inpaint, args.mask)
+            given = kept_tokens(generator, codec, region)
+    pipeline = SamplingPipeline(generator, sampler, medium, given=given)
     requests = _requests(generator, args)
     options = {name: getattr(args, name) for name in ("tokens", "inpaint", "mask", "per_shard")}
     out = Path(args.out)
@@ -108,7 +121,7 @@ def run(args: argparse.Namespace) -> None:
         images = [file.path for file in files]
         write_grid(out / "grid.png", images, titles, columns=args.count)
     there = f", {kept} files were there already" if kept else ""
-    print(f"{len(requests)} images in {out}{there}")
+    print(f"{len(requests)} {medium.noun}s in {out}{there}")
 
 
 def _check(args: argparse.Namespace) -> None:

@@ -6,7 +6,9 @@ from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeVar
 
 from intaglio.codecs import Codec, Tokens
 from intaglio.data.formats.tokens import TokenHeader
+from intaglio.generators.generator import Generator
 from intaglio.recipes.file_jobs import FileJob
+from intaglio.recipes.sampling.pipeline import Medium
 from intaglio.recipes.tokenization.batch import Tokenizer
 
 Command = Literal["encode", "decode", "tokenize"]
@@ -109,6 +111,14 @@ class Modality(Generic[C]):
     def token_facts(self, header: TokenHeader, size: int) -> dict[str, Any]:
         """What `intaglio info` says of a token file of ``size`` bytes; likewise."""
         raise NotImplementedError
+
+    def medium(self, generator: Generator, codec: C) -> Medium:
+        """What a generator draws with the codec, for `intaglio sample`.
+
+        Raises:
+            ValueError: the generator was trained with another codec, or nothing can be drawn yet.
+        """
+        raise ValueError(f"{codec.name} is a codec of {self.plural}, which cannot be drawn yet")
 
 
 AnyModality = Modality[Any]

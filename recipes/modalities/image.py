@@ -6,8 +6,10 @@ from typing import Any
 from intaglio.codecs import ImageCodec, Tokens
 from intaglio.data.formats.image import image_format
 from intaglio.data.formats.tokens import TokenHeader
+from intaglio.generators.generator import Generator
 from intaglio.recipes.file_jobs import FileJob
 from intaglio.recipes.modalities.base import Modality, Option
+from intaglio.recipes.sampling.images import PNGImages
 from intaglio.recipes.tokenization.batch_image import ImageTokenizer
 from intaglio.recipes.tokenization.image_file import (
     IMAGE_SUFFIX,
@@ -109,3 +111,7 @@ class ImageModality(Modality[ImageCodec]):
             "nominal_bits_per_pixel": bits / (height * width),
             "actual_bits_per_pixel": 8 * size / (height * width),
         }
+
+    def medium(self, generator: Generator, codec: ImageCodec) -> PNGImages:
+        """Pixels, as PNG."""
+        return PNGImages(generator, codec)

@@ -41,7 +41,7 @@ def chosen_codec(args: argparse.Namespace) -> AudioCodec:
 
 def chosen_any_codec(args: argparse.Namespace) -> Codec:
     """As `chosen_codec`, but the codec may be of any modality."""
-    return _loaded(args.codec or default_source(), args.device)
+    return load_any_codec(args.codec or default_source(), args.device)
 
 
 def default_source() -> str:
@@ -69,12 +69,10 @@ def load_codec(source: str, device_name: str) -> AudioCodec:
     return _of_kind(AudioCodec, source, device_name)
 
 
-def load_any_codec(source: str, device_name: str) -> AudioCodec | ImageCodec:
-    """As `load_codec`, but the codec may also be one of images."""
-    codec = _loaded(source, device_name)
-    if not isinstance(codec, AudioCodec | ImageCodec):
-        raise ValueError(f"{source} is a codec of neither audio nor images")
-    return codec
+def load_any_codec(source: str, device_name: str) -> Codec:
+    """As `load_codec`, of any modality."""
+    device = _device(device_name)
+    return load(source).to(device)
 
 
 def load_image_codec(source: str, device_name: str) -> ImageCodec:
@@ -83,16 +81,11 @@ def load_image_codec(source: str, device_name: str) -> ImageCodec:
 
 
 def _of_kind(kind: type[C], source: str, device_name: str) -> C:
-    codec = _loaded(source, device_name)
+    codec = load_any_codec(source, device_name)
     if not isinstance(codec, kind):
         name = type(codec).__name__
         raise ValueError(f"{source} holds a {name}, not a codec of {SIGNALS[kind]}")
     return codec
-
-
-def _loaded(source: str, device_name: str) -> Codec:
-    device = _device(device_name)
-    return load(source).to(device)
 
 
 def _device(name: str) -> torch.device:

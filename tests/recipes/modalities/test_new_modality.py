@@ -23,6 +23,7 @@ from intaglio.codecs import part as parts
 from intaglio.codecs.bundle import save
 from intaglio.codecs.decoders.base import Decoder
 from intaglio.codecs.encoders.base import Encoder
+from intaglio.codecs.layers.transformer import Transformer
 from intaglio.codecs.losses.waveform import WaveformLoss
 from intaglio.codecs.quantizers.fsq import FSQ
 from intaglio.codecs.task import CodecTask
@@ -31,6 +32,15 @@ from intaglio.data.formats import token_header
 from intaglio.data.formats.atomic import replacing
 from intaglio.data.formats.token_header import HeaderForm, TokenHeader
 from intaglio.data.formats.tokens import SUFFIX, read_tokens, write_tokens
+from intaglio.data.tokens import TokenShards
+from intaglio.generators.backbone import Backbone
+from intaglio.generators.conditioning.classes import ClassCondition
+from intaglio.generators.detokenize import check_codec
+from intaglio.generators.embeddings.base import IdEmbedding
+from intaglio.generators.generator import Generator
+from intaglio.generators.heads.categorical import CategoricalHead
+from intaglio.generators.orders.raster import RasterOrder
+from intaglio.generators.provenance import Provenance
 from intaglio.recipes import modalities
 from intaglio.recipes.callbacks.predictions import TokenFiles
 from intaglio.recipes.file_jobs import FileJob, read_from, write_to
@@ -174,6 +184,22 @@ class SeriesDecoding(NamedTuple):
     """How to decode."""
 
 
+class SeriesText:
+    """What generators draw."""
+
+    noun, suffix = "row", ".csv"
+
+    def __init__(self, generator: Generator, codec: SeriesCodec) -> None:
+        check_codec(generator, codec)
+        self.codec = codec
+
+    def decode(self, tokens: Tensor) -> Tensor:
+        return self.codec.decode(self.codec.tokens(tokens))
+
+    def to_bytes(self, item: Tensor) -> bytes:
+        return series_text(item)
+
+
 class Series(Modality[SeriesCodec]):
     """Series of numbers."""
 
@@ -205,6 +231,9 @@ class Series(Modality[SeriesCodec]):
         target.parent.mkdir(parents=True, exist_ok=True)
         with replacing(target) as written, written.open("wb") as file:
             write_tokens(file, *item_of(codec, tokens, item))
+
+    def medium(self, generator: Generator, codec: SeriesCodec) -> "SeriesText":
+        return SeriesText(generator, codec)
 
     def codec_facts(self, codec: SeriesCodec) -> dict[str, object]:
         return {"hop_length": HOP}
@@ -329,3 +358,37 @@ def test_it_trains_and_predicts_token_files(intaglio, codec, folder, trainer, tm
     assert [file.name for file in files] == [f"{n:06}_{n}.intaglio" for n in range(6)]
     words = ("-o", tmp_path / "back", "--codec", save(trained.eval(), tmp_path / "trained"))
     assert intaglio("decode", tmp_path / "run" / "predictions", *words).status == 0
+
+
+@pytest.fixture
+def generator(intaglio, codec, folder, tmp_path) -> Path:
+    """A bundle of a generator of the tokens of a data set, with random weights."""
+    intaglio("tokenize", folder, "-o", tmp_path / "shards", "--codec", codec)
+    data = TokenShards(str(tmp_path / "shards"), validation_share=0.0, test_share=0.0)
+    data.setup()
+    assert data.source is not None and data.source.shape == (4,)
+    backbone = Backbone(
+        data.source.shape, IdEmbedding((1000,), 16), ClassCondition(2), Transformer(16, 1, 2)
+    )
+    drawer = Generator(backbone, CategoricalHead(16, (1000,)), RasterOrder(), name="tiny drawer")
+    tokens = data.training_tokens()
+    assert drawer.loss(tokens, torch.zeros(len(tokens), dtype=torch.int64)).shape == (24,)
+    drawer.provenance = Provenance(data.source.codec, data.source.fingerprint)
+    return save(drawer.eval(), tmp_path / "generator")
+
+
+def test_a_generator_of_its_tokens_is_sampled(
+    intaglio, refusal, generator, codec, bundle, tmp_path
+):
+    words = ("sample", generator, "--codec", codec, "--class", 1, "--count", 3)
+    status, out, _ = intaglio(*words, "-o", tmp_path / "drawn")
+    assert (status, out) == (0, f"3 rows in {tmp_path / 'drawn'}\n")
+    drawn = [read_series(tmp_path / "drawn" / f"{number:06}.csv") for number in range(3)]
+    assert all(series.shape == (16,) for series in drawn)
+    assert not torch.equal(drawn[0], drawn[1])
+    refused = refusal(*words, "-o", tmp_path / "grid", "--grid")
+    assert refused == "--inpaint and --grid are for images, tiny series is a codec of series"
+    sound = ("sample", generator, "--codec", bundle, "-o", tmp_path / "sound")
+    assert "tiny is a codec of audio" in refusal(*sound)
+    facts = json.loads(intaglio("info", generator, "--json").out)
+    assert (facts["codec"], facts["shape"]) == ("tiny series", [4])
