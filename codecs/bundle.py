@@ -8,6 +8,7 @@ in. No pickle, no Lightning. Also restores a part from a training checkpoint, un
 import hashlib
 import json
 import os
+import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -269,21 +270,15 @@ def _unfolded(part: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor]:
     return state
 
 
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Path of a temporary neighbour that takes the place of ``path`` when the block ends well.
-
-    The file is flushed to the disk first, and removed if the block fails: readers see the old file
-    or the whole new one, never a part.
-    """
-    with _replacing_all(path) as (part,):
-        yield part
-
-
+# Not `intaglio.data.formats.atomic`, which codecs do not import: that writes one file, and here all
+# files must be safe on the disk before the first one is renamed.
 @contextmanager
 def _replacing_all(*paths: Path) -> Iterator[list[Path]]:
-    """As `replacing`; all files are safe on the disk before the first takes its place."""
-    parts = [path.with_name(f".{path.name}.{os.getpid()}.part") for path in paths]
+    """Paths of temporary neighbours that replace ``paths`` when the block ends well.
+
+    They are removed if the block fails.
+    """
+    parts = [path.with_name(f".{path.name}.{secrets.token_hex(6)}.part") for path in paths]
     try:
         yield parts
         for part in parts:

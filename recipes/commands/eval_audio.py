@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from intaglio.codecs import AudioCodec
-from intaglio.codecs.bundle import replacing
 from intaglio.data.clips import find
+from intaglio.data.formats.atomic import replacing
 from intaglio.data.manifest import Record
 from intaglio.recipes.commands.options.codec import add_codec_options, default_source, load_codec
 from intaglio.recipes.commands.options.evaluation import (

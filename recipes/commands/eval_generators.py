@@ -8,7 +8,7 @@ import torch
 from rich.box import SIMPLE
 from rich.table import Table
 
-from intaglio.codecs.bundle import replacing
+from intaglio.data.formats.atomic import replacing
 from intaglio.data.tokens import TokenShards
 from intaglio.generators import Generator, load
 from intaglio.recipes.commands.options.codec import (

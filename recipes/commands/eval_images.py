@@ -8,8 +8,8 @@ from pathlib import Path
 from torch import Tensor
 
 from intaglio.codecs import ImageCodec
-from intaglio.codecs.bundle import replacing
 from intaglio.codecs.losses.lpips import FILE as VGG_FILE
+from intaglio.data.formats.atomic import replacing
 from intaglio.data.pictures import find_images
 from intaglio.recipes.commands.options.codec import (
     add_codec_options,

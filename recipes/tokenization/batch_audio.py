@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from intaglio.codecs import AudioCodec, Tokens
+from intaglio.codecs.tokens import concatenated
 from intaglio.data.clips import find
 from intaglio.data.formats.tokens import write_tokens
 from intaglio.data.formats.wave import SUFFIXES, read_wave, resample
@@ -93,7 +94,7 @@ class AudioTokenizer(Tokenizer[AudioCodec, Wave]):
             (wave,) = batch
             size = round(BLOCK_SECONDS * codec.sample_rate)
             blocks = (block.to(device) for block in wave.samples.unsqueeze(0).split(size, dim=-1))
-            return [_joined(list(codec.encode_blocks(blocks)))]
+            return [concatenated(list(codec.encode_blocks(blocks)))]
         x = torch.zeros(len(batch), codec.channels, longest)
         for item, wave in enumerate(batch):
             x[item, :, : _samples(wave)] = wave.samples
@@ -126,9 +127,3 @@ def _item(tokens: Tokens, item: int, scales: int) -> Tokens:
     ids = tokens.ids[item][tokens.mask[item]].unsqueeze(0)
     scale = None if tokens.scale is None else tokens.scale[item : item + 1, :scales]
     return tokens._replace(ids=ids, scale=scale)
-
-
-def _joined(blocks: Sequence[Tokens]) -> Tokens:
-    ids = torch.cat([block.ids for block in blocks], dim=1)
-    scales = [block.scale for block in blocks if block.scale is not None]
-    return blocks[0]._replace(ids=ids, scale=torch.cat(scales, dim=1) if scales else None)

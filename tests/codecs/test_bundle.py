@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from intaglio.codecs import load
-from intaglio.codecs.bundle import fold, folded_state, replacing, restore, save
+from intaglio.codecs.bundle import fold, folded_state, restore, save
 from intaglio.codecs.part import describe
 from intaglio.codecs.quantizers.fsq import FSQ
 
@@ -146,13 +146,6 @@ def test_a_failed_write_leaves_the_old_bundle(tiny_codec, tmp_path, monkeypatch)
     with pytest.raises(OSError, match="No space"):
         save(tiny_codec, tmp_path)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
-
-
-def test_replacing_removes_what_a_failure_left(tmp_path):
-    with pytest.raises(RuntimeError), replacing(tmp_path / "a") as part:
-        part.write_text("half")
-        raise RuntimeError
-    assert list(tmp_path.iterdir()) == []
 
 
 def checkpoint_of(codec, **extra):
