@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from intaglio.data import listing
-from intaglio.data.formats.wave import SUFFIXES, WaveInfo, probe, read_wave
+from intaglio.data.formats.open_audio import WaveInfo
+from intaglio.data.formats.wave import SUFFIXES, probe, read_wave
 from intaglio.data.listing import Damage, each, read_or_next
 from intaglio.data.manifest import Record
 

@@ -43,17 +43,17 @@ class ImageInfo(NamedTuple):
     width: int
 
 
-class Limits(NamedTuple):
+class ImageLimits(NamedTuple):
     """What a header may say before anything is decoded."""
 
     max_side: int = 1 << 16
     max_pixels: int = 1 << 27
 
 
-LIMITS = Limits()
+IMAGE_LIMITS = ImageLimits()
 
 
-def probe_image(path: str | Path, limits: Limits = LIMITS) -> ImageInfo:
+def probe_image(path: str | Path, limits: ImageLimits = IMAGE_LIMITS) -> ImageInfo:
     """Checked size of an image file; no pixel is decoded.
 
     Raises:
@@ -69,7 +69,9 @@ def probe_image(path: str | Path, limits: Limits = LIMITS) -> ImageInfo:
         return ImageInfo(*(image.size if turned else image.size[::-1]))
 
 
-def read_image(path: str | Path, *, background: Colour = WHITE, limits: Limits = LIMITS) -> Tensor:
+def read_image(
+    path: str | Path, *, background: Colour = WHITE, limits: ImageLimits = IMAGE_LIMITS
+) -> Tensor:
     """Pixels of an image file.
 
     Args:
@@ -192,7 +194,7 @@ def _rgb(image: Image.Image, background: Colour) -> Image.Image:
 
 
 @contextlib.contextmanager
-def _opened(path: Path, limits: Limits) -> Iterator[Image.Image]:
+def _opened(path: Path, limits: ImageLimits) -> Iterator[Image.Image]:
     """An image file that exists and whose header is sound; nothing of it is decoded."""
     if path.is_dir():
         raise ValueError(f"{path} is a folder, not an image")
@@ -218,7 +220,7 @@ def _header(path: Path, file: io.BufferedReader) -> Image.Image:
     """The image of an open file, not decoded yet."""
     try:
         with _warnings, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about sizes, which `Limits` judges, and odd metadata
+            warnings.simplefilter("ignore")  # about sizes, which have limits here, and metadata
             return Image.open(file)
     except UnidentifiedImageError as error:
         raise ValueError(f"{path} is no image, or damaged at its beginning") from error

@@ -6,11 +6,8 @@ audio, empty, truncated, absurd header, NaN. A file cut short in a format that d
 length (raw G.722, Ogg) looks like a shorter one and is read as such.
 """
 
-import contextlib
-import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import soundfile
@@ -18,8 +15,14 @@ import torch
 from torch import Tensor
 
 from intaglio.data.formats.atomic import replacing
-from intaglio.data.formats.audio_headers import mp3_samples, wav_bytes
 from intaglio.data.formats.media import MediaFile
+from intaglio.data.formats.open_audio import (
+    AUDIO_LIMITS,
+    AudioFile,
+    AudioLimits,
+    WaveInfo,
+    opened,
+)
 from intaglio.data.formats.resampling import resample
 
 SUFFIXES = frozenset(
@@ -30,27 +33,7 @@ SHORT_MP3 = 1 << 21  # samples that are decoded and dropped rather than jumped o
 LONG_WAV = (1 << 32) - 4096  # bytes of samples from which a WAV file needs the sizes of RF64
 
 
-class WaveInfo(NamedTuple):
-    """Header of an audio file; ``frames`` is the number of samples of each channel."""
-
-    sample_rate: int
-    channels: int
-    frames: int
-
-
-class Limits(NamedTuple):
-    """What a header may say before anything is decoded; the duration is in seconds."""
-
-    max_channels: int = 8
-    min_rate: int = 1_000
-    max_rate: int = 384_000
-    max_seconds: float = 4 * 3600.0
-
-
-LIMITS = Limits()
-
-
-def probe(path: str | Path, limits: Limits = LIMITS) -> WaveInfo:
+def probe(path: str | Path, limits: AudioLimits = AUDIO_LIMITS) -> WaveInfo:
     """Checked header of an audio file; nothing is decoded.
 
     Raises:
@@ -58,7 +41,7 @@ def probe(path: str | Path, limits: Limits = LIMITS) -> WaveInfo:
         FileNotFoundError: there is no such file.
         ModuleNotFoundError: the format needs the ``media`` extra.
     """
-    with _opened(Path(path), limits) as (_, info):
+    with opened(Path(path), limits) as (_, info):
         return info
 
 
@@ -69,7 +52,7 @@ def read_wave(
     channels: int | None = 1,
     start: int = 0,
     frames: int = -1,
-    limits: Limits = LIMITS,
+    limits: AudioLimits = AUDIO_LIMITS,
 ) -> tuple[Tensor, int]:
     """Read an audio file, or a stretch of it.
 
@@ -94,7 +77,7 @@ def read_wave(
     path = Path(path)
     if start < 0 or frames < -1 or frames == 0:
         raise ValueError(f"{path}: cannot read {frames} samples from sample {start}")
-    with _opened(path, limits) as (file, info):
+    with opened(path, limits) as (file, info):
         if start >= info.frames:
             raise ValueError(f"{path} has {info.frames} samples; cannot start at sample {start}")
         wanted = info.frames - start if frames < 0 else min(frames, info.frames - start)
@@ -108,7 +91,9 @@ def read_wave(
     return resample(wave, info.sample_rate, sample_rate), sample_rate
 
 
-def read_blocks(path: str | Path, seconds: float, *, limits: Limits = LIMITS) -> Iterator[Tensor]:
+def read_blocks(
+    path: str | Path, seconds: float, *, limits: AudioLimits = AUDIO_LIMITS
+) -> Iterator[Tensor]:
     """Read an audio file block by block, in constant memory: joined, what `read_wave` reads.
 
     Args:
@@ -124,7 +109,7 @@ def read_blocks(path: str | Path, seconds: float, *, limits: Limits = LIMITS) ->
             or damaged may give blocks before.
     """
     path = Path(path)
-    with _opened(path, limits) as (file, info):
+    with opened(path, limits) as (file, info):
         size = max(1, round(seconds * info.sample_rate))
         yield from _decode(path, file, 0, info.frames, size=size)
 
@@ -208,81 +193,7 @@ def _pcm(path: Path, wave: Tensor) -> np.ndarray:
     return np.ascontiguousarray(pcm.T.numpy())
 
 
-class _SoundFile(soundfile.SoundFile):
-    """A file that is not sought to where it is already, as its base does after every read.
-
-    A seek in MP3 makes the decoder start in the middle of a frame's bits and play something else.
-    """
-
-    def seekable(self) -> bool:
-        return False
-
-
-@contextlib.contextmanager
-def _opened(
-    path: Path, limits: Limits
-) -> Iterator[tuple[soundfile.SoundFile | MediaFile, WaveInfo]]:
-    """An audio file that exists and is whole as far as its header shows, and that header."""
-    _check_bytes(path)
-    file, info = _open(path)
-    with file:
-        yield file, _check(path, info, limits)
-
-
-def _check_bytes(path: Path) -> None:
-    """Refuse what is missing, cannot be opened, is empty or a cut WAV."""
-    if path.is_dir():
-        raise ValueError(f"{path} is a folder, not an audio file")
-    if not path.exists():
-        raise FileNotFoundError(f"{path} does not exist")
-    with path.open("rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        if size == 0:
-            raise ValueError(f"{path} is an empty file")
-        promised = wav_bytes(file)
-    if promised > size:
-        raise ValueError(f"{path} is truncated: {size} bytes of {promised}")
-
-
-def _open(path: Path) -> tuple[soundfile.SoundFile | MediaFile, WaveInfo]:
-    """The file, opened by the library that reads all of it, and its header."""
-    sound = counted = None
-    if path.suffix.lower() != ".g722":  # libsndfile would take it for something else
-        with contextlib.suppress(soundfile.LibsndfileError, TypeError):  # TypeError: .raw
-            sound = _SoundFile(path)
-    if sound is not None and sound.format == "MP3":
-        counted = mp3_samples(path)
-        if counted is not None and sound.frames < counted:
-            sound.close()  # it would stop where it guesses the end
-            sound = None
-    file = MediaFile(path) if sound is None else sound
-    frames = file.frames if counted is None else counted
-    return file, WaveInfo(file.samplerate, file.channels, frames)
-
-
-def _check(path: Path, info: WaveInfo, limits: Limits) -> WaveInfo:
-    rate, channels, frames = info
-    if not 1 <= channels <= limits.max_channels:
-        raise ValueError(f"{path} has {channels} channels; the limit is {limits.max_channels}")
-    if not limits.min_rate <= rate <= limits.max_rate:
-        raise ValueError(
-            f"{path} has {rate} samples a second; the limits are {limits.min_rate} and "
-            f"{limits.max_rate}"
-        )
-    if frames <= 0:
-        raise ValueError(f"{path} holds no samples")
-    if frames >= 1 << 62:
-        raise ValueError(f"{path} does not store its length; write it again to a file, not a pipe")
-    if frames > limits.max_seconds * rate:
-        raise ValueError(
-            f"{path} lasts {frames / rate:.0f} s; the limit is {limits.max_seconds:.0f} s"
-        )
-    return info
-
-
-def _decode(
-    path: Path, file: soundfile.SoundFile | MediaFile, start: int, wanted: int, *, size: int
-) -> Iterator[Tensor]:
+def _decode(path: Path, file: AudioFile, start: int, wanted: int, *, size: int) -> Iterator[Tensor]:
     """Blocks [channels, size] of a stretch; ValueError if the file promised more."""
     slack = file.samplerate // 5 if isinstance(file, MediaFile) else 0
     done, whole = 0, True
@@ -303,7 +214,7 @@ def _decode(
         raise ValueError(f"{path} is truncated: {start + done} samples decoded of {start + wanted}")
 
 
-def _skip(file: soundfile.SoundFile | MediaFile, samples: int) -> None:
+def _skip(file: AudioFile, samples: int) -> None:
     if isinstance(file, MediaFile) or (file.format == "MP3" and samples < SHORT_MP3):
         while samples > 0 and (dropped := len(_read(file, min(samples, SHORT_MP3)))):
             samples -= dropped
@@ -311,7 +222,7 @@ def _skip(file: soundfile.SoundFile | MediaFile, samples: int) -> None:
         file.seek(samples)
 
 
-def _read(file: soundfile.SoundFile | MediaFile, frames: int) -> np.ndarray:
+def _read(file: AudioFile, frames: int) -> np.ndarray:
     """The next samples, float32 [samples, channels]; fewer at the end."""
     if isinstance(file, MediaFile):
         return file.read(frames)

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from intaglio.codecs import AudioCodec
+from intaglio.data.formats.open_audio import AUDIO_LIMITS
 from intaglio.data.formats.tokens import TokenFileError, TokenHeader
-from intaglio.data.formats.wave import LIMITS
 
 BLOCK_SECONDS = 2.0  # coded at once; longer blocks take more memory and are not faster
 STEREO = ("mix", "folded", "mid-side")
@@ -145,7 +145,7 @@ def _fault(source: SourceAudio, header: TokenHeader) -> str | None:
     slack = 2 + header.length // 1_000_000  # earlier versions rounded the length to float32
     if (
         length < 1
-        or not LIMITS.min_rate <= rate <= LIMITS.max_rate
+        or not AUDIO_LIMITS.min_rate <= rate <= AUDIO_LIMITS.max_rate
         or abs(length * header.sample_rate // rate - header.length) > slack
     ):
         return (
@@ -158,6 +158,6 @@ def _fault(source: SourceAudio, header: TokenHeader) -> str | None:
         known = stereo in STEREO and stereo == stereo_mode(channels, header.channels, stereo)
     except ValueError:
         known = False
-    if not known or not 1 <= channels <= max(LIMITS.max_channels, header.channels):
+    if not known or not 1 <= channels <= max(AUDIO_LIMITS.max_channels, header.channels):
         return f"{channels} channels cannot have been coded as {stereo!r:.40}"
     return None

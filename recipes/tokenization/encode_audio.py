@@ -10,9 +10,10 @@ from torch import Tensor
 from intaglio.codecs import AudioCodec, Tokens
 from intaglio.data.formats.atomic import replacing
 from intaglio.data.formats.loudness import LoudnessMeter
+from intaglio.data.formats.open_audio import AUDIO_LIMITS
 from intaglio.data.formats.resampling import resample_blocks
 from intaglio.data.formats.tokens import SUFFIX, TokenWriter, write_tokens
-from intaglio.data.formats.wave import LIMITS, probe, read_blocks
+from intaglio.data.formats.wave import probe, read_blocks
 from intaglio.recipes.file_jobs import FileJob, read_from, watched, write_to
 from intaglio.recipes.tokenization.audio_file import (
     BLOCK_SECONDS,
@@ -23,7 +24,7 @@ from intaglio.recipes.tokenization.audio_file import (
     to_streams,
 )
 
-ANY_LENGTH = LIMITS._replace(max_seconds=math.inf)
+ANY_LENGTH = AUDIO_LIMITS._replace(max_seconds=math.inf)
 MIN_LOUDNESS = -70.0  # LUFS; EBU R 128 measures nothing below
 
 

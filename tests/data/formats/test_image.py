@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from intaglio.data.formats.image import (
-    LIMITS,
+    IMAGE_LIMITS,
     decode_image,
     encode_image,
     probe_image,
@@ -109,7 +109,7 @@ def test_images_that_claim_too_much_are_refused_before_they_are_decoded(tmp_path
         warnings.simplefilter("error")
         with pytest.raises(ValueError, match="limit is 599"):
             (tmp_path / "b.png").write_bytes(encode_image(picture(), "PNG"))
-            read_image(tmp_path / "b.png", limits=LIMITS._replace(max_pixels=599))
+            read_image(tmp_path / "b.png", limits=IMAGE_LIMITS._replace(max_pixels=599))
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF"])
@@ -130,7 +130,7 @@ def test_damage_is_refused_in_one_line_or_reads_as_an_image(tmp_path, kind):
             data = bytes(damaged)
         path.write_bytes(data)
         try:
-            pixels = read_image(path, limits=LIMITS._replace(max_pixels=10_000))
+            pixels = read_image(path, limits=IMAGE_LIMITS._replace(max_pixels=10_000))
         except ValueError as error:
             assert str(error).startswith(str(path)) and "\n" not in str(error)
             refused += 1

@@ -8,9 +8,8 @@ import pytest
 import soundfile
 import torch
 
+from intaglio.data.formats.open_audio import AudioLimits, WaveInfo
 from intaglio.data.formats.wave import (
-    Limits,
-    WaveInfo,
     probe,
     read_blocks,
     read_wave,
@@ -252,9 +251,9 @@ class TestRefused:
         path = tmp_path / "a.flac"
         soundfile.write(path, np.zeros(1_000 * 14_401, np.int16), 1_000)  # a bomb: 14 MB of silence
         self.refuse(path, "14401 s; the limit is 14400 s")
-        assert probe(path, Limits(max_seconds=14_401)).frames == 14_401_000
+        assert probe(path, AudioLimits(max_seconds=14_401)).frames == 14_401_000
         write_wave(path, wave, RATE)
-        self.refuse(path, "lasts 2 s", limits=Limits(max_seconds=1.5))
+        self.refuse(path, "lasts 2 s", limits=AudioLimits(max_seconds=1.5))
 
 
 class TestBlocks:
@@ -298,7 +297,7 @@ class TestBlocks:
         with pytest.raises(ValueError, match="NaN"):
             list(read_blocks(tmp_path / "a.wav", 0.5))
         with pytest.raises(ValueError, match="lasts 2 s"):
-            next(read_blocks(tmp_path / "a.wav", 0.5, limits=Limits(max_seconds=1.5)))
+            next(read_blocks(tmp_path / "a.wav", 0.5, limits=AudioLimits(max_seconds=1.5)))
 
     @pytest.mark.parametrize("suffix", [".wav", ".flac"])
     def test_written_blocks_are_the_whole(self, tmp_path, wave, suffix):
