@@ -1,8 +1,15 @@
 """The pretrained generator: it is small, says where it is from, and draws what the text says."""
 
+import json
+from pathlib import Path
+
+import pytest
 import torch
 
 from intaglio.data.formats.image import read_image
+from intaglio.generators import load
+from intaglio.generators.conditioning.guidance import Guidance
+from intaglio.generators.samplers.sampler import Sampler
 from intaglio.recipes.sampling.pretrained import FOLDER, pretrained
 
 
@@ -34,3 +41,17 @@ def test_it_draws_what_the_text_says(intaglio, in_tmp_path):
     dark, light, face, uniform = (255 - pictures).mean((2, 3)).view(4, 4, 3).mean(1)
     assert dark.mean() > 1.5 * light.mean()  # of what is not white
     assert face[2] > 3 * face[0] and uniform[0] > 1.1 * uniform[2]
+
+
+@pytest.mark.parametrize("scale", [1.0, 3.0])
+def test_it_draws_the_tokens_that_it_always_drew(scale):
+    """Drawn when it was published; in double precision, so that rounding decides no token."""
+    golden = json.loads(Path(__file__).with_name("emoji_tokens.json").read_text())
+    wanted = [item for item in golden if item["scale"] == scale]
+    generator = load(pretrained("emoji").generator).double()
+    drawn = Sampler(guidance=Guidance(scale, "linear")).generate(
+        generator,
+        generator.condition.of_texts([item["text"] for item in wanted]),
+        seed=torch.tensor([item["seed"] for item in wanted]),
+    )
+    assert drawn.squeeze(2).tolist() == [item["ids"] for item in wanted]
