@@ -1,7 +1,7 @@
-"""What known tokens say to one another, before a decoder tells the masked ones from it.
+"""The encoder of a masked autoencoder (He et al., 2022), as in MAR (Li et al., 2024).
 
-The encoder of a masked autoencoder (He et al., 2022), as MAR has it (Li et al., 2024): it never
-computes a masked token. The decoder is the backbone of the generator.
+It processes the known tokens only; the decoder, which predicts the masked ones, is the backbone of
+the generator.
 """
 
 import torch
@@ -12,45 +12,45 @@ from intaglio.codecs.part import Part
 
 
 class MAEEncoder(Part):
-    """Normalise known tokens, let them see one another, and set them among mask tokens.
+    """Encodes the known tokens and puts them back between mask tokens.
 
-    Items may know different numbers of tokens: the places that an item lacks are seen by none, and
-    each comes out as it does alone.
+    Items may have different numbers of known tokens: shorter ones are padded, and the padding is
+    masked in attention, so that each item is encoded as it would be alone.
 
     Args:
-        backbone: the transformer; it learns no places of its own.
-        positions: tokens of an item.
-        prefix: tokens of the condition before them, always known; at least 1.
+        transformer: without a position embedding of its own.
+        positions: number of tokens of an item.
+        prefix: number of condition tokens before them, always known; at least 1.
 
     Attributes:
-        last: a vector of each position, [positions, dim], for what the decoder gives there (the
-            published ``diffusion position``).
+        output_position_embedding: added to the decoder's outputs, [positions, dim] (the release's
+            ``diffusion_pos_embed_learned``).
 
     Raises:
-        ValueError: nothing stands before the tokens.
+        ValueError: there is no prefix.
     """
 
-    def __init__(self, backbone: Transformer, positions: int, *, prefix: int) -> None:
+    def __init__(self, transformer: Transformer, positions: int, *, prefix: int) -> None:
         super().__init__()
         if prefix < 1:
             raise ValueError(f"an encoder of known tokens needs a prefix, got {prefix} tokens")
-        dim = backbone.dim
+        dim = transformer.dim
         self.prefix = prefix
-        self.input_norm = backbone.norm_like()
-        self.backbone = backbone
-        self.norm = backbone.norm_like()
+        self.input_norm = transformer.norm_like()
+        self.transformer = transformer
+        self.norm = transformer.norm_like()
         self.projection = nn.Linear(dim, dim)
         self.position_embedding = nn.Parameter(0.02 * torch.randn(prefix + positions, dim))
         self.output_position_embedding = nn.Parameter(0.02 * torch.randn(positions, dim))
 
     def forward(self, x: Tensor, masked: Tensor, token: Tensor) -> Tensor:
-        """What the decoder reads, [batch, prefix + positions, dim].
+        """Input of the decoder, [batch, prefix + positions, dim].
 
         Args:
-            x: embedded tokens behind the prefix, [batch, prefix + positions, dim]; those that are
-                masked have no influence.
+            x: prefix and embedded tokens, [batch, prefix + positions, dim]; masked ones have no
+                influence.
             masked: bool [batch, positions].
-            token: what stands for a masked token, [dim].
+            token: the mask token, [dim].
         """
         masked = torch.cat([masked.new_zeros(len(masked), self.prefix), masked], dim=1)
         numbers = (~masked).sum(1)
@@ -62,7 +62,9 @@ class MAEEncoder(Part):
         if fewest < most:
             seen = torch.arange(most, device=x.device) < numbers.unsqueeze(1)
             mask = seen[:, None, None].expand(-1, -1, most, -1)
-        known = self.projection(self.norm(self.backbone(self.input_norm(x.gather(1, index)), mask)))
+        known = self.projection(
+            self.norm(self.transformer(self.input_norm(x.gather(1, index)), mask))
+        )
         spread = known.new_zeros(x.shape).scatter(1, index, known)
         return (
             torch.where(masked.unsqueeze(-1), token.to(known.dtype), spread)

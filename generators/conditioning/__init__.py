@@ -1,4 +1,4 @@
-"""Conditions: what a generator is told, and how strongly it listens."""
+"""Conditions of generators, and classifier-free guidance."""
 
 from typing import TYPE_CHECKING
 

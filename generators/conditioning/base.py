@@ -1,4 +1,4 @@
-"""What every condition becomes: tokens before a sequence."""
+"""The contract of conditions: each becomes tokens before the sequence."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
@@ -43,18 +43,18 @@ class Condition(Part):
         """Compare the condition with the data.
 
         Raises:
-            ValueError: the data name conditions that there are not.
+            ValueError: the data have conditions that this one cannot represent.
         """
 
     def of_batch(self, batch: Mapping[str, Any]) -> Tensor:
-        """The condition of each item of a batch of the data module."""
+        """Condition of each item of a batch from the data module."""
         raise NotImplementedError
 
     def forward(self, condition: Tensor) -> Tensor:
         """Tokens before the sequence, [batch, prefix, dim].
 
         Raises:
-            ValueError: there is no such condition.
+            ValueError: the condition is out of range.
         """
         raise NotImplementedError
 
@@ -63,7 +63,7 @@ class Condition(Part):
         return self(condition).sum(1)
 
     def dropped(self, condition: Tensor, drop: Tensor) -> Tensor:
-        """The condition, with none where ``drop``, bool [batch], is True."""
+        """The condition, replaced by no condition where ``drop``, bool [batch], is True."""
         raise NotImplementedError
 
 
@@ -71,7 +71,7 @@ class PromptCondition(Condition):
     """Base of conditions that are texts."""
 
     def check_texts(self, texts: Sequence[str]) -> None:
-        """Compare texts with what there is room for.
+        """Check the lengths of texts.
 
         Raises:
             ValueError: one is too long.
@@ -79,7 +79,7 @@ class PromptCondition(Condition):
         raise NotImplementedError
 
     def of_texts(self, texts: Sequence[str]) -> Tensor:
-        """The condition of each text; an empty one is no condition.
+        """Condition of each text; an empty text is no condition.
 
         Raises:
             ValueError: one is too long.

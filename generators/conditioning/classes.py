@@ -1,4 +1,4 @@
-"""A class as tokens before the sequence."""
+"""A class as one or more tokens before the sequence."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,12 +13,12 @@ NO_CLASS = -1
 
 
 class ClassCondition(Condition):
-    """A table of classes, with a row for none.
+    """An embedding table of classes, with a row for no class.
 
     Args:
-        num_classes: how many there are.
-        prefix: tokens of a class; all are the same row, apart from learned places if there are
-            several (MAR; Li et al., 2024).
+        num_classes: number of classes.
+        prefix: number of tokens of a class: copies of its row, with a learned position embedding
+            if there are several (MAR; Li et al., 2024).
     """
 
     def __init__(self, num_classes: int, *, prefix: int = 1) -> None:
@@ -43,14 +43,14 @@ class ClassCondition(Condition):
             )
 
     def of_batch(self, batch: Mapping[str, Any]) -> Tensor:
-        """The labels."""
+        """Labels."""
         return batch["label"]
 
     def forward(self, condition: Tensor) -> Tensor:
-        """Tokens of labels, int64 [batch], 0 up to the number of classes, or `NO_CLASS`.
+        """Tokens of labels, int64 [batch], from 0 to ``num_classes - 1``, or `NO_CLASS`.
 
         Raises:
-            ValueError: a label is neither.
+            ValueError: a label is out of range.
         """
         low, high = (int(bound) for bound in condition.aminmax())
         if low < NO_CLASS or high >= self.num_classes:

@@ -1,8 +1,8 @@
 """States of a frozen text encoder as tokens before the sequence, as in LlamaGen (Sun et al., 2024).
 
-Texts are padded on their left: the last state stands before the first token. The release hides the
-padding from attention; here a place without a state holds that of no text, which is drawn at random
-once and never learned, as in the release.
+Texts are padded on the left: the last state stands before the first token. The release masks the
+padding in attention; here padding has the state of no text, which is drawn at random once and never
+learned, as in the release.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,15 +16,15 @@ from intaglio.generators.conditioning.base import PromptCondition
 
 
 class EncodedText(PromptCondition):
-    """The last states of a text encoder, brought to the size of a token by two layers.
+    """The last states of a text encoder, projected to tokens by two layers.
 
-    The encoder is no part of the generator: its weights stay where transformers keeps them, and a
-    bundle holds its name alone.
+    The encoder is not part of the generator: its weights stay where transformers keeps them, and a
+    bundle holds only its name.
 
     Args:
-        encoder: what ``transformers`` loads with its tokenizer: a folder, or a name on the hub.
+        encoder: a folder that ``transformers`` loads, with a tokenizer, or a name on its hub.
         channels: of the encoder's states; 2,048 are those of Flan-T5 XL.
-        prefix: states of a text, at most.
+        prefix: largest number of states of a text.
     """
 
     nothing: Tensor
@@ -36,7 +36,7 @@ class EncodedText(PromptCondition):
 
     def create_weights(self, dim: int) -> None:
         """See `Condition.create_weights`."""
-        self.network = nn.Sequential(
+        self.projection = nn.Sequential(
             nn.Linear(self.channels, dim, bias=False),
             nn.GELU(approximate="tanh"),
             nn.Linear(dim, dim, bias=False),
@@ -52,11 +52,11 @@ class EncodedText(PromptCondition):
         self._ids(texts, cut=False)
 
     def of_batch(self, batch: Mapping[str, Any]) -> Tensor:
-        """States of the captions; of longer ones the first pieces."""
+        """States of the captions; longer ones are cut."""
         return self._states(self._ids(batch["caption"], cut=True))
 
     def of_texts(self, texts: Sequence[str]) -> Tensor:
-        """States of the pieces of each text, float32 [batch, prefix, channels]; zeros for none.
+        """States of each text, float32 [batch, prefix, channels]; zeros for none.
 
         Raises:
             ModuleNotFoundError: transformers is missing.
@@ -73,22 +73,22 @@ class EncodedText(PromptCondition):
         """
         if condition.shape[1:] != self.nothing.shape:
             raise ValueError(f"texts are {list(self.nothing.shape)}, not {condition.shape[1:]}")
-        there = condition.any(-1, keepdim=True)
-        return self.network(torch.where(there, condition.to(self.nothing), self.nothing))
+        present = condition.any(-1, keepdim=True)
+        return self.projection(torch.where(present, condition.to(self.nothing), self.nothing))
 
     def dropped(self, condition: Tensor, drop: Tensor) -> Tensor:
         """See `Condition.dropped`."""
         return condition.masked_fill(drop.view(-1, 1, 1), 0)
 
     def _ids(self, texts: Sequence[str], *, cut: bool) -> list[list[int]]:
-        """Ids of the pieces of each text and its end; long ones are cut or refused."""
+        """Token ids of each text, with the end token; long texts are cut or refused."""
         tokenizer, _ = _loaded(self.encoder)
         limit: dict[str, Any] = {"truncation": True, "max_length": self.prefix} if cut else {}
         found = [tokenizer(text, **limit)["input_ids"] if text.strip() else [] for text in texts]
         for text, ids in zip(texts, found, strict=True):
             if len(ids) > self.prefix:
                 raise ValueError(
-                    f"a text of {len(ids)} pieces, the generator takes {self.prefix}: {text[:60]!r}"
+                    f"a text of {len(ids)} tokens, the generator takes {self.prefix}: {text[:60]!r}"
                 )
         return found
 
@@ -98,19 +98,19 @@ class EncodedText(PromptCondition):
         device = self.nothing.device
         model.to(device)
         found = torch.zeros(len(ids), *self.nothing.shape)
-        said = [item for item, pieces in enumerate(ids) if pieces]
-        if not said:
+        texts = [item for item, tokens in enumerate(ids) if tokens]
+        if not texts:
             return found
         longest = max(map(len, ids))
-        padded = torch.tensor([ids[item] + [0] * (longest - len(ids[item])) for item in said])
-        mask = torch.tensor([[place < len(ids[item]) for place in range(longest)] for item in said])
+        padded = torch.tensor([ids[item] + [0] * (longest - len(ids[item])) for item in texts])
+        mask = torch.tensor([[n < len(ids[item]) for n in range(longest)] for item in texts])
         states = model(padded.to(device), attention_mask=mask.to(device)).last_hidden_state
         if states.shape[-1] != self.channels:
             raise ValueError(
                 f"{self.encoder} has states of {states.shape[-1]} channels, the generator takes "
                 f"{self.channels}"
             )
-        for item, state in zip(said, states.float().cpu(), strict=True):
+        for item, state in zip(texts, states.float().cpu(), strict=True):
             count = len(ids[item])
             found[item, self.prefix - count :] = state[:count]
         return found

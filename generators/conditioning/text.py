@@ -1,9 +1,9 @@
-"""Words as tokens before the sequence, learned with the generator; no text model is needed.
+"""Words as tokens before the sequence, learned with the generator, without a text model.
 
-A word is the mean of the vectors of its parts: itself and its runs of three and four letters, each
-found in a table by a hash (fastText; Bojanowski et al., 2017). So a word that the training has not
-seen is near those that it is written like. Texts are padded on their left, as in LlamaGen: the last
-word stands before the first token.
+The vector of a word is the mean of those of its parts: the word itself and its n-grams of three and
+four letters, found in a table by a hash (fastText; Bojanowski et al., 2017). A word that is not in
+the training data is thus near words with a similar spelling. Texts are padded on the left, as in
+LlamaGen: the last word stands before the first token.
 """
 
 import re
@@ -17,16 +17,16 @@ from torch import Tensor, nn
 from intaglio.generators.conditioning.base import PromptCondition
 
 WORD = re.compile(r"\w+")
-PARTS = 24  # of a word, at most: itself and its first runs
-RUNS = (3, 4)  # letters
+PARTS = 24  # of a word, at most: itself and its first n-grams
+NGRAMS = (3, 4)  # letters
 
 
 class TextCondition(PromptCondition):
-    """A table of parts of words, with a row for no word.
+    """An embedding table of parts of words, with a row for no word.
 
     Args:
-        prefix: words of a text, at most.
-        rows: of the table; parts of the same hash share a row.
+        prefix: largest number of words of a text.
+        rows: of the table; parts with the same hash share a row.
     """
 
     def __init__(self, *, prefix: int = 16, rows: int = 8192) -> None:
@@ -40,7 +40,7 @@ class TextCondition(PromptCondition):
         self.position_embedding = nn.Parameter(0.02 * torch.randn(self.prefix, dim))
 
     def of_batch(self, batch: Mapping[str, Any]) -> Tensor:
-        """The captions; of longer ones the first words."""
+        """Captions, cut to the first words."""
         return self.of_texts([" ".join(words(text)[: self.prefix]) for text in batch["caption"]])
 
     def check_texts(self, texts: Sequence[str]) -> None:
@@ -56,27 +56,27 @@ class TextCondition(PromptCondition):
         self.check_texts(texts)
         found = torch.zeros(len(texts), self.prefix, PARTS, dtype=torch.int64)
         for item, text in enumerate(texts):
-            said = words(text)
-            for place, word in enumerate(said, start=self.prefix - len(said)):
+            found_words = words(text)
+            for position, word in enumerate(found_words, start=self.prefix - len(found_words)):
                 rows = [zlib.crc32(part.encode()) % self.rows + 1 for part in parts(word)]
-                found[item, place, : len(rows)] = torch.tensor(rows)
+                found[item, position, : len(rows)] = torch.tensor(rows)
         return found
 
     def forward(self, condition: Tensor) -> Tensor:
         """Tokens of `of_texts`.
 
         Raises:
-            ValueError: it is of another size, or names rows that the table has not.
+            ValueError: the shape is wrong, or a row is out of range.
         """
         if condition.shape[1:] != (self.prefix, PARTS):
             raise ValueError(f"texts are {[self.prefix, PARTS]} rows, not {condition.shape[1:]}")
         low, high = (int(bound) for bound in condition.aminmax())
         if low < 0 or high > self.rows:
             raise ValueError(f"rows of parts are 0 to {self.rows}, got {low} to {high}")
-        there = condition > 0
-        vectors = self.table(condition) * there.unsqueeze(-1)
-        mean = vectors.sum(2) / there.sum(2, keepdim=True).clamp(min=1)
-        nothing = ~there.any(2, keepdim=True) * self.table.weight[0]
+        present = condition > 0
+        vectors = self.table(condition) * present.unsqueeze(-1)
+        mean = vectors.sum(2) / present.sum(2, keepdim=True).clamp(min=1)
+        nothing = ~present.any(2, keepdim=True) * self.table.weight[0]
         return mean + nothing + self.position_embedding
 
     def dropped(self, condition: Tensor, drop: Tensor) -> Tensor:
@@ -85,16 +85,16 @@ class TextCondition(PromptCondition):
 
 
 def words(text: str) -> list[str]:
-    """The words of a text, in small letters."""
+    """Words of a text, in lower case."""
     return WORD.findall(text.lower())
 
 
 def parts(word: str) -> list[str]:
-    """The word between brackets, and its first runs of letters; no part twice."""
+    """The word in angle brackets and its first n-grams, without repetition."""
     marked = f"<{word}>"
-    runs = [
+    ngrams = [
         marked[start : start + length]
-        for length in RUNS
+        for length in NGRAMS
         for start in range(len(marked) - length + 1)
     ]
-    return list(dict.fromkeys([marked, *runs]))[:PARTS]
+    return list(dict.fromkeys([marked, *ngrams]))[:PARTS]

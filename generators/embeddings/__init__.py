@@ -1,4 +1,4 @@
-"""Tokens as vectors that a transformer takes."""
+"""Embeddings of tokens for a transformer."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""Tokens as vectors that a transformer takes."""
+"""Embeddings of tokens for a transformer."""
 
 from collections.abc import Sequence
 
@@ -13,9 +13,9 @@ class Embedding(Part):
     """Base: tokens [batch, positions, width] → [batch, positions, dim].
 
     Attributes:
-        vocab: sizes of the codebooks of each group; empty for vectors.
-        width: groups, or channels of a vector.
-        needs_codec: whether it means nothing before it has adopted a codec's quantizer.
+        vocab: codebook size of each group; empty for vectors.
+        width: number of groups or channels of a token.
+        needs_codec: whether it has to load the weights of the codec's quantizer before training.
     """
 
     vocab: tuple[int, ...] = ()
@@ -23,19 +23,19 @@ class Embedding(Part):
     needs_codec = False
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """The vectors."""
+        """Embed tokens."""
         raise NotImplementedError
 
     def load_codec_weights(self, quantizer: Quantizer) -> None:
-        """Take what is needed of the trained quantizer that made the tokens; mostly nothing.
+        """Load what is needed of the trained quantizer that made the tokens; by default nothing.
 
         Raises:
-            ValueError: it is another than this embedding was made for.
+            ValueError: the quantizer is not of the kind that this embedding was made for.
         """
 
 
 class IdEmbedding(Embedding):
-    """A table for each group; the rows of a token are added.
+    """An embedding table for each group; the rows of a token are added.
 
     Args:
         vocab: sizes of the codebooks.
@@ -58,10 +58,10 @@ class IdEmbedding(Embedding):
 
 
 class LinearEmbedding(Embedding):
-    """A linear map of vectors.
+    """A linear map of continuous tokens.
 
     Args:
-        width: channels of a token.
+        width: number of channels of a token.
         dim: size of a vector.
     """
 

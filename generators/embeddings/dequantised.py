@@ -1,4 +1,4 @@
-"""Ids by the values that a quantizer gives them, so that near ids are near vectors."""
+"""Embeddings of ids by their dequantised values, so that near ids have near embeddings."""
 
 import torch
 from torch import Tensor, nn
@@ -11,8 +11,8 @@ class DequantisedEmbedding(Embedding):
     """A linear map of dequantised ids (TokenBridge; Wang et al., 2025).
 
     Args:
-        quantizer: gives the values; frozen. One that was fitted to nothing gives values of latents
-            with mean 0 and deviation 1, whatever those of the codec are.
+        quantizer: dequantises ids; frozen. Before it is fitted, its values are those of latents
+            with mean 0 and standard deviation 1, whatever those of the codec are.
         dim: size of a vector.
     """
 

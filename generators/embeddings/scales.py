@@ -1,7 +1,7 @@
-"""What VAR's generator reads (Tian et al., 2024): the sum that a codec makes of all coarser scales.
+"""Input of VAR's generator (Tian et al., 2024): the codec's sum over all coarser scales.
 
-Sums and sizes are the codec's own: the embedding holds its quantizer, whose weights travel with the
-generator and are not trained.
+The embedding holds the codec's quantizer, so sums and sizes are the codec's. Its weights are saved
+with the generator and are not trained.
 """
 
 from typing import Self
@@ -31,10 +31,10 @@ class ScaleEmbedding(Embedding):
         self.linear = nn.Linear(quantizer.dim, dim)
 
     def load_codec_weights(self, quantizer: Quantizer) -> None:
-        """Take the weights of the codec's quantizer.
+        """Load the weights of the codec's quantizer.
 
         Raises:
-            ValueError: it is not the one that the embedding was made for.
+            ValueError: the quantizer has other sizes or is of another kind.
         """
         ours = self.quantizer
         if not isinstance(quantizer, MultiScaleQuantizer):
@@ -51,10 +51,10 @@ class ScaleEmbedding(Embedding):
             raise ValueError(f"the codec's quantizer is of another kind: {error}") from error
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Vectors of the cells of the scales after the first.
+        """Embed the cells of the scales after the first.
 
         Args:
-            tokens: int64 [batch, positions, groups], the ids of the first scales, maybe of none.
+            tokens: int64 [batch, positions, groups], the ids of the first scales, or none.
 
         Returns:
             [batch, cells of the second scale up to the one after those given, dim].

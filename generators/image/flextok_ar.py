@@ -1,10 +1,10 @@
 """The generator over FlexTok's ordered tokens (Bachmann et al., 2025): any first tokens decode.
 
-A token is one of 64,000 ids of a finite scalar quantizer; its six digits are drawn one after the
-other by a small transformer, which takes the place of a table of 64,000 rows and gives every id a
-probability. The first tokens tell most of an image, so fewer of them give a coarser image sooner:
-``Sampler(positions=…)``. The authors have not released their generator; the blocks are LlamaGen's,
-along a line.
+A token is one of 64,000 ids of a finite scalar quantizer. Its six digits are predicted one after
+the other by a small transformer, which replaces a table of 64,000 rows and gives every id a
+probability. The first tokens carry most of an image, so fewer of them give a coarser image sooner:
+``Sampler(positions=…)``. The authors have not released their generator; this one has LlamaGen's
+blocks, with positions on a line.
 """
 
 from collections.abc import Sequence
@@ -26,15 +26,15 @@ def flextok_ar(
     """Build the generator with fresh weights.
 
     Args:
-        size: of LlamaGen's.
-        positions: tokens of an image.
+        size: one of LlamaGen's.
+        positions: number of tokens of an image.
         levels: of the codec's finite scalar quantizer.
         condition: what the generator is conditioned on; `ClassCondition` if None.
         num_classes: of the default condition.
-        dropout: share of embedded tokens and of what the blocks add that is dropped in training.
+        dropout: rate, of embedded tokens and of the residual branches.
 
     Raises:
-        ValueError: another size.
+        ValueError: an unknown size.
     """
     return llamagen(
         size,

@@ -22,7 +22,7 @@ from intaglio.generators.heads.depth import DepthHead
 from intaglio.generators.orders.raster import RasterOrder
 
 Size = Literal["B", "L", "XL", "XXL", "3B", "small", "tiny"]
-# depth, width, heads
+# depth, dim, heads
 SIZES = {
     "B": (12, 768, 12),
     "L": (24, 1024, 16),
@@ -32,7 +32,7 @@ SIZES = {
     "small": (6, 256, 4),
     "tiny": (4, 160, 5),
 }
-MULTIPLE = 256  # of the hidden layer's size
+MULTIPLE = 256  # the size of the hidden layer is a multiple of it
 DIGIT_CHANNELS = 128  # of the transformer over the digits of a token
 
 
@@ -52,17 +52,18 @@ def llamagen(
 
     Args:
         size: as published, from 111 million to 3.1 billion parameters, or small or tiny.
-        shape: rows and columns of tokens, or their number alone.
+        shape: rows and columns of tokens, or their number.
         vocab: sizes of the codebooks.
         condition: what the generator is conditioned on; `ClassCondition` if None.
         num_classes: of the default condition.
-        dropout: share of embedded tokens and of what the blocks add that is dropped in training.
-        digits: the sizes are of the digits of a token's one id, which are drawn one by one.
-        rotary: what turns queries and keys: row and column, as published, or as in a Llama.
+        dropout: rate, of embedded tokens and of the residual branches.
+        digits: whether a token is one id and ``vocab`` the sizes of its digits, which are predicted
+            one by one.
+        rotary: rotary positions: rows and columns, as published, or a line, as in a Llama.
         name: of the generator.
 
     Raises:
-        ValueError: another size.
+        ValueError: an unknown size.
     """
     if size not in SIZES:
         raise ValueError(f"LlamaGen's size is one of {', '.join(SIZES)}, not {size!r}")

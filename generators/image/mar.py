@@ -1,9 +1,9 @@
 """MAR (Li et al., 2024): continuous tokens by masked autoregression.
 
-An encoder sees the known tokens, a decoder all places, and a small diffusion network draws each
-token given what the decoder says there. Published blocks, sizes, initialisation and head; dropout
-is of what blocks add, not of attention weights and within networks too. New models do better with
-``v`` or ``flow``, whose errors do not grow with the noise: the small sizes have a flow.
+An encoder sees the known tokens, a decoder all positions, and a small diffusion network draws each
+token given the decoder's output there. Published blocks, sizes, initialisation and head; dropout is
+applied to the residual branches only, not also to attention weights and inside MLPs. New models do
+better with ``v`` or ``flow``, whose errors do not grow with the noise: the small sizes use a flow.
 """
 
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ from intaglio.generators.orders.masked import MaskedOrder
 
 Size = Literal["B", "L", "H", "small", "tiny"]
 
-# of encoder and decoder each: depth, width, heads; of both: tokens of a class
+# depth, dim and heads of encoder and decoder each; number of class tokens
 TRUNKS = {
     "B": (12, 768, 12, 64),
     "L": (16, 1024, 16, 64),
@@ -34,7 +34,7 @@ TRUNKS = {
     "small": (4, 256, 4, 8),
     "tiny": (2, 160, 5, 8),
 }
-# depth, width
+# depth, hidden channels
 HEADS = {
     "B": (6, 1024),
     "L": (8, 1280),
@@ -62,11 +62,11 @@ def mar(
         channels: of a token.
         condition: what the generator is conditioned on; `ClassCondition` if None.
         num_classes: of the default condition.
-        dropout: share of what the blocks add that is dropped in training.
-        prediction: of the head; if None, ``eps`` as published, or ``flow`` of the small sizes.
+        dropout: rate, of the residual branches.
+        prediction: of the head; if None, ``eps`` as published, ``flow`` for the small sizes.
 
     Raises:
-        ValueError: another size or prediction.
+        ValueError: an unknown size or prediction.
     """
     if size not in TRUNKS:
         raise ValueError(f"MAR's size is one of {', '.join(TRUNKS)}, not {size!r}")
@@ -114,14 +114,14 @@ def masked_autoencoder(
     """MAR's encoder, decoder and order, for any embedding and head.
 
     Args:
-        size: as of `mar`, and so the others.
+        size: see `mar`, also for ``shape``, ``condition``, ``num_classes`` and ``dropout``.
         embedding: of the tokens.
-        head: law of a token.
-        shape: of an item.
+        head: distribution of a token.
+        shape: rows and columns of tokens, or their number.
         condition: what the generator is conditioned on; `ClassCondition` if None.
         num_classes: of the default condition.
-        dropout: of the blocks.
-        steps: in which an item is drawn, unless the sampler says otherwise; at most one a token.
+        dropout: rate, of the residual branches.
+        steps: default number of sampling steps, at most one per token.
         name: of the generator.
     """
     depth, dim, heads, prefix = TRUNKS[size]

@@ -1,8 +1,8 @@
-"""MaskGIT (Chang et al., 2022) as the generator of TiTok (Yu et al., 2024): all tokens at once,
-the surest are kept, the others drawn again.
+"""MaskGIT (Chang et al., 2022) as the generator of TiTok (Yu et al., 2024): predicts all tokens at
+once, keeps the most confident ones and draws the others again.
 
-The published size of TiTok-L and TiTok-B; one thing differs: the release normalises behind the
-blocks (BERT), this one before them.
+The published size for TiTok-L and TiTok-B. Deviation: the release has post-norm blocks (BERT), here
+they are pre-norm.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from intaglio.generators.heads.categorical import CategoricalHead
 from intaglio.generators.orders.masked import MaskedOrder
 
 Size = Literal["L", "small", "tiny"]
-# depth, width, heads
+# depth, dim, heads
 SIZES = {"L": (24, 768, 16), "small": (6, 256, 4), "tiny": (4, 160, 5)}
 
 
@@ -40,11 +40,11 @@ def maskgit(
         vocab: sizes of the codebooks.
         condition: what the generator is conditioned on; `ClassCondition` if None.
         num_classes: of the default condition.
-        dropout: share of embedded tokens and of what the blocks add that is dropped in training.
-        steps: in which an image is drawn, unless the sampler says otherwise.
+        dropout: rate, of embedded tokens and of the residual branches.
+        steps: default number of sampling steps.
 
     Raises:
-        ValueError: another size.
+        ValueError: an unknown size.
     """
     if size not in SIZES:
         raise ValueError(f"MaskGIT's size is one of {', '.join(SIZES)}, not {size!r}")

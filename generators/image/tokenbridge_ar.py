@@ -1,9 +1,10 @@
 """TokenBridge's generator (Wang et al., 2025): MAR over ids, one for each dimension of a latent.
 
-MAR's encoder and decoder take the dequantised values; a small transformer draws the dimensions of a
-token one after the other, in the published order for 16 of them. Guidance mixes what the decoder
-says. Queries and keys of that transformer are normalised without learned scales. The release draws
-the first dimension from an input that it is not trained with; here it is as in training.
+MAR's encoder and decoder take the dequantised values; a small transformer predicts the dimensions
+of a token one after the other, in the published order if there are 16. Guidance applies to the
+decoder's outputs. Queries and keys of the small transformer are normalised without learned scales.
+The release samples the first dimension from an input that it is not trained with; here the input is
+that of training.
 """
 
 from collections.abc import Sequence
@@ -16,7 +17,11 @@ from intaglio.generators.generator import Generator
 from intaglio.generators.heads.depth import DepthHead
 from intaglio.generators.image.mar import TRUNKS, masked_autoencoder
 
-HEADS = {"L": (4, 1024, 8), "H": (6, 1024, 8), "small": (2, 192, 4)}  # depth, width, heads
+HEADS = {
+    "L": (4, 1024, 8),
+    "H": (6, 1024, 8),
+    "small": (2, 192, 4),
+}  # depth, hidden channels, heads
 ORDER = (8, 1, 10, 9, 6, 12, 4, 0, 3, 11, 7, 14, 2, 15, 13, 5)  # of MAR's 16 dimensions
 STEPS = 256
 
@@ -35,13 +40,13 @@ def tokenbridge_ar(
     Args:
         size: as published, of 486 and 910 million parameters; ``small`` for a CPU.
         shape: rows and columns of tokens, or their number.
-        vocab: ids of each dimension, the same power of 2 for all.
+        vocab: number of ids of each dimension, the same power of 2 for all.
         condition: what the generator is conditioned on; `ClassCondition` if None.
         num_classes: of the default condition.
-        dropout: share of what the blocks add that is dropped in training.
+        dropout: rate, of the residual branches.
 
     Raises:
-        ValueError: another size, or other numbers of ids.
+        ValueError: an unknown size, or numbers of ids that differ or are no power of 2.
     """
     if size not in HEADS:
         raise ValueError(f"TokenBridge's size is one of {', '.join(HEADS)}, not {size!r}")

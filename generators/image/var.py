@@ -1,8 +1,9 @@
 """VAR (Tian et al., 2024): ten grids of tokens, from the coarsest to the finest, one grid a step.
 
-The published blocks, sizes and initialisation, but for three things: keys have learned constants
-too, which the release holds at zero; the head has none, and starts at zero, so that the first
-loss is that of even odds; the gates of the blocks start at 1e-5 of their width at any depth.
+The published blocks, sizes and initialisation, with three deviations: keys have a learned bias,
+which the release fixes at zero; the head has no bias and is initialised to zero, so that the
+initial loss is the log of the codebook size; the gates' initial standard deviation is 1e-5 times
+the usual one at any depth.
 """
 
 from typing import Literal
@@ -23,7 +24,7 @@ from intaglio.generators.heads.categorical import CategoricalHead
 from intaglio.generators.orders.scales import ScaleOrder
 
 Size = Literal["d16", "d20", "d24", "d30", "small"]
-# depth, width, heads
+# depth, dim, heads
 SIZES = {
     "d16": (16, 1024, 16),
     "d20": (20, 1280, 20),
@@ -43,15 +44,15 @@ def var(
     """Build the generator with fresh weights.
 
     Args:
-        size: as published, from 310 million to 2 thousand million parameters; ``small``, of 4
-            million, for a CPU.
-        quantizer: of the codec, for its numbers; a training takes the codec's weights. If None that
-            of ``var_tokenizer``, of its small size for ``small``.
+        size: as published, from 310 million to 2 billion parameters; ``small``, of 4 million, for a
+            CPU.
+        quantizer: of the codec, for its sizes; training loads the codec's weights. If None, that of
+            ``var_tokenizer``, in its small size for ``small``.
         condition: what the generator is conditioned on; `ClassCondition` if None.
         num_classes: of the default condition.
 
     Raises:
-        ValueError: another size.
+        ValueError: an unknown size.
     """
     if size not in SIZES:
         raise ValueError(f"VAR's size is one of {', '.join(SIZES)}, not {size!r}")
@@ -89,7 +90,7 @@ def var(
 
 @torch.no_grad()
 def _initialise(backbone: Transformer) -> None:
-    """Normal weights of the published width, smaller where something is added, scaled or gated."""
+    """Normal weights of the published deviation, smaller in residual outputs and modulations."""
     dim, added = backbone.dim, (2 * backbone.depth) ** -0.5
     for module in backbone.modules():
         if isinstance(module, nn.Linear):

@@ -1,7 +1,7 @@
 """xAR (Ren et al., 2025): cells of continuous tokens one after the other, each by a flow.
 
-The published blocks and sizes. One thing differs: the release's two stacks of blocks are one here,
-without the normalisation, linear map and second vectors of places between them.
+The published blocks and sizes. Deviation: the release's two stacks of blocks are one here, without
+the normalisation, linear map and second position embedding between them.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ from intaglio.generators.heads.field import FieldHead
 from intaglio.generators.orders.cells import CellOrder, Entity
 
 Size = Literal["B", "L", "H", "small"]
-# blocks of both stacks, width, heads, steps of a cell
+# blocks of both stacks, dim, heads, steps per cell
 SIZES = {
     "B": (16, 768, 12, 40),
     "L": (32, 1024, 16, 50),
@@ -46,7 +46,7 @@ def xar(
         size: of 172, 607 and 1,184 million parameters; ``small`` for a CPU.
         shape: rows and columns of tokens.
         channels: of a token.
-        entity: what is drawn at once; cells as published, or see
+        entity: what is drawn in one go: cells as published, or see
             `intaglio.generators.orders.cells.partition`.
         cell: size of the entity, see there; divides the shape.
         solver: of the flow.
@@ -54,7 +54,7 @@ def xar(
         num_classes: of the default condition.
 
     Raises:
-        ValueError: another size, or cells that do not fit the shape.
+        ValueError: an unknown size, or cells that do not divide the shape.
     """
     if size not in SIZES:
         raise ValueError(f"xAR's size is one of {', '.join(SIZES)}, not {size!r}")
@@ -83,7 +83,7 @@ def xar(
 
 
 def _initialise(part: nn.Module) -> None:
-    """Glorot and Bengio's weights (2010), but for modulations, which stay zero."""
+    """Glorot and Bengio's initialisation (2010), except modulations, which stay zero."""
     zero = {m.linear for m in part.modules() if isinstance(m, Modulation)}
     for module in part.modules():
         if isinstance(module, nn.Linear) and module not in zero:

@@ -1,4 +1,4 @@
-"""The encoder of known tokens: nothing masked is computed, seen or told apart."""
+"""The encoder of known tokens: masked ones are neither computed nor seen."""
 
 import pytest
 import torch
@@ -34,7 +34,7 @@ def test_it_is_a_transformer_over_the_known_tokens_alone(encoder, items):
     found = encoder(x, masked, token) - encoder.position_embedding
     for item in range(3):
         seen = torch.cat([torch.ones(PREFIX, dtype=torch.bool), ~masked[item]])
-        known = encoder.backbone(encoder.input_norm(x[item : item + 1, seen]))
+        known = encoder.transformer(encoder.input_norm(x[item : item + 1, seen]))
         known = encoder.projection(encoder.norm(known))[0]
         torch.testing.assert_close(found[item, seen], known, atol=1e-12, rtol=0)
         assert torch.allclose(found[item, ~seen], token, atol=1e-12, rtol=0)
@@ -49,7 +49,7 @@ def test_items_that_know_as_many_need_no_mask(encoder, items, monkeypatch):
         sizes.append((tuple(x.shape), mask))
         return x
 
-    monkeypatch.setattr(encoder.backbone, "forward", forward)
+    monkeypatch.setattr(encoder.transformer, "forward", forward)
     encoder(x, masked, token)
     assert sizes == [((3, PREFIX + 3, 8), None)]
 

@@ -1,4 +1,4 @@
-"""Texts as states of a frozen encoder: those of transformers, at the right places."""
+"""Texts as states of a frozen encoder: those of transformers, right-aligned."""
 
 import json
 
@@ -44,13 +44,15 @@ def test_states_are_transformers_and_stand_on_the_right(encoder):
         states = model(torch.tensor([[3, 4, 6, 1]])).last_hidden_state
     torch.testing.assert_close(found[0, 2:], states[0])
     assert not found[0, :2].any() and not found[1].any() and not found[2, :4].any()
-    torch.testing.assert_close(found[2:], condition.of_texts(["sea"]))  # whatever stands beside it
+    torch.testing.assert_close(
+        found[2:], condition.of_texts(["sea"])
+    )  # whatever else is in the batch
     tokens = condition(found)
     assert tokens.shape == (3, 6, 8)
-    nothing = condition.network(condition.nothing)
+    nothing = condition.projection(condition.nothing)
     torch.testing.assert_close(tokens[1], nothing)
     torch.testing.assert_close(tokens[0, :2], nothing[:2])
-    torch.testing.assert_close(tokens[0, 2:], condition.network(states[0]))
+    torch.testing.assert_close(tokens[0, 2:], condition.projection(states[0]))
 
 
 def test_a_dropped_text_is_none(encoder):
@@ -67,7 +69,7 @@ def test_captions_that_are_too_long_are_cut_and_texts_refused(encoder):
     condition = EncodedText(encoder, channels=16, prefix=3).bind(8)
     found = condition.of_batch({"caption": ["a red red apple", "a red"]})
     torch.testing.assert_close(found[0], found[1])  # two words and the end, rows of one product
-    with pytest.raises(ValueError, match="a text of 5 pieces, the generator takes 3: 'a red red"):
+    with pytest.raises(ValueError, match="a text of 5 tokens, the generator takes 3: 'a red red"):
         condition.of_texts(["sea", "a red red apple"])
 
 
@@ -77,9 +79,10 @@ def test_a_bundle_holds_the_name_of_the_encoder_and_no_weights_of_it(encoder, tm
     again = read(save(generator, tmp_path / "bundle")).condition
     texts = again.of_texts(["a green sea"])
     assert torch.equal(again(texts), condition(texts))
-    assert set(condition.state_dict()) == {"nothing", "network.0.weight", "network.2.weight"}
+    assert set(condition.state_dict()) == {"nothing", "projection.0.weight", "projection.2.weight"}
     recipe = json.loads((tmp_path / "bundle" / "config.json").read_text())["recipe"]
-    assert recipe["init_args"]["condition"]["init_args"]["encoder"] == encoder
+    backbone = recipe["init_args"]["backbone"]["init_args"]
+    assert backbone["condition"]["init_args"]["encoder"] == encoder
 
 
 def test_llamagen_hears_an_encoder(encoder):
@@ -92,7 +95,7 @@ def test_llamagen_hears_an_encoder(encoder):
     per_text = loss.detach().view(3, 6).mean(1)
     assert per_text.diff().abs().min() > 1e-4
     loss.mean().backward()
-    assert all(weight.grad.any() for weight in generator.condition.network.parameters())
+    assert all(weight.grad.any() for weight in generator.condition.projection.parameters())
 
 
 def test_mistakes_are_one_line(encoder, tmp_path):
