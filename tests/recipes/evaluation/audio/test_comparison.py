@@ -1,13 +1,9 @@
-"""A codec and its baselines on the same items, and the tables and records of it."""
+"""A codec and its baselines on the same recordings."""
 
-import io
-import json
 import math
-from pathlib import Path
 
 import pytest
 import torch
-from rich.console import Console
 
 from intaglio.codecs import load
 from intaglio.data.synthetic.audio import speechlike
@@ -16,14 +12,7 @@ from intaglio.recipes.evaluation.audio.comparison import evaluate_codec
 from intaglio.recipes.evaluation.audio.metrics import SISDR, MelDistance
 from intaglio.recipes.evaluation.items import Item
 from intaglio.recipes.evaluation.rows import RoundTrip, Row
-from intaglio.recipes.evaluation.scores import Metric, Score
-from intaglio.recipes.evaluation.tables import (
-    markdown_table,
-    notes,
-    records,
-    terminal_table,
-    write_records,
-)
+from intaglio.recipes.evaluation.scores import Metric
 
 RATE = 8000
 
@@ -129,71 +118,6 @@ def test_what_cannot_be_compared_is_refused(bundle, items):
         evaluate_codec(load(bundle), [], metrics=METRICS)
     with pytest.raises(ValueError, match="the same name: original, tiny, halved, halved"):
         evaluate_codec(load(bundle), items, metrics=METRICS, baselines=[Halved(), Halved()])
-
-
-ROWS = [
-    Row("original", 128_000.0, {"peak": Score(0.5, 0.4, 0.6, 3, 0)}, 3),
-    Row(
-        "ours",
-        901.4,
-        {
-            "peak": Score(0.25, 0.2, 0.34, 3, 0),
-            "si_sdr": Score(-3.04, None, None, 1, 2, "silence"),
-            "missing": Score(None, None, None, 0, 0, "absent: pip install 'intaglio[mos]'"),
-        },
-        3,
-        is_ours=True,
-    ),
-    Row("gone", None, {}, 0, "absent: c2enc"),
-]
-COLUMNS = [Peak(), SISDR(), Missing()]
-
-
-def test_the_markdown_table():
-    lines = markdown_table(ROWS, COLUMNS).splitlines()
-    assert lines == [
-        "| System | bit/s | Peak V\u00a0↑ | SI-SDR dB\u00a0↑ | Missing\u00a0↑ |",
-        "| --- | ---: | ---: | ---: | ---: |",
-        "| original | 128,000 | 0.50 ±0.10 | – | – |",
-        "| **ours** | 901 | 0.25 ±0.07 | -3.0 | absent |",
-        "| gone | – | – | – | – |",
-        "",
-        "gone: absent: c2enc",
-        "",
-        "SI-SDR of ours: 2 items failed, 1 measured (silence)",
-        "",
-        "Missing: absent: pip install 'intaglio[mos]'",
-    ]
-
-
-def test_the_terminal_table_says_the_same():
-    console = Console(width=100, file=io.StringIO())
-    console.print(terminal_table(ROWS, COLUMNS))
-    text = console.file.getvalue()
-    for word in ("original", "128,000", "0.50", "±0.10", "901", "±0.07", "-3.0", "absent"):
-        assert word in text
-
-
-def test_notes_are_empty_when_nothing_is_left_out():
-    assert notes(ROWS[:1], [Peak()]) == []
-
-
-def test_records_have_the_agreed_keys(tmp_path: Path):
-    found = records(ROWS, "prompts")
-    assert [(one["name"], one["system"], one["items"]) for one in found] == [
-        ("prompts", "original", 3),
-        ("prompts", "ours", 3),
-        ("prompts", "gone", 0),
-    ]
-    ours = found[1]
-    assert ours["bits_per_second"] == 901.4
-    assert ours["metrics"] == {"peak": 0.25, "si_sdr": -3.04, "missing": None}
-    assert ours["intervals"] == {"peak": [0.2, 0.34]}
-    assert ours["failures"] == {"si_sdr": 2}
-    assert ours["absent"] == {"missing": "absent: pip install 'intaglio[mos]'"}
-    assert found[2]["note"] == "absent: c2enc" and found[2]["metrics"] == {}
-    write_records(tmp_path / "eval.json", found)
-    assert json.loads((tmp_path / "eval.json").read_text()) == found
 
 
 def test_a_round_trip_is_cut_to_the_length_of_the_original():
