@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
 
 from intaglio.data.formats.shards import SUFFIX, read_shard
@@ -27,12 +28,15 @@ class TokenSource(NamedTuple):
         fingerprint: of the codec.
         vocab: sizes of the codebooks of the groups.
         shape: rows and columns, or the number of positions alone if they are no grid.
+        any_length: whether items have different numbers of positions; ``shape`` is that of the
+            longest.
     """
 
     codec: str
     fingerprint: str
     vocab: tuple[int, ...]
     shape: tuple[int, ...]
+    any_length: bool = False
 
 
 class TokenItem(NamedTuple):
@@ -45,9 +49,9 @@ class TokenItem(NamedTuple):
 
 
 class _Entry(NamedTuple):
-    """All views of one image: [views, positions, groups] in a small integer type."""
+    """All views of one item, each [positions, groups] in a small integer type."""
 
-    views: Tensor
+    views: list[Tensor]
     record: Record
 
 
@@ -55,7 +59,7 @@ class TokenItems(Dataset[TokenItem]):
     """First views; or, by (pass, index), a view drawn from the seed, the pass and the index.
 
     Args:
-        entries: the images.
+        entries: the items.
         labels: number of each class by the path of a record.
         seed: of what is drawn.
     """
@@ -88,13 +92,30 @@ def collate_tokens(items: list[TokenItem]) -> dict[str, Any]:
     }
 
 
+def collate_sequences(items: list[TokenItem]) -> dict[str, Any]:
+    """As `collate_tokens`, of items of any length: zeros behind them, and ``mask``.
+
+    The mask, bool [batch, positions], is True where an item has a position.
+    """
+    tokens = [item.tokens for item in items]
+    padded = pad_sequence(tokens, batch_first=True)
+    lengths = torch.tensor([len(ids) for ids in tokens])
+    batch = collate_tokens([item._replace(tokens=tokens[0]) for item in items])
+    return batch | {
+        "tokens": padded,
+        "mask": torch.arange(padded.shape[1]) < lengths.unsqueeze(1),
+    }
+
+
 class TokenShards(Sided):
-    """Tokens of images from shards; every view of an image falls on the same side of the split.
+    """Tokens from shards; every view of an image falls on the same side of the split.
 
     Batches are dictionaries of ``tokens``, int64 [batch, positions, groups]; ``label``, int64
-    [batch], the number of an image's class in `classes`, or -1; and the lists ``caption`` and
-    ``path``. Training takes one view of each image in an epoch, drawn by the seed and the epoch;
-    validation takes the first. Images of one source, or with the same caption, are on one side.
+    [batch], the number of an item's class in `classes`, or -1; and the lists ``caption`` and
+    ``path``. If items have different numbers of positions, the shorter ones end in zeros, and
+    ``mask``, bool [batch, positions], tells where the positions of each are. Training takes one
+    view of each item in an epoch, drawn by the seed and the epoch; validation takes the first.
+    Items of one source, or with the same caption, are on one side.
 
     Args:
         root: a folder of shards.
@@ -110,8 +131,8 @@ class TokenShards(Sided):
         source: of the tokens; from `setup` on.
 
     Raises:
-        ValueError: in `setup`: no shards, a damaged one, tokens of several codecs or shapes, none
-            for training.
+        ValueError: in `setup`: no shards, a damaged one, tokens of several codecs, or of grids of
+            several shapes, none for training.
     """
 
     collate_training = staticmethod(collate_tokens)
@@ -155,10 +176,18 @@ class TokenShards(Sided):
         if not sides["train"]:
             raise ValueError(f"none of {len(entries)} items of {self.root} is for training")
         self.source, self.readers = source, sides
+        if source.any_length:
+            self.collate_training = self.collate_whole = collate_sequences
 
     def training_tokens(self) -> Tensor:
-        """First views of all images for training, int64 [images, positions, groups]."""
-        return torch.stack([entry.views[0] for entry in self.readers["train"]]).long()
+        """First views of all items for training.
+
+        Returns:
+            int64 [items, positions, groups]; of items of any length [tokens of all items, groups].
+        """
+        views = [entry.views[0] for entry in self.readers["train"]]
+        assert self.source is not None
+        return (torch.cat(views) if self.source.any_length else torch.stack(views)).long()
 
     def training_items(self, reader: list[_Entry]) -> TokenItems:
         """A view of each image."""
@@ -170,10 +199,11 @@ class TokenShards(Sided):
 
 
 def read_token_set(folder: Path) -> tuple[TokenSource, list[_Entry]]:
-    """Where the tokens of a folder of shards come from, and all of them, image by image.
+    """Where the tokens of a folder of shards come from, and all of them, item by item.
 
     Raises:
-        ValueError: there are no shards, one is damaged, or tokens differ in codec or shape.
+        ValueError: there are no shards, one is damaged, or tokens differ in codec, or in shape if
+            they are grids.
         FileNotFoundError: there is no such folder.
     """
     if not folder.is_dir():
@@ -190,29 +220,38 @@ def read_token_set(folder: Path) -> tuple[TokenSource, list[_Entry]]:
                 header, ids = read_tokens(io.BytesIO(sample.files["intaglio"]))
             except TokenFileError as error:
                 raise ValueError(f"{shard}: {sample.key}: {error}") from error
-            found = _source(header)
+            found = _source(header, len(ids))
             source = source or found
             if found != source:
-                raise ValueError(
-                    f"{shard}: {sample.key} is of {_told(found)}, others of {_told(source)}; a set "
-                    "has one codec and one shape"
-                )
+                if _without_length(found) != _without_length(source):
+                    raise ValueError(
+                        f"{shard}: {sample.key} is of {_described(found)}, others of "
+                        f"{_described(source)}; a set has one codec, and grids of one shape"
+                    )
+                longest = max(found.shape, source.shape)
+                source = source._replace(shape=longest, any_length=True)
             record = _record(sample.files, _image_key(sample.key, header))
             records[record.path] = record
             views.setdefault(record.path, []).append(ids.to(_small(header.vocab)))
     if source is None:
         raise ValueError(f"there are no token shards in {folder}; make some with tokenize")
-    return source, [_Entry(torch.stack(views[path]), records[path]) for path in views]
+    return source, [_Entry(views[path], records[path]) for path in views]
 
 
-def _source(header: TokenHeader) -> TokenSource:
+def _source(header: TokenHeader, positions: int) -> TokenSource:
     picture = header.picture
     grid = picture is not None and picture.rows > 0
-    shape = (picture.rows, picture.columns) if picture is not None and grid else (header.positions,)
+    shape = (picture.rows, picture.columns) if picture is not None and grid else (positions,)
     return TokenSource(header.codec, header.fingerprint, header.vocab, shape)
 
 
-def _told(source: TokenSource) -> str:
+def _without_length(source: TokenSource) -> TokenSource:
+    """A source without the length of its items, which sequences may differ in."""
+    shape = source.shape if len(source.shape) > 1 else (0,)
+    return source._replace(shape=shape, any_length=False)
+
+
+def _described(source: TokenSource) -> str:
     shape = " x ".join(map(str, source.shape))
     return f"{source.codec} {source.fingerprint[:12]} ({shape})"
 
@@ -223,9 +262,9 @@ def _image_key(key: str, header: TokenHeader) -> str:
 
 
 def _record(files: dict[str, bytes], key: str) -> Record:
-    """What is known of a sample; an image of a shard without a record is its key."""
-    said = json.loads(files.get("json", b"{}"))
-    known = {name: said[name] for name in Record._fields if name in said}
+    """The record of a sample; without one its path is its key."""
+    given = json.loads(files.get("json", b"{}"))
+    known = {name: given[name] for name in Record._fields if name in given}
     if "txt" in files:
         known.setdefault("text", files["txt"].decode().strip())
     return Record(**{"path": key} | known)

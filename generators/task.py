@@ -23,6 +23,7 @@ class TokenSource(Protocol):
     fingerprint: str
     vocab: tuple[int, ...]
     shape: tuple[int, ...]
+    any_length: bool
 
 
 @runtime_checkable
@@ -33,16 +34,17 @@ class TokenData(Protocol):
     source: TokenSource | None
 
     def training_tokens(self) -> Tensor:
-        """All ids for training, int64 [items, positions, groups]."""
+        """All ids for training, int64 [..., groups]."""
         ...
 
 
 class GeneratorTask(TrainingTask):
-    """Train a generator on batches of ``tokens``, [batch, positions, width], and what its condition
-    reads of a batch (``label``, ``caption``).
+    """Train a generator on batches of ``tokens``, [batch, positions, width], of items of any length
+    with a ``mask``, [batch, positions], and what its condition reads of a batch (``label``,
+    ``caption``).
 
     The loss is the mean over all tokens that a step learns, in all parts and all processes, whoever
-    of them has how many. Weights of one dimension (scales of normalisations, constants) do not
+    of them has how many. Weights of one dimension (scales of normalisations, biases) do not
     decay.
 
     Args:
@@ -55,7 +57,7 @@ class GeneratorTask(TrainingTask):
         final_rate: learning rate at the end (``max_steps`` or ``max_time``) as a share of the
             first, after a cosine; 1 keeps it.
         clip_norm: largest gradient norm; None leaves gradients alone.
-        accumulate: parts that a batch is worked off in, one after the other, to save memory.
+        accumulate: parts that a batch is processed in, one after the other, to save memory.
         max_skipped: how many steps in a row may be skipped for values that are not finite.
 
     Raises:
@@ -81,10 +83,10 @@ class GeneratorTask(TrainingTask):
         )
         self.save_hyperparameters()
         if accumulate < 1:
-            raise ValueError(f"a batch cannot be worked off in {accumulate} parts")
+            raise ValueError(f"a batch cannot be processed in {accumulate} parts")
         self.generator, self.optimizer, self.accumulate = generator, optimizer, accumulate
         self.codec = codec
-        self.vectors: Callable[[Tensor], Tensor] = lambda ids: ids  # tokens of ids
+        self._decode_ids: Callable[[Tensor], Tensor] | None = None
 
     def setup(self, stage: str) -> None:
         """Compare the generator with the data, and take their provenance and statistics.
@@ -108,16 +110,32 @@ class GeneratorTask(TrainingTask):
             self._take(load(self.codec), provenance)
         elif not generator.vocab or (stage == "fit" and generator.backbone.embedding.needs_codec):
             raise ValueError(f"{generator.name} needs the codec of the tokens: give model.codec")
+        self._check_source(source)
+        if stage == "fit" and not generator.vocab:
+            generator.fit_normalisation(self.vectors(data.training_tokens()))
+
+    def _check_source(self, source: TokenSource) -> None:
+        """Compare shape and vocabulary of the data with the generator's."""
+        generator = self.generator
         shape = tuple(source.shape) if len(generator.shape) > 1 else (prod(source.shape),)
         made = (shape, tuple(source.vocab))
         wanted = (generator.shape, generator.vocab or made[1])
+        if generator.end is not None and shape[0] <= generator.positions:
+            wanted = (shape, wanted[1])  # items may be shorter
+        elif source.any_length and generator.end is None:
+            raise ValueError(
+                f"items of {source.codec} have any length up to {shape[0]}, those of "
+                f"{generator.name} one length; build it with end_of_sequence"
+            )
         if made != wanted:
             raise ValueError(
                 f"{source.codec} gives tokens of shape {made[0]} and vocabulary {made[1]}, "
                 f"{generator.name} draws {wanted[0]} and {wanted[1]}; set them in the recipe"
             )
-        if stage == "fit" and not generator.vocab:
-            generator.fit_normalisation(self.vectors(data.training_tokens()))
+
+    def vectors(self, ids: Tensor) -> Tensor:
+        """Tokens of ids: the ids themselves, or the codec's vectors of them."""
+        return ids if self._decode_ids is None else self._decode_ids(ids)
 
     def _take(self, codec: Codec, provenance: Provenance) -> None:
         """What the generator needs of the codec."""
@@ -130,7 +148,7 @@ class GeneratorTask(TrainingTask):
                 f"{codec.name} has vectors of {codec.quantizer.dim} channels, "
                 f"{self.generator.name} draws {self.generator.width}; set them in the recipe"
             )
-        self.vectors = codec.quantizer.decode_ids
+        self._decode_ids = codec.quantizer.decode_ids
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Go on only with tokens of the same codec."""
@@ -152,12 +170,13 @@ class GeneratorTask(TrainingTask):
         self.generator.order.begin(self.done())
         optimizer = self._set_rates()[0]
         optimizer.zero_grad()
-        tokens, condition = self._given(batch)
+        tokens, condition, mask = self._inputs(batch)
         usual = self.generator.positions * len(condition)  # near the count, known beforehand
         total, count = tokens.new_zeros(2, dtype=torch.float32)
+        masks = [None] * len(tokens) if mask is None else mask.chunk(self.accumulate)
         parts = (x.chunk(self.accumulate) for x in (tokens, condition))
-        for some, told in zip(*parts, strict=True):
-            loss = self.generator.loss(some, told)
+        for inputs in zip(*parts, masks, strict=False):
+            loss = self.generator.loss(*inputs)
             self.manual_backward(loss.sum() / usual)
             total, count = total + loss.detach().sum(), count + len(loss)
         whole = summed(count) / self.trainer.world_size
@@ -180,10 +199,11 @@ class GeneratorTask(TrainingTask):
     def _evaluate(self, batch: Batch, batch_index: int, stage: str) -> None:
         with torch.random.fork_rng():
             torch.manual_seed(batch_index)
-            loss = self.generator.loss(*self._given(batch))
+            loss = self.generator.loss(*self._inputs(batch))
         self.log(f"{stage}/loss", loss.mean(), batch_size=len(loss), prog_bar=True, sync_dist=True)
 
-    def _given(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Tokens and conditions of a batch."""
+    def _inputs(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Tokens, conditions and masks of a batch."""
         tokens = self.vectors(batch["tokens"])
-        return tokens, self.generator.condition.of_batch(batch).to(tokens.device)
+        condition = self.generator.condition.of_batch(batch).to(tokens.device)
+        return tokens, condition, batch.get("mask")

@@ -8,6 +8,8 @@ from intaglio.codecs.part import Part
 from intaglio.generators.inference.counter_rng import Draws
 from intaglio.generators.inference.logits import PLAIN, Warp
 
+IGNORED = -100  # in place of an id that is not predicted
+
 
 class SamplingOptions(NamedTuple):
     """Guidance and warping of a draw; see `Head.sample`."""
@@ -25,12 +27,17 @@ class Head(Part):
     Attributes:
         dim: size of a hidden vector.
         width: number of groups or channels of a token.
+        vocab: number of ids of each group; empty for vectors.
         tractable: whether `log_prob` is implemented.
+        can_end: whether an id of the first group may end a sequence. The groups after it are then
+            `IGNORED` in a target: they have no loss and probability 1.
     """
 
     dim: int
     width: int
+    vocab: tuple[int, ...] = ()
     tractable: bool = False
+    can_end: bool = False
 
     def loss(self, hidden: Tensor, token: Tensor) -> Tensor:
         """Training loss of each token, float32 [tokens].

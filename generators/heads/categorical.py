@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from intaglio.generators.conditioning.guidance import guided
-from intaglio.generators.heads.base import Head, SamplingOptions
+from intaglio.generators.heads.base import IGNORED, Head, SamplingOptions
 from intaglio.generators.inference.counter_rng import Draws, Role
 from intaglio.generators.inference.logits import draw
 
@@ -33,6 +33,7 @@ class CategoricalHead(Head):
     """
 
     tractable = True
+    can_end = True
 
     def __init__(
         self, dim: int, vocab: Sequence[int], *, smoothing: float = 0.0, z_loss: float = 0.0
@@ -53,10 +54,14 @@ class CategoricalHead(Head):
         loss = hidden.new_zeros(len(hidden), dtype=torch.float32)
         for logits, ids in zip(self.logits(hidden), token.unbind(1), strict=True):
             loss = loss + F.cross_entropy(
-                logits, ids, reduction="none", label_smoothing=self.smoothing
+                logits,
+                ids,
+                reduction="none",
+                label_smoothing=self.smoothing,
+                ignore_index=IGNORED,
             )
             if self.z_loss:
-                loss = loss + self.z_loss * logits.logsumexp(-1).square()
+                loss = loss + self.z_loss * logits.logsumexp(-1).square() * (ids != IGNORED)
         return loss
 
     def log_prob(self, hidden: Tensor, token: Tensor) -> Tensor:
@@ -106,7 +111,7 @@ def check_groups(vocab: Sequence[int]) -> None:
 
 
 def summed_log_prob(logits: Sequence[Tensor], token: Tensor) -> Tensor:
-    """Log-probability of the ids of all groups, in nats, float32 [tokens].
+    """Log-probability of the ids of all groups but those `IGNORED`, in nats, float32 [tokens].
 
     Args:
         logits: [tokens, vocab] for each group.
@@ -114,7 +119,7 @@ def summed_log_prob(logits: Sequence[Tensor], token: Tensor) -> Tensor:
     """
     return -torch.stack(
         [
-            F.cross_entropy(one, ids, reduction="none")
+            F.cross_entropy(one, ids, reduction="none", ignore_index=IGNORED)
             for one, ids in zip(logits, token.unbind(1), strict=True)
         ]
     ).sum(0)

@@ -71,6 +71,7 @@ class DepthHead(Head):
             raise ValueError(f"guidance applies to logits or features, got {guide!r}")
         self.dim, self.vocab, self.width = dim, tuple(vocab), groups
         self.order, self.guide = order, guide
+        self.can_end = order[0] == 0  # before any other group is predicted
         sizes = [vocab[group] for group in order]
         self.condition_embedding = nn.Linear(dim, hidden_channels)
         embeddings = [nn.Embedding(size, hidden_channels) for size in sizes[:-1]]
@@ -119,7 +120,8 @@ class DepthHead(Head):
     def log_prob(self, hidden: Tensor, token: Tensor) -> Tensor:
         """See `Head.log_prob`."""
         token = token[:, list(self.order)]
-        states = self.states(hidden, token[:, :-1]).unbind(1)
+        before = token[:, :-1].clamp_min(0)  # what is ignored is embedded as any id
+        states = self.states(hidden, before).unbind(1)
         logits = [out(state).float() for out, state in zip(self.out, states, strict=True)]
         return summed_log_prob(logits, token)
 

@@ -21,11 +21,14 @@ class Predictions(NamedTuple):
         hidden: [tokens, dim], of all tokens that are predicted in a batch.
         target: [tokens, width].
         positions: int64 [tokens], where each stands in its item.
+        mask: bool [batch, positions], which are predicted, of items of any length: the tokens
+            stand in its order; None otherwise.
     """
 
     hidden: Tensor
     target: Tensor
     positions: Tensor
+    mask: Tensor | None = None
 
 
 class PartialSequence(NamedTuple):
@@ -50,6 +53,7 @@ class Request(NamedTuple):
         guided: whether hidden vectors are also wanted without the condition.
         steps: in how many steps, if the order leaves a choice; None for its own number.
         warp: of the distributions, for an order that draws noise itself.
+        end: id of the first group that ends an item; None for items of one length.
         recorder: of steps as CUDA graphs, which the sampler owns; None to record none.
     """
 
@@ -59,6 +63,7 @@ class Request(NamedTuple):
     guided: bool = False
     steps: int | None = None
     warp: Warp = PLAIN
+    end: int | None = None
     recorder: StepRecorder | None = None
 
 
@@ -93,7 +98,13 @@ class DecodingState:
     Args:
         backbone: of the generator that draws.
         request: the batch.
+
+    Attributes:
+        mask: bool [batch, positions], which positions the items have so far, of items of any
+            length; None for items of one length.
     """
+
+    mask: Tensor | None = None
 
     def __init__(self, backbone: Backbone, request: Request) -> None:
         self.backbone, self.request = backbone, request
@@ -167,5 +178,27 @@ class Order(Part):
 
         Raises:
             ValueError: what is given, or the number of steps, does not suit the order.
+        """
+        raise NotImplementedError
+
+
+class SequenceOrder(Order):
+    """Base of orders that also take items of any length.
+
+    Such an item ends with a token that is predicted like any other, or where it has as many tokens
+    as the backbone has positions.
+    """
+
+    def predictions(
+        self, backbone: Backbone, tokens: Tensor, condition: Tensor, mask: Tensor | None = None
+    ) -> Predictions:
+        """What is predicted of a batch.
+
+        Args:
+            backbone: of the generator that learns.
+            tokens: [batch, positions, width], the end of each item included.
+            condition: of each item, as `Condition` takes it.
+            mask: bool [batch, positions], True up to the end of each item; nothing behind it has
+                any influence. None if the items fill all positions.
         """
         raise NotImplementedError

@@ -9,23 +9,32 @@ from intaglio.generators.backbone import Backbone
 from intaglio.generators.heads.base import Head
 from intaglio.generators.inference.counter_rng import Ahead, Draws
 from intaglio.generators.inference.kv_cache import KVCache
-from intaglio.generators.orders.base import DecodingState, Order, Predictions, Request, Step
+from intaglio.generators.orders.base import DecodingState, Predictions, Request, SequenceOrder, Step
+
+CHECK_ON_CUDA = 16  # steps between two looks whether all items have ended, which wait for the GPU
 
 
-class RasterOrder(Order):
+class RasterOrder(SequenceOrder):
     """Each token is predicted from the condition and all tokens before it."""
 
     takes_prefixes = True
 
-    def predictions(self, backbone: Backbone, tokens: Tensor, condition: Tensor) -> Predictions:
-        """All positions at once; see `Order.predictions`."""
+    def predictions(
+        self, backbone: Backbone, tokens: Tensor, condition: Tensor, mask: Tensor | None = None
+    ) -> Predictions:
+        """All positions at once; see `SequenceOrder.predictions`."""
         batch, count, _ = tokens.shape
         prefix = backbone.condition(condition)
-        before = backbone.embed(tokens[:, :-1], torch.arange(count - 1))
+        before = tokens[:, :-1]
+        if mask is not None:  # tokens that nothing follows are not read
+            before = before.masked_fill(~mask[:, 1:].unsqueeze(-1), 0)
+        before = backbone.embed(before, torch.arange(count - 1))
         x = backbone.dropout(torch.cat([prefix, before], dim=1))
         positions = torch.arange(-backbone.prefix, count - 1)
         hidden = backbone(x, positions, causal=True)[:, -count:]
         order = torch.arange(count, device=tokens.device).expand(batch, -1)
+        if mask is not None:
+            return Predictions(hidden[mask], tokens[mask], order[mask], mask)
         return Predictions(hidden.flatten(0, 1), tokens.flatten(0, 1), order.flatten())
 
     def start_decoding(self, backbone: Backbone, head: Head, request: Request) -> DecodingState:
@@ -52,6 +61,10 @@ class _RasterState(DecodingState):
         self.total = tokens.shape[1]
         self.positions = torch.arange(self.total, device=tokens.device)
         self.any_given = bool(self.partial.given.any())
+        self.end = request.end
+        if self.end is not None:
+            self.mask = self.partial.given.clone()
+            self.ended = torch.zeros(self.batch, dtype=torch.bool, device=tokens.device)
         self.ahead = Ahead(0, Draws(request.seeds, self.positions.unsqueeze(0)), {})
         rows, max_length = len(self.condition), backbone.prefix + self.total - 1
         recorder = request.recorder
@@ -63,9 +76,12 @@ class _RasterState(DecodingState):
         )
 
     def steps(self) -> Iterator[Step]:
-        """Every position; those that all items have given need no step of their own."""
+        """Every position up to the end of the longest item; none that all items have given."""
         first = int(self.partial.given.all(0).sum()) if self.any_given else 0
+        interval = CHECK_ON_CUDA if self.positions.is_cuda else 1
         for number in range(first, self.total):
+            if self.end is not None and number % interval == 0 and bool(self.ended.all()):
+                return
             yield Step(number, self.total, self.positions[number : number + 1].unsqueeze(0))
 
     def hidden(self, step: Step) -> tuple[Tensor, Tensor | None]:
@@ -96,7 +112,12 @@ class _RasterState(DecodingState):
         return Draws(self.request.seeds, step.positions, step.round, ahead)
 
     def commit(self, step: Step, tokens: Tensor, scale: float) -> None:
-        """See `DecodingState.commit`."""
+        """See `DecodingState.commit`. An item that ends has zeros from its end on."""
+        if self.end is not None and self.mask is not None:
+            drawn = ~self.partial.given[:, step.number]
+            self.ended |= drawn & (tokens[:, 0, 0] == self.end)
+            self.mask[:, step.number] = ~self.ended
+            tokens = tokens.masked_fill(self.ended[:, None, None], 0)
         if self.any_given:
             super().commit(step, tokens, scale)
         else:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from intaglio.generators.conditioning.guidance import Guidance
 from intaglio.generators.generator import Generator
@@ -17,10 +18,30 @@ UNGUIDED = Guidance()
 
 
 class Event(NamedTuple):
-    """What a step has drawn: its positions, and all tokens so far, [batch, positions, width]."""
+    """What a step has drawn.
+
+    Attributes:
+        step: its positions.
+        tokens: all tokens so far, [batch, positions, width].
+        mask: bool [batch, positions], which of them the items have, if they may have any length;
+            0 stands at the others.
+    """
 
     step: Step
     tokens: Tensor
+    mask: Tensor | None = None
+
+
+class Sequences(NamedTuple):
+    """Items of any length.
+
+    Attributes:
+        tokens: [batch, positions, width], positions of the longest item; 0 behind the others.
+        mask: bool [batch, positions], which positions the items have; True comes first.
+    """
+
+    tokens: Tensor
+    mask: Tensor
 
 
 class Sampler:
@@ -65,27 +86,52 @@ class Sampler:
         given: PartialSequence | None = None,
         callback: Callable[[Event], None] | None = None,
     ) -> Tensor:
-        """Draw a batch.
+        """Draw a batch of items that all have the same number of tokens.
 
         Args:
             generator: on its device, in evaluation mode.
             condition: of each item.
             seed: of the first item, the others have those after it; or int64 [batch].
-            given: tokens that are kept, with a mask of where they stand.
+            given: tokens that are kept, with a mask of where they stand; of items of any length
+                the first positions suffice.
             callback: is called after every step.
 
         Returns:
             [batch, positions, width], int64 ids, or vectors in float32 at least.
 
         Raises:
-            ValueError: the generator trains, or the arguments do not fit it.
+            ValueError: the generator trains, its items may have any length, or the arguments do
+                not fit it.
         """
-        tokens = torch.empty(0)
+        if generator.end is not None:
+            raise ValueError(f"{generator.name} draws items of any length: use generate_sequences")
+        return self.generate_sequences(
+            generator, condition, seed=seed, given=given, callback=callback
+        ).tokens
+
+    def generate_sequences(
+        self,
+        generator: Generator,
+        condition: Tensor,
+        *,
+        seed: int | Tensor = 0,
+        given: PartialSequence | None = None,
+        callback: Callable[[Event], None] | None = None,
+    ) -> Sequences:
+        """Draw a batch of items that may have any length; arguments as for `generate`.
+
+        Each item ends by itself, or at the last position; the drawing goes on for the others.
+        """
+        event = None
         for event in self.events(generator, condition, seed=seed, given=given):
-            tokens = event.tokens
             if callback is not None:
                 callback(event)
-        return tokens
+        assert event is not None
+        tokens, mask = event.tokens, event.mask
+        if mask is None:
+            return Sequences(tokens, tokens.new_ones(tokens.shape[:2], dtype=torch.bool))
+        longest = int(mask.sum(1).max())
+        return Sequences(tokens[:, :longest], mask[:, :longest])
 
     @torch.no_grad()
     def events(
@@ -108,7 +154,16 @@ class Sampler:
         seeds = _seeds(seed, batch).to(device)
         guided = self.guidance.scale != 1
         recorder = self._recorder if is_recorded(device) else None
-        request = Request(condition, partial, seeds, guided, self.steps, self.warp, recorder)
+        request = Request(
+            condition,
+            partial,
+            seeds,
+            guided=guided,
+            steps=self.steps,
+            warp=self.warp,
+            end=generator.end,
+            recorder=recorder,
+        )
         step = Step(0, 1, torch.empty(1, 0, dtype=torch.int64, device=device))
         drawn = False
         with closing(generator.start_decoding(request)) as state:  # also if it is abandoned
@@ -120,11 +175,10 @@ class Sampler:
                 )
                 state.commit(step, tokens, scale)
                 drawn = True
-                yield Event(
-                    step, torch.where(kept, start.tokens, generator.denormalise(partial.tokens))
-                )
-        if not drawn:
-            yield Event(step, start.tokens)
+                found = torch.where(kept, start.tokens, generator.denormalise(partial.tokens))
+                yield Event(step, found, state.mask)
+            if not drawn:
+                yield Event(step, start.tokens, state.mask)
 
     def _start(
         self, generator: Generator, batch: int, given: PartialSequence | None, device: torch.device
@@ -142,6 +196,11 @@ class Sampler:
         if given is None:
             tokens = torch.zeros(shape, dtype=dtype, device=device)
             return PartialSequence(tokens, torch.zeros(shape[:2], dtype=torch.bool, device=device))
+        if generator.end is not None:
+            missing = max(0, positions - given.tokens.shape[1])
+            given = PartialSequence(
+                F.pad(given.tokens, (0, 0, 0, missing)), F.pad(given.given, (0, missing))
+            )
         if given.tokens.shape != shape or given.given.shape != shape[:2]:
             raise ValueError(
                 f"tokens {list(shape)} and a mask {list(shape[:2])} can be given, got "

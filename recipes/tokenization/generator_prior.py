@@ -35,6 +35,8 @@ class GeneratorPrior(Prior):
 
     def __init__(self, generator: Generator, condition: Tensor) -> None:
         order, head = generator.order, generator.head
+        if generator.end is not None:
+            raise ValueError(f"{generator.name} draws items of any length: it is no prior yet")
         if not (isinstance(order, RasterOrder) and isinstance(head, CategoricalHead)):
             raise ValueError(
                 f"{generator.name} is no prior of a token file: that takes one that draws row by "

@@ -1,6 +1,7 @@
 """Token shards as training data: views of an image, classes, sides of the split, and mixtures."""
 
 import io
+import itertools
 import json
 
 import pytest
@@ -18,7 +19,7 @@ def token_file(ids, vocab=(40,), fingerprint="f" * 32, grid=(2, 3), view=None):
         vocab=vocab,
         positions=len(ids),
         hop_length=4,
-        picture=Extent(8, 12, *grid),
+        picture=Extent(4 * grid[0] or 8, 4 * grid[1] or 12, *grid),
         extras={} if view is None else {"view": str(view)},
     )
     file = io.BytesIO()
@@ -123,13 +124,38 @@ def test_a_sequence_has_a_length_and_large_codebooks_keep_their_ids(shard):
     assert source.shape == (3,) and torch.equal(entry.views[0].long(), ids)
 
 
+def test_sequences_of_any_length_are_padded_and_masked(shard):
+    """Items of 1 to 5 positions: zeros behind each, and a mask of what is there."""
+    lengths = [1 + number % 5 for number in range(40)]
+    samples = {
+        f"{number:03}": {
+            "intaglio": token_file(torch.full((length, 1), number % 40), grid=(0, 0)),
+            "json": json.dumps({"path": f"{number}.wav"}).encode(),
+        }
+        for number, length in enumerate(lengths)
+    }
+    data = TokenShards(str(shard("a.tar", samples)), batch_size=4, validation_share=0.3)
+    data.setup()
+    assert data.source.shape == (5,) and data.source.any_length
+    for batch in itertools.chain(data.train_dataloader(), *data.val_dataloader()):
+        numbers = [number_of(path) for path in batch["path"]]
+        wanted = torch.tensor([lengths[number] for number in numbers])
+        assert batch["mask"].dtype == torch.bool and torch.equal(batch["mask"].sum(1), wanted)
+        assert batch["tokens"].shape == (len(numbers), int(wanted.max()), 1)
+        for tokens, mask, number in zip(batch["tokens"], batch["mask"], numbers, strict=True):
+            assert (tokens[mask] == number % 40).all() and not tokens[~mask].any()
+    kept = sum(len(entry.views[0]) for entry in data.readers["train"])
+    assert data.training_tokens().shape == (kept, 1)
+
+
 def test_what_is_no_set_is_refused(shard, tmp_path):
     with pytest.raises(FileNotFoundError, match="no such folder of token shards"):
         TokenShards(str(tmp_path / "nowhere")).setup()
     with pytest.raises(ValueError, match="there are no token shards"):
         TokenShards(str(tmp_path)).setup()
     first = {"intaglio": token_file(ids_of(1))}
-    for other in ({"fingerprint": "0" * 32}, {"grid": (0, 0)}, {"vocab": (50,)}):
+    others = {"fingerprint": "0" * 32}, {"grid": (0, 0)}, {"grid": (3, 2)}, {"vocab": (50,)}
+    for other in others:
         folder = shard("a.tar", {"x": first, "y": {"intaglio": token_file(ids_of(2), **other)}})
         with pytest.raises(ValueError, match=r"a.tar: y is of tiny .* others of tiny ffffffffffff"):
             TokenShards(str(folder)).setup()

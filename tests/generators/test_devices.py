@@ -83,7 +83,7 @@ def test_devices_are_not_mixed(name, monkeypatch):
             "caption": ["a red apple", "the sea"],
         }
         task = SimpleNamespace(generator=generator, vectors=lambda ids: ids)
-        tokens, given = GeneratorTask._given(task, batch)
+        tokens, given, _ = GeneratorTask._inputs(task, batch)
         assert given.device.type == "cuda"
         assert generator.train().loss(tokens, given).device.type == "cuda"
         generator.eval()

@@ -9,6 +9,13 @@ from torch.utils.data import DataLoader
 
 from intaglio.codecs.audio_codec import AudioCodec
 from intaglio.codecs.bundle import save
+from intaglio.codecs.layers.transformer import Transformer
+from intaglio.generators.backbone import Backbone
+from intaglio.generators.conditioning.classes import ClassCondition
+from intaglio.generators.embeddings.base import IdEmbedding
+from intaglio.generators.generator import Generator
+from intaglio.generators.heads.categorical import CategoricalHead
+from intaglio.generators.orders.raster import RasterOrder
 from intaglio.generators.provenance import Provenance
 from intaglio.generators.task import GeneratorTask
 
@@ -23,6 +30,7 @@ class Source(NamedTuple):
     fingerprint: str = "f" * 32
     vocab: tuple[int, ...] = (3,)
     shape: tuple[int, ...] = (2, 2)
+    any_length: bool = False
 
 
 class Data(LightningDataModule):
@@ -126,6 +134,69 @@ def test_the_tokens_of_other_processes_count(raster, monkeypatch):
     for name, parameter in generator.named_parameters():
         moved = parameter.detach() - before[name]
         torch.testing.assert_close(moved, wanted[name], atol=1e-6, rtol=1e-4)
+
+
+class Sequences(Data):
+    """Items of one to four tokens; their class is the first of them."""
+
+    def __init__(self, **source):
+        super().__init__(Source(shape=(4,), any_length=True, **source))
+
+    def train_dataloader(self):
+        lengths = 1 + torch.arange(8) % 4
+        mask = torch.arange(4) < lengths.unsqueeze(1)
+        tokens = self.training_tokens() * mask.unsqueeze(-1)
+        items = [
+            {"tokens": t, "mask": m, "label": n % 3}
+            for n, (t, m) in enumerate(zip(tokens, mask, strict=True))
+        ]
+        return DataLoader(items, batch_size=4)
+
+
+@pytest.fixture
+def ending():
+    """Build a generator of sequences of up to four of three ids."""
+
+    def make(**options):
+        torch.manual_seed(0)
+        backbone = Backbone(
+            (4,), IdEmbedding((3,), 16), ClassCondition(3), Transformer(16, 1, 2), rotary="line"
+        )
+        head = CategoricalHead(16, (4,))
+        generator = Generator(backbone, head, RasterOrder(), end_of_sequence=True, **options)
+        for parameter in generator.parameters():
+            torch.nn.init.normal_(parameter, std=0.5)
+        return generator
+
+    return make
+
+
+def test_parts_of_sequences_give_the_gradient_of_the_mean_of_all_tokens(ending):
+    """Items of 1 to 4 tokens, whose ends count as tokens but for those of four."""
+    [batch, _] = Sequences().train_dataloader()
+    generator = ending(drop_condition=0.0).train()
+    loss = generator.loss(batch["tokens"], batch["label"], batch["mask"])
+    assert loss.shape == (2 + 3 + 4 + 4,)
+    loss.mean().backward()
+    expected = {n: -0.1 * p.grad for n, p in generator.named_parameters() if p.grad is not None}
+    for accumulate in (1, 2, 3):
+        generator = ending(drop_condition=0.0)
+        before = {name: p.detach().clone() for name, p in generator.named_parameters()}
+        task = task_of(generator, accumulate=accumulate, clip_norm=None, final_rate=1.0)
+        trainer = fit(task, Sequences(), steps=1)
+        for name, wanted in expected.items():
+            moved = generator.get_parameter(name).detach() - before[name]
+            torch.testing.assert_close(moved, wanted, atol=1e-6, rtol=1e-4)
+    assert trainer.callback_metrics["train/loss"] == pytest.approx(loss.mean().item(), rel=1e-5)
+
+
+def test_sequences_need_an_end_and_positions(ending, raster):
+    with pytest.raises(ValueError, match="any length up to 4, .*build it with end_of_sequence"):
+        fit(task_of(raster(shape=(4,))), Sequences())
+    long = Data(Source(shape=(5,)))
+    with pytest.raises(ValueError, match=r"shape \(5,\) .*draws \(4,\)"):
+        fit(task_of(ending()), long)
+    fit(task_of(ending()), Data(Source(shape=(4,))), steps=1)  # all of one length, without masks
 
 
 def test_scales_and_constants_do_not_decay(raster):

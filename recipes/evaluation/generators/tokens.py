@@ -68,7 +68,7 @@ def side_of(data: TokenShards, name: Side, *, limit: int | None = None) -> Token
         torch.stack([entries[one].views[0].long() for one in chosen]) if chosen else none,
         torch.tensor([labels[one] for one in chosen], dtype=torch.int64),
         [entries[one].record.text for one in chosen],
-        torch.cat([entry.views.long() for entry in entries]) if entries else none,
+        torch.cat([torch.stack(entry.views).long() for entry in entries]) if entries else none,
         torch.tensor(many, dtype=torch.int64),
     )
 
@@ -84,6 +84,8 @@ def check_fits(generator: Generator, codec: ImageCodec, data: TokenShards) -> No
     assert source is not None
     if generator.provenance is None:
         raise ValueError(f"{generator.name} was never trained: it does not know its codec")
+    if source.any_length or generator.end is not None:
+        raise ValueError(f"eval needs items of one length; those of {data.root} may have any")
     check_codec(generator, codec)
     check_source(source, codec, data.root)
     shape = tuple(source.shape) if len(generator.shape) > 1 else (prod(source.shape),)
