@@ -69,7 +69,7 @@ def main() -> int:
         if isinstance(stop.__context__, KeyboardInterrupt):
             return 130
         raise
-    except BrokenPipeError:  # the reader of our output has left, as `| head` does
+    except BrokenPipeError:  # the reader of our output has closed it, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except USER_ERRORS as error:

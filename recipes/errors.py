@@ -1,18 +1,18 @@
-"""What a user did or met, told in one line; other errors are ours and keep their traceback."""
+"""Errors that a user can cause or meet, in one line; all others are ours and keep a traceback."""
 
 import errno
 import re
 
 USER_ERRORS = (ValueError, OSError, ModuleNotFoundError)
 
-# how jsonargparse begins its list of reasons, an indented one for each type
+# the beginning of a list of reasons by jsonargparse, with an indented one for each type
 NO_TYPE_FITS = re.compile(
     r"Does not validate against any of the Union subtypes\n.*?Errors:\n( +)- (.*)", re.DOTALL
 )
 _ADVICE = {
     errno.ENOENT: "there is no such file or folder; check the path",
-    errno.EACCES: "permission denied; choose another place or change its permissions",
-    errno.EROFS: "it cannot be written to; choose another place",
+    errno.EACCES: "permission denied; choose another path or change its permissions",
+    errno.EROFS: "it cannot be written to; choose another path",
     errno.ENOSPC: "the disk is full; free some space and run the command again",
     errno.EDQUOT: "the disk quota is used up; free some space and run the command again",
     errno.EISDIR: "it is a folder; give a file",
@@ -21,7 +21,7 @@ _ADVICE = {
 
 
 def explain(error: BaseException) -> str:
-    """One line that says what happened, why, and what to do."""
+    """One line: what happened, why, and what to do."""
     if isinstance(error, OSError) and error.errno is not None:
         reason = _ADVICE.get(error.errno, error.strerror or type(error).__name__)
         return _line(f"{error.filename}: {reason}" if error.filename else reason)
@@ -31,7 +31,7 @@ def explain(error: BaseException) -> str:
 
 
 def _first_reason(text: str) -> str:
-    """Of a value that fits none of several types, why not the first; what comes first is meant."""
+    """If a value fits none of several types: why not the first, which is the one that is meant."""
     while match := NO_TYPE_FITS.search(text):
         indent, rest = match.groups()
         others = re.search(rf"\n(?:{indent}- |\s*Given value)", rest)

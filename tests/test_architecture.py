@@ -500,12 +500,12 @@ def test_a_circle_of_imports_is_found(text: str) -> None:
 
 def shared_class_names(modules: Sequence[Module]) -> list[str]:
     """Public names that two modules give to classes of their own."""
-    places: dict[str, list[str]] = {}
+    modules_of: dict[str, list[str]] = {}
     for module in modules:
         for node in module.tree.body:
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
-                places.setdefault(node.name, []).append(module.name)
-    return [f"{name}: {', '.join(found)}" for name, found in places.items() if len(found) > 1]
+                modules_of.setdefault(node.name, []).append(module.name)
+    return [f"{name}: {', '.join(found)}" for name, found in modules_of.items() if len(found) > 1]
 
 
 def test_a_public_class_name_means_one_thing() -> None:
@@ -531,15 +531,15 @@ def test_no_file_has_a_vague_name() -> None:
     assert [path for path in paths if path.stem.removeprefix("test_") in VAGUE_NAMES] == []
 
 
-def test_no_file_names_a_place_of_one_machine() -> None:
-    place = re.compile(r"(?<![\w.])/(work|home|root|Users|opt|mnt|tmp)/|[A-Z]:\\\\")
-    assert place.search(" /home/me/speech") and not place.search("https://example.org/home/")
+def test_no_file_names_a_folder_of_one_machine() -> None:
+    folder = re.compile(r"(?<![\w.])/(work|home|root|Users|opt|mnt|tmp)/|[A-Z]:\\\\")
+    assert folder.search(" /home/me/speech") and not folder.search("https://example.org/home/")
     found = [
         f"{path.relative_to(ROOT)}:{number}: {line.strip()}"
         for path in written(*MAY_IMPORT, "tests", "docs", ".ci")
         if path.name != Path(__file__).name
         for number, line in enumerate(path.read_text().splitlines(), 1)
-        if place.search(line)
+        if folder.search(line)
     ]
     assert not found, "\n" + "\n".join(found)
 

@@ -1,1 +1,1 @@
-"""Benchmarks: ours and a named baseline in turn, in one process."""
+"""Benchmarks: our implementation and a named baseline in turn, in one process."""

@@ -111,14 +111,14 @@ def _latent_shape() -> tuple[int, int, int, int]:
 def _search() -> Timing:
     """Memory that the search needs in addition to the codebook, in a process of its own."""
     codes, dim = SEARCHED
-    ours, whole = _growth(codes, dim)
+    ours, full = _growth(codes, dim)
     return Timing(
         f"search of {VECTORS} vectors in {codes} codes of {dim}, peak memory without the codes",
         ours,
-        whole,
+        full,
         "one product of all",
         "MiB",
-        whole / ours,
+        full / ours,
     )
 
 
@@ -131,8 +131,8 @@ def _growth(codes: int, dim: int) -> tuple[float, float]:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(done.stderr)
-    sliced, whole = (max(1.0, int(word) / 1024) for word in done.stdout.split())
-    return sliced, whole
+    sliced, full = (max(1.0, int(word) / 1024) for word in done.stdout.split())
+    return sliced, full
 
 
 def report(codes: int, dim: int, *, vectors: int) -> None:

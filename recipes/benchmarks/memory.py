@@ -44,8 +44,8 @@ def run(minutes: int = MINUTES) -> list[Timing]:
         minutes: of the long recording.
     """
     torch.manual_seed(0)
-    whole = [_result(codec, minutes) for codec in (encodec(), wavtokenizer())]
-    return [*whole, _result(dac(16_000), minutes, half=True)]
+    results = [_result(codec, minutes) for codec in (encodec(), wavtokenizer())]
+    return [*results, _result(dac(16_000), minutes, half=True)]
 
 
 def _result(codec: AudioCodec, minutes: int, *, half: bool = False) -> Timing:

@@ -1,4 +1,4 @@
-"""The whole recipe of a run, written into each of its checkpoints."""
+"""The complete recipe of a run, written into each of its checkpoints."""
 
 from typing import Any
 

@@ -85,8 +85,8 @@ def _packages() -> Iterator[Check]:
             continue
         good, detail = _installed(wanted)
         if not good:
-            place = f"intaglio[{extra}]" if extra else "intaglio"
-            detail += f"; pip install '{place}'"
+            package = f"intaglio[{extra}]" if extra else "intaglio"
+            detail += f"; pip install '{package}'"
         group = f"extra: {extra}" if extra else "packages"
         yield Check(group, wanted.name, good, extra is None, detail)
 

@@ -1,6 +1,6 @@
 """Samples as files of a folder or in tar shards; a run that was interrupted can be repeated.
 
-A folder belongs to one request, which ``request.json`` holds. Files that are there are left alone.
+A folder belongs to one request, which is stored in ``request.json``. Existing files are kept.
 """
 
 import json

@@ -107,7 +107,7 @@ def kept_tokens(
     """Tokens of the image; those of squares without a pixel of the region are given.
 
     Raises:
-        ValueError: the codec's positions are no grid of squares, or the region is empty.
+        ValueError: the codec has no grid of positions, or the region is empty.
     """
     device = next(codec.parameters()).device
     tokens = tokens_of(generator, codec, to_unit(region.pixels).unsqueeze(0).to(device))

@@ -36,7 +36,7 @@ from intaglio.recipes.cli import main
 
 
 class Outcome(NamedTuple):
-    """Exit status of a call of the command line, and what it printed."""
+    """Exit status of a command line, and what it printed."""
 
     status: int
     out: str
@@ -309,14 +309,14 @@ trainer:
 
 @pytest.fixture(scope="session")
 def tiny_recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A recipe that trains 24 steps in epochs of five, with all that has a state."""
+    """A recipe that trains 24 steps in epochs of five, with everything that has a state."""
     path = tmp_path_factory.mktemp("recipe") / "tiny.yaml"
     path.write_text(TINY_RECIPE)
     return path
 
 
 def final(folder: Path) -> dict[str, Any]:
-    """The last checkpoint of the start that came to the end."""
+    """The last checkpoint of the start that reached the end."""
     paths = sorted(folder.glob("run/*/checkpoints/last.ckpt"), key=lambda p: p.stat().st_mtime_ns)
     return torch.load(paths[-1], weights_only=True)
 
@@ -339,12 +339,12 @@ def assert_equal(ours: Any, theirs: Any, where: str = "") -> None:
 
 
 class Unbroken(NamedTuple):
-    """A training that nothing stopped, by its folder."""
+    """The folder of an uninterrupted training."""
 
     folder: Path
 
     def compare(self, folder: Path) -> None:
-        """Another training's is bit-equal: weights, codebook, optimizers, average, counters."""
+        """Another training ends equal: weights, codebook, optimizers, average, counters."""
         broken, unbroken = final(folder), final(self.folder)
         for key in set(unbroken) - {"recipe", "callbacks", "hyper_parameters"}:
             assert_equal(broken[key], unbroken[key], key)
@@ -356,7 +356,7 @@ class Unbroken(NamedTuple):
 def unbroken(
     launcher: Launcher, tiny_recipe: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Unbroken:
-    """The training of the tiny recipe, in one go."""
+    """The uninterrupted training of the tiny recipe."""
     folder = tmp_path_factory.mktemp("unbroken")
     assert launcher.run(folder, "fit", "-c", tiny_recipe) == 0, (folder / "output.txt").read_text()
     return Unbroken(folder)
@@ -395,8 +395,8 @@ def tokens(
             for number in range(18):
                 label = ("red", "green", "blue")[number % 3]
                 write_image(pictures / f"{number}.png", torch.randint(0, 256, (3, 16, 16)).byte())
-                said = {"path": f"{number}.png", "text": f"{label} {number}", "label": label}
-                lines.append(json.dumps(said))
+                record = {"path": f"{number}.png", "text": f"{label} {number}", "label": label}
+                lines.append(json.dumps(record))
             (pictures / "manifest.jsonl").write_text("\n".join(lines))
             words = ["tokenize", pictures, "-o", made[codec], "--codec", codec]
             with pytest.MonkeyPatch.context() as patch:
@@ -428,8 +428,8 @@ def tiny_generator_of() -> Callable[[ImageCodec, Order, Condition], Generator]:
 
 
 @pytest.fixture(scope="session")
-def painted(image_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A bundle of a generator that draws by classes; not to be changed."""
+def generator_bundle(image_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle of a class-conditional generator; not to be changed."""
     generator = tiny_generator(load(image_bundle), RasterOrder(), ClassCondition(3))
     return save(generator, tmp_path_factory.mktemp("generator") / "pipeline")
 

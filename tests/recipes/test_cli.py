@@ -238,8 +238,8 @@ def test_wrong_arguments_of_a_recipe_are_one_line(refusal, recipe, word, reason)
     assert reason in line and "Union" not in line and "Given value" not in line
 
 
-def test_of_the_reasons_against_all_types_the_first_is_told():
-    said = """Parser key "trainer.callbacks":
+def test_of_the_reasons_against_all_types_the_first_is_reported():
+    message = """Parser key "trainer.callbacks":
   Does not validate against any of the Union subtypes
   Subtypes: [list[X], X, None]
   Errors:
@@ -255,9 +255,9 @@ def test_of_the_reasons_against_all_types_the_first_is_told():
     - Expected a NoneType
   Given value type: list
   Given value: [1, 2]"""
-    line = explain(ValueError(said))
-    told = "Problem with an item: cannot log 0 clips - never at all"
-    assert line == f'Parser key "trainer.callbacks": {told}'
+    line = explain(ValueError(message))
+    reason = "Problem with an item: cannot log 0 clips - never at all"
+    assert line == f'Parser key "trainer.callbacks": {reason}'
 
 
 def test_a_module_is_run_like_the_script():

@@ -1,4 +1,4 @@
-"""Two processes train as one does with the whole batch, stop together and go on together."""
+"""Two processes train like one with the whole batch, stop together and resume together."""
 
 import socket
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 import torch
 
 PROBING = '''
-"""Spoils a batch of one process, sends a signal to one, and notes the weights of both."""
+"""Spoils a batch of one process, sends a signal to one, and records the weights of both."""
 
 import os
 import signal
@@ -95,14 +95,14 @@ def state(folder: Path, size: int, rank: int) -> dict[str, torch.Tensor]:
 
 @pytest.fixture(scope="module")
 def pair(train_pair, words, tmp_path_factory):
-    """Folder of a training of two processes that nothing stopped."""
+    """Folder of an uninterrupted training of two processes."""
     folder = tmp_path_factory.mktemp("pair")
     assert train_pair(folder, *words()) == [0, 0], (folder / "output0.txt").read_text()
     return folder
 
 
 def test_two_processes_train_as_one(launcher, pair, words, tmp_path):
-    """With clips and validation clips that cannot be dealt out evenly, and a bad batch in one."""
+    """With clips that cannot be divided evenly, also for validation, and a bad batch in one."""
     first, second = state(pair, 2, 0), state(pair, 2, 1)
     for name, value in first.items():
         assert torch.equal(value, second[name]), name
@@ -114,7 +114,7 @@ def test_two_processes_train_as_one(launcher, pair, words, tmp_path):
     assert "skipped step 5" in output and "skipped step 8" in output
 
 
-def test_two_processes_stop_and_go_on_together(train_pair, pair, words, tmp_path):
+def test_two_processes_stop_and_resume_together(train_pair, pair, words, tmp_path):
     assert train_pair(tmp_path, *words(stop=8)) == [143, 0], (tmp_path / "output0.txt").read_text()
     assert train_pair(tmp_path, *words()) == [0, 0], (tmp_path / "output0.txt").read_text()
     assert "Restored all states" in (tmp_path / "output0.txt").read_text()

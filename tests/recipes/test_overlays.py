@@ -37,7 +37,7 @@ def test_wandb_logs_into_the_folder_of_the_run(train, tmp_path):
 
 
 def test_compiled_in_place_the_names_stay(tiny_codec):
-    """What is compiled is the way through, not the module: nothing is built here."""
+    """The forward pass is compiled, not the module: nothing is compiled here."""
     names = list(tiny_codec.state_dict())
     task = torch.nn.Module()
     task.codec = tiny_codec

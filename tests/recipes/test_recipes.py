@@ -47,7 +47,7 @@ def _with(build, sizes):
 
 @pytest.fixture
 def narrow(monkeypatch):
-    """The parts of the published audio systems and their judges with few channels or steps."""
+    """Parts of the published audio systems and discriminators with few channels or steps."""
     sizes = {
         "DACEncoder": {"width": 8},
         "DACDecoder": {"width": 128},
@@ -61,13 +61,13 @@ def narrow(monkeypatch):
             if full := getattr(module, name, None):
                 monkeypatch.setattr(module, name, _with(full, fewer))
     monkeypatch.setitem(snac.SIZES, 24_000, ((2, 4, 8, 8), (4, 2, 1), 8, 128, None))
-    for judge, fewer in (
+    for discriminator, fewer in (
         (MultiPeriodDiscriminator, {"channels": (4, 8, 8, 8, 8)}),
         (MultiBandDiscriminator, {"channels": 4}),
         (MultiResolutionDiscriminator, {"channels": 4}),
         (ComplexSTFTDiscriminator, {"width": 4}),
     ):
-        init = inspect.unwrap(judge.__init__)
+        init = inspect.unwrap(discriminator.__init__)
         monkeypatch.setattr(init, "__kwdefaults__", init.__kwdefaults__ | fewer)
 
 

@@ -1,4 +1,4 @@
-"""A training that is killed and started again ends bit-equal to one that never stopped."""
+"""A training that is killed and resumed ends bit-equal to an uninterrupted one."""
 
 import random
 from pathlib import Path
@@ -7,10 +7,10 @@ from typing import NamedTuple
 import pytest
 
 EVERY, STEPS = 3, 24  # of the recipe
-PLACES = ("batch", "backward", "writing", "renaming", "after")
+MOMENTS = ("batch", "backward", "writing", "renaming", "after")
 
 KILLING = '''
-"""Kills its own process at a chosen place, as kill -9 would; notes where a start began."""
+"""Kills its own process at a chosen moment, as kill -9 would; records where each start begins."""
 
 import os
 import signal
@@ -24,8 +24,8 @@ def die():
 
 
 class Kill(Callback):
-    def __init__(self, step: int = -1, place: str = "") -> None:
-        self.step, self.place = step, place
+    def __init__(self, step: int = -1, moment: str = "") -> None:
+        self.step, self.moment = step, moment
 
     def on_train_start(self, trainer, pl_module):
         with open("starts.txt", "a") as file:
@@ -47,8 +47,8 @@ class Kill(Callback):
 
         torch.save, os.replace = half_saved, half_renamed
 
-    def now(self, place):
-        return place == self.place and self.trainer.global_step >= self.step >= 0
+    def now(self, moment):
+        return moment == self.moment and self.trainer.global_step >= self.step >= 0
 
     def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
         if self.now("batch"):
@@ -65,10 +65,10 @@ class Kill(Callback):
 
 
 class Blow(NamedTuple):
-    """A step, and the place in it, at which a start is killed."""
+    """A step, and the moment in it, at which a start is killed."""
 
     step: int
-    place: str
+    moment: str
 
 
 NONE = Blow(-1, "")
@@ -84,7 +84,7 @@ def train(launcher):
         overlay.write_text(
             "trainer:\n  callbacks+:\n"
             "    - {class_path: killing.Kill, "
-            f"init_args: {{step: {blow.step}, place: '{blow.place}'}}}}\n"
+            f"init_args: {{step: {blow.step}, moment: '{blow.moment}'}}}}\n"
         )
         recipes = ("-c", recipe, "-c", overlay)
         return launcher.run(folder, "fit", *recipes, "--ckpt_path", "last", *words)
@@ -98,17 +98,17 @@ def starts(folder: Path) -> list[int]:
 
 
 def expected_starts(blows: list[Blow]) -> list[int]:
-    """Where each start begins: at the newest checkpoint that was whole when the last one died."""
+    """Where each start begins: at the newest complete checkpoint of the ones before."""
     begun, has_last = [0], False
-    for step, place in blows:
+    for step, moment in blows:
         before = (step - 1) // EVERY * EVERY  # saved when the step had not begun
         at_hand = before
-        if place in ("writing", "renaming"):
+        if moment in ("writing", "renaming"):
             has_last |= before > begun[-1]
             struck = -(-step // EVERY) * EVERY  # the first save from this step on
             # the first rename is struck: of the file before, if there is one
-            at_hand = struck if place == "renaming" and not has_last else struck - EVERY
-            has_last = has_last != (place == "renaming")
+            at_hand = struck if moment == "renaming" and not has_last else struck - EVERY
+            has_last = has_last != (moment == "renaming")
         else:
             has_last |= before > begun[-1]
         begun.append(max(at_hand, begun[-1]))
@@ -159,7 +159,7 @@ def test_twenty_kills_change_nothing(train, tiny_recipe, unbroken, tmp_path, wor
         folder = tmp_path / str(round_)
         folder.mkdir()
         steps = sorted(draw.sample(range(1, STEPS), 4))
-        blows = [Blow(step, draw.choice(PLACES)) for step in steps]
+        blows = [Blow(step, draw.choice(MOMENTS)) for step in steps]
         run_broken(train, tiny_recipe, folder, blows, f"--data.num_workers={workers}")
         unbroken.compare(folder)
 

@@ -1,4 +1,4 @@
-"""A signal ends a training after the step that is under way, and what it saved is all of it."""
+"""A signal ends a training after the current step, and what is saved is complete."""
 
 import os
 import signal
@@ -8,7 +8,7 @@ import pytest
 import torch
 
 SENDING = '''
-"""Sends a signal to its own process at a chosen place."""
+"""Sends a signal to its own process at a chosen moment."""
 
 import os
 
@@ -16,11 +16,11 @@ from lightning.pytorch import Callback
 
 
 class Send(Callback):
-    def __init__(self, signal: int, step: int, place: str) -> None:
-        self.signal, self.step, self.place = signal, step, place
+    def __init__(self, signal: int, step: int, moment: str) -> None:
+        self.signal, self.step, self.moment = signal, step, moment
 
-    def send(self, trainer, place):
-        if place == self.place and trainer.global_step == self.step:
+    def send(self, trainer, moment):
+        if moment == self.moment and trainer.global_step == self.step:
             os.kill(os.getpid(), self.signal)
 
     def on_before_backward(self, trainer, pl_module, loss):
@@ -36,11 +36,11 @@ def overlay(launcher, tmp_path):
     """An overlay that sends a signal."""
     (launcher.modules / "sending.py").write_text(SENDING)
 
-    def write(number, step, place):
+    def write(number, step, moment):
         path = tmp_path / "send.yaml"
         path.write_text(
             "trainer:\n  callbacks+:\n    - {class_path: sending.Send, "
-            f"init_args: {{signal: {int(number)}, step: {step}, place: {place}}}}}\n"
+            f"init_args: {{signal: {int(number)}, step: {step}, moment: {moment}}}}}\n"
         )
         return path
 
@@ -48,7 +48,7 @@ def overlay(launcher, tmp_path):
 
 
 def saved(folder):
-    """The one checkpoint of a run; nothing half-written is beside it."""
+    """The one checkpoint of a run; nothing half-written is next to it."""
     paths = list(folder.glob("run/version_0/checkpoints/*")) + list(
         folder.glob("run/version_0/checkpoints/.*")
     )
@@ -57,15 +57,15 @@ def saved(folder):
 
 
 @pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGINT])
-def test_the_step_under_way_is_finished_and_saved(launcher, tiny_recipe, overlay, tmp_path, number):
+def test_the_current_step_is_finished_and_saved(launcher, tiny_recipe, overlay, tmp_path, number):
     words = ("fit", "-c", tiny_recipe, "-c", overlay(number, 4, "backward"))
     assert launcher.run(tmp_path, *words) == 128 + number, launcher.output.read_text()
-    assert saved(tmp_path)["global_step"] == 4  # struck while the discriminator was at work
+    assert saved(tmp_path)["global_step"] == 4  # sent during the step of the discriminator
     assert "Traceback" not in launcher.output.read_text()
 
 
-def test_what_a_signal_left_is_gone_on_with(launcher, tiny_recipe, overlay, tmp_path, unbroken):
-    """The validation that was broken off is done again, and the training ends as if unbroken."""
+def test_a_training_resumes_after_a_signal(launcher, tiny_recipe, overlay, tmp_path, unbroken):
+    """The aborted validation is repeated, and the training ends like an uninterrupted one."""
     words = ("fit", "-c", tiny_recipe, "--ckpt_path", "last")
     status = launcher.run(tmp_path, *words, "-c", overlay(signal.SIGTERM, 10, "validation"))
     assert status == 143, launcher.output.read_text()

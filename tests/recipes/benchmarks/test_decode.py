@@ -34,16 +34,16 @@ def test_both_ways_draw_the_same_greedy_tokens(in_tmp_path, monkeypatch):
         assert result["speedup"] == pytest.approx(result["baseline"] / result["ours"])
 
 
-def test_transformers_draws_one_token_for_both_halves_by_the_guided_law():
+def test_transformers_draws_one_token_for_both_halves_from_the_guided_distribution():
     scores = torch.randn(2, 23).repeat_interleave(4000, 0)
     left = decode._drawing(torch.empty(0), scores)
     assert ((left == 0).sum(1) == 1).all() and left[left != 0].eq(-torch.inf).all()
     drawn = left.argmax(1)
     assert torch.equal(drawn[:4000], drawn[4000:]) and drawn.min() >= 4
-    law = (2 * scores[0] - scores[-1])[4:].softmax(-1)
+    expected = (2 * scores[0] - scores[-1])[4:].softmax(-1)
     seen = drawn[:4000].bincount(minlength=23)[4:] / 4000
-    assert float((seen - law).abs().max()) < 0.035  # more than four deviations
-    assert decode._greedy(torch.empty(0), scores)[0].argmax() == 4 + law.argmax()
+    assert float((seen - expected).abs().max()) < 0.035  # more than four standard deviations
+    assert decode._greedy(torch.empty(0), scores)[0].argmax() == 4 + expected.argmax()
 
 
 def test_weights_that_disagree_are_no_benchmark(monkeypatch):

@@ -36,9 +36,9 @@ def test_every_damage_is_found_or_harmless(folder):
     path = folder / "last.ckpt"
     whole = path.read_bytes()
     found = 0
-    for place in range(len(whole)):
-        flipped = bytes([whole[place] ^ (1 << place % 8)])
-        path.write_bytes(whole[:place] + flipped + whole[place + 1 :])
+    for index in range(len(whole)):
+        flipped = bytes([whole[index] ^ (1 << index % 8)])
+        path.write_bytes(whole[:index] + flipped + whole[index + 1 :])
         try:
             loaded = CheckedIO().load_checkpoint(path, weights_only=True)
         except ValueError as error:
@@ -54,7 +54,7 @@ def test_every_damage_is_found_or_harmless(folder):
             check(path)
 
 
-def test_a_damaged_one_is_named_and_passed_over(folder):
+def test_a_damaged_one_is_named_and_skipped(folder):
     (folder / "last.ckpt").write_bytes(b"PK")
     with pytest.warns(UserWarning, match=r"last.ckpt is damaged.*trying the one before"):
         assert newest(folder.parent.parent) == folder / "previous.ckpt"

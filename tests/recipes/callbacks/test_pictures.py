@@ -23,7 +23,7 @@ def validate(callback, loggers, step=12):
     return batch["image"]
 
 
-def test_beside_a_csv_log_there_is_a_file(tmp_path):
+def test_next_to_a_csv_log_there_is_a_file(tmp_path):
     images = validate(PictureLogger(2), [CSVLogger(tmp_path, name="run", version="")])
     (path,) = (tmp_path / "run" / "samples").iterdir()
     assert path.name == "reconstructions_12.png"

@@ -21,7 +21,7 @@ def validate(callback, loggers):
     return batch
 
 
-def test_beside_a_csv_log_there_are_files(tmp_path):
+def test_next_to_a_csv_log_there_are_files(tmp_path):
     logger = CSVLogger(tmp_path, name="run", version="")
     batch = validate(SampleLogger(num_clips=2), [logger])
     names = sorted(path.name for path in (tmp_path / "run" / "samples").iterdir())

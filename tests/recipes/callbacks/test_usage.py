@@ -40,7 +40,7 @@ def test_nothing_is_logged_before_the_window_is_full():
     assert module.logged == {}
 
 
-def test_a_collapse_is_told_once(caplog):
+def test_a_collapse_is_reported_once(caplog):
     with caplog.at_level(logging.WARNING):
         steps(CodeUsage(window=2, alarm=0.3), Module(), torch.zeros(1, 2, 2, dtype=torch.int64), 8)
     assert len(caplog.records) == 1
@@ -48,7 +48,7 @@ def test_a_collapse_is_told_once(caplog):
 
 
 def test_a_few_tokens_that_all_differ_are_no_collapse(caplog):
-    """They cannot use more codes than there are of them; what they can is logged beside."""
+    """They cannot use more codes than there are tokens; that limit is logged as well."""
     module = Module()
     module.codec = SimpleNamespace(vocab=(1000,))
     ids = torch.tensor([[[0], [1], [2]]])

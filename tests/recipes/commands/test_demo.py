@@ -1,4 +1,4 @@
-"""The demo on a small folder of made-up speech; the real one is `make demo`."""
+"""The demo on a small folder of synthetic speech; the real one is `make demo`."""
 
 import json
 from copy import deepcopy
@@ -55,7 +55,7 @@ def test_durations_are_written_as_lightning_reads_them(minutes, clock):
     assert demo._clock(minutes) == clock
 
 
-def test_impossible_wishes_are_told(monkeypatch, capsys, in_tmp_path):
+def test_impossible_arguments_are_refused(monkeypatch, capsys, in_tmp_path):
     monkeypatch.setattr("sys.argv", ["intaglio", "demo", "--minutes", "0"])
     assert cli.main() == 1
     assert "must be positive" in capsys.readouterr().err
@@ -74,7 +74,7 @@ def test_a_folder_of_somebody_else_is_left_alone(monkeypatch, capsys, in_tmp_pat
 
 @pytest.fixture
 def exported(tiny_codec, monkeypatch, tmp_path, generator):
-    """A function: what the demo says of a pair of exported graphs that changes ids and samples."""
+    """A function: what the demo reports about exported graphs that change ids and samples."""
     wave = torch.randn(4000, generator=generator)
     codebook = tiny_codec.quantizer.codebook
     codebook[32:] = codebook[:32] * (1 + 3e-8 * torch.randn(32, 8))  # twins: many rounding ties

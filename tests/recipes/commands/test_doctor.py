@@ -1,4 +1,4 @@
-"""``intaglio doctor``: says what is there and what is not, and when the core is broken."""
+"""``intaglio doctor``: reports what is there, what is missing, and whether the core works."""
 
 import json
 from importlib.metadata import PackageNotFoundError, version
@@ -61,7 +61,7 @@ def test_a_missing_core_package_is_a_failure(intaglio, monkeypatch):
     assert out.splitlines()[-1].startswith("result: the core does not work")
 
 
-def test_a_wrong_version_is_told(intaglio, monkeypatch):
+def test_a_wrong_version_is_reported(intaglio, monkeypatch):
     monkeypatch.setattr(
         doctor, "version", lambda name: "2.99" if name == "torch" else version(name)
     )
@@ -73,7 +73,9 @@ def test_a_wrong_version_is_told(intaglio, monkeypatch):
 
 
 @pytest.mark.parametrize(("needed", "status"), [(True, 1), (False, 0)])
-def test_an_import_that_fails_or_crashes_is_told(intaglio, monkeypatch, tmp_path, needed, status):
+def test_an_import_that_fails_or_crashes_is_reported(
+    intaglio, monkeypatch, tmp_path, needed, status
+):
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     (tmp_path / "crashes.py").write_text("import os; os.abort()")
     monkeypatch.setattr(
@@ -88,7 +90,7 @@ def test_an_import_that_fails_or_crashes_is_told(intaglio, monkeypatch, tmp_path
     )
 
 
-def test_a_folder_that_cannot_be_written_is_told(intaglio, monkeypatch, tmp_path):
+def test_a_folder_that_cannot_be_written_is_reported(intaglio, monkeypatch, tmp_path):
     (tmp_path / "file").touch()
     monkeypatch.setenv("INTAGLIO_DATA", str(tmp_path / "file"))
     _, out, _ = intaglio("doctor", "--json")

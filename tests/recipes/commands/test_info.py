@@ -125,10 +125,10 @@ def test_a_checkpoint(intaglio, bundle, tmp_path):
 
 
 def test_a_generator_says_what_it_draws_and_of_which_codec(
-    intaglio, painted, image_bundle, tmp_path
+    intaglio, generator_bundle, image_bundle, tmp_path
 ):
-    generator = load_generator(painted)
-    facts = json.loads(intaglio("info", painted, "--json").out)
+    generator = load_generator(generator_bundle)
+    facts = json.loads(intaglio("info", generator_bundle, "--json").out)
     assert (facts["kind"], facts["generator"], facts["checksum"]) == (
         "bundle",
         "tiny pipeline",
@@ -157,8 +157,10 @@ def test_a_generator_says_what_it_draws_and_of_which_codec(
     }
 
 
-def test_a_generator_before_its_training_and_with_many_classes(intaglio, painted, tmp_path):
-    generator = load_generator(painted)
+def test_a_generator_before_its_training_and_with_many_classes(
+    intaglio, generator_bundle, tmp_path
+):
+    generator = load_generator(generator_bundle)
     many = tuple(f"class {number}" for number in range(30))
     generator.provenance = generator.provenance._replace(classes=many)
     out = intaglio("info", save(generator, tmp_path / "many")).out

@@ -32,7 +32,7 @@ def make(tiny_generator_of):
 
 
 @pytest.fixture(scope="module")
-def generators(make, codec, painted, tmp_path_factory):
+def generators(make, codec, generator_bundle, tmp_path_factory):
     """Bundles of generators: class-conditional, of texts, and one that can inpaint."""
     folder = tmp_path_factory.mktemp("generators")
     made = {
@@ -40,7 +40,7 @@ def generators(make, codec, painted, tmp_path_factory):
         "masked": make(codec, MaskedOrder(16, steps=4), ClassCondition(3)),
     }
     saved = {name: save(generator, folder / name) for name, generator in made.items()}
-    return saved | {"classes": painted}
+    return saved | {"classes": generator_bundle}
 
 
 @pytest.fixture

@@ -25,11 +25,11 @@ def run(monkeypatch):
     return call
 
 
-def test_the_script_draws(run, painted, image_bundle, intaglio, in_tmp_path):
-    run(painted, image_bundle, "dog", "0", "--columns", "2")
+def test_the_script_draws(run, generator_bundle, image_bundle, intaglio, in_tmp_path):
+    run(generator_bundle, image_bundle, "dog", "0", "--columns", "2")
     found = read_image("images.png")
     assert found.shape == (3, 32, 32)
-    words = ["sample", painted, "--codec", image_bundle, "-o", "out", "--class", "dog"]
+    words = ["sample", generator_bundle, "--codec", image_bundle, "-o", "out", "--class", "dog"]
     assert intaglio(*words, "--class", "0", "--count", 2, "--guidance", 2).status == 0
     images = [read_image(Path("out") / f"{number:06}.png") for number in range(4)]
     rows = [torch.cat(images[:2], 2), torch.cat(images[2:], 2)]
@@ -37,11 +37,11 @@ def test_the_script_draws(run, painted, image_bundle, intaglio, in_tmp_path):
     assert load(image_bundle).image_size == 16
 
 
-def test_what_is_wrong_is_one_line(run, painted, image_bundle, bundle):
+def test_what_is_wrong_is_one_line(run, generator_bundle, image_bundle, bundle):
     for words, reason in (
-        ([painted, bundle, "dog"], "is not a codec of images"),
+        ([generator_bundle, bundle, "dog"], "is not a codec of images"),
         (["nowhere", image_bundle, "dog"], "nowhere"),
-        ([painted, image_bundle, "unicorn"], "there is no class 'unicorn'"),
+        ([generator_bundle, image_bundle, "unicorn"], "there is no class 'unicorn'"),
     ):
         with pytest.raises(SystemExit, match=reason) as caught:
             run(*words)

@@ -28,8 +28,8 @@ class Numbers:
 
 
 @pytest.fixture(scope="module")
-def generator(painted):
-    return load(painted)
+def generator(generator_bundle):
+    return load(generator_bundle)
 
 
 @pytest.fixture(scope="module")
