@@ -85,7 +85,7 @@ def test_a_bundle_holds_the_name_of_the_encoder_and_no_weights_of_it(encoder, tm
     assert backbone["condition"]["init_args"]["encoder"] == encoder
 
 
-def test_llamagen_hears_an_encoder(encoder):
+def test_llamagen_is_conditioned_on_an_encoder(encoder):
     condition = EncodedText(encoder, channels=16)
     generator = llamagen("tiny", shape=(2, 3), vocab=(11,), condition=condition).eval()
     assert generator.condition.prefix == 120

@@ -23,7 +23,7 @@ def test_words_stand_on_the_right():
     assert int((found[0, 1] > 0).sum()) == len(parts("red"))
 
 
-def test_tokens_are_means_of_parts_with_places():
+def test_tokens_are_means_of_parts_with_position_embeddings():
     torch.manual_seed(0)
     condition = TextCondition(prefix=2, rows=1000).bind(8)
     torch.nn.init.normal_(condition.table.weight)
@@ -46,14 +46,14 @@ def test_a_word_is_near_those_it_is_written_like():
     assert similarity(near, like, dim=0) > 0.3 > similarity(near, far, dim=0) + 0.1
 
 
-def test_nothing_told_is_the_empty_text():
+def test_no_condition_is_the_empty_text():
     condition = TextCondition(prefix=2).bind(8)
     texts = condition.of_texts(["red", "blue"])
     dropped = condition.dropped(texts, torch.tensor([True, False]))
     assert torch.equal(dropped, condition.of_texts(["", "blue"]))
 
 
-def test_longer_captions_lose_their_end_but_longer_wishes_are_refused():
+def test_longer_captions_lose_their_end_but_longer_requests_are_refused():
     condition = TextCondition(prefix=2).bind(8)
     found = condition.of_batch({"caption": ["one two three", "one"]})
     assert torch.equal(found, condition.of_texts(["one two", "one"]))

@@ -1,4 +1,4 @@
-"""Handwritten digits as tokens, a judge of drawn ones, and a training of any generator on them."""
+"""Handwritten digits as tokens, a classifier of drawn ones, and a training of any generator."""
 
 from typing import NamedTuple
 
@@ -21,7 +21,7 @@ HELD_OUT = 360
 
 
 class Scores(NamedTuple):
-    """Of drawn digits: share that the judge takes for what was told, distance, distinct ones."""
+    """Of drawn digits: accuracy under the classifier, Fréchet distance, share of distinct ones."""
 
     accuracy: float
     frechet: float
@@ -55,7 +55,7 @@ class Digits:
             for x in squares
         ]
         self.vectors = [(x - self.mean) / self.std for x in squares]
-        self.judge = SVC(C=10).fit(self.pixels[0].numpy(), self.labels[0].numpy())
+        self.classifier = SVC(C=10).fit(self.pixels[0].numpy(), self.labels[0].numpy())
 
     @staticmethod
     def squares(pixels):
@@ -70,7 +70,7 @@ class Digits:
     def score(self, squares, labels):
         """Scores of drawn squares [items, 16, 4], in grey values."""
         pixels = self.picture(squares).numpy()
-        right = self.judge.predict(pixels) == labels.numpy()
+        right = self.classifier.predict(pixels) == labels.numpy()
         distance = frechet(pixels, self.pixels[1].numpy())
         distinct = len(numpy.unique(pixels.round(4), axis=0)) / len(pixels)
         return Scores(float(right.mean()), distance, distinct)
@@ -85,7 +85,7 @@ class Digits:
 
 
 def frechet(ours, theirs):
-    """Distance of the normal laws of two sets of pictures, [items, 64]."""
+    """Fréchet distance of normal fits to two sets of pictures, [items, 64]."""
     means, covariances = zip(*((x.mean(0), numpy.cov(x.T)) for x in (ours, theirs)), strict=True)
     values, vectors = numpy.linalg.eigh(covariances[0])
     half = vectors * values.clip(0) ** 0.5
@@ -143,7 +143,7 @@ def trained(digits):
             enable_model_summary=False,
         )
         trainer.fit(task, data)
-        average.on_validation_start(trainer, task)  # its weights take the live ones' place
+        average.on_validation_start(trainer, task)  # the averaged weights replace the live ones
         return generator.eval()
 
     return train

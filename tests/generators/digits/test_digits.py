@@ -1,7 +1,7 @@
 """Generators that really learn: handwritten digits, with bounds on likelihoods and on samples.
 
-Each trains for one to four minutes of a processor. The bounds leave room for another seed, not for
-a wrong law: a generator that sees only class and place has 2.03 nats a token.
+Each trains for one to four minutes on a CPU. The bounds allow for another seed, not for a wrong
+distribution: a generator that sees only class and position has 2.03 nats per token.
 """
 
 import pytest
@@ -71,7 +71,7 @@ def nats(generator, codes, labels):
 
 
 def test_the_reference_lines(digits):
-    """Of counts, of the judge, and of real pictures: what the bounds of the others stand on."""
+    """Scores of counts and of real pictures, from which the bounds of the other tests follow."""
     train, test = (codes[..., 0] for codes in digits.codes)
     unigram = smoothed(train.flatten().bincount(minlength=64).double())
     table = torch.zeros(10, 16, 64, dtype=torch.float64)
@@ -82,8 +82,8 @@ def test_the_reference_lines(digits):
     assert float(-placed.mean()) == pytest.approx(2.03, abs=0.1)
     real = digits.score(digits.of_codes(digits.codes[1]), digits.labels[1])
     assert real.accuracy > 0.95 and real.frechet < 0.1
-    places = torch.arange(16).expand(1000, -1)
-    mixed = train[torch.randint(len(train), (1000, 16)), places].unsqueeze(-1)
+    positions = torch.arange(16).expand(1000, -1)
+    mixed = train[torch.randint(len(train), (1000, 16)), positions].unsqueeze(-1)
     labels = torch.arange(10).repeat(100)
     assert digits.score(digits.of_codes(mixed), labels).accuracy < 0.2
 
@@ -91,7 +91,7 @@ def test_the_reference_lines(digits):
 def test_row_by_row(digits, trained, drawn):
     generator = trained(of_codes(RasterOrder()), digits.codes[0])
     codes, labels = digits.codes[1], digits.labels[1]
-    told = nats(generator, codes, labels)
+    conditional = nats(generator, codes, labels)
     unconditional = nats(generator, codes, torch.full_like(labels, NO_CLASS))
     with torch.no_grad():
         odds = torch.stack(
@@ -100,10 +100,10 @@ def test_row_by_row(digits, trained, drawn):
     bayes = float((odds.argmax(0) == labels).float().mean())
     plain, guided = drawn(generator), drawn(generator, guidance=Guidance(2.0))
     print(
-        f"{told:.3f} conditional, {unconditional:.3f} unconditional, "
+        f"{conditional:.3f} conditional, {unconditional:.3f} unconditional, "
         f"Bayes {bayes:.3f}, {plain}, guided {guided}"
     )
-    assert told <= 1.80 < 2.03 < unconditional + 0.15
+    assert conditional <= 1.80 < 2.03 < unconditional + 0.15
     assert bayes >= 0.93
     assert plain.accuracy >= 0.90 and guided.accuracy >= 0.97
     assert plain.frechet <= 0.35 and plain.distinct >= 0.95
@@ -113,7 +113,7 @@ def test_masked(digits, trained, drawn):
     generator = trained(of_codes(MaskedOrder(DIM, schedule="arccos", steps=16)), digits.codes[0])
     codes, labels = digits.codes[1], digits.labels[1]
 
-    def told(masked):
+    def nats_given(masked):
         with torch.no_grad():
             predictions = generator.order.predictions_given(
                 generator.backbone, codes, labels, masked
@@ -121,11 +121,11 @@ def test_masked(digits, trained, drawn):
             found = generator.head.log_prob(predictions.hidden, predictions.target)
         return float(found.mean().neg())
 
-    everything = told(torch.ones(HELD, 16, dtype=torch.bool))
+    everything = nats_given(torch.ones(HELD, 16, dtype=torch.bool))
     ranks = torch.rand(HELD, 16).argsort(1).argsort(1)
-    one = told(ranks == 0)
+    one = nats_given(ranks == 0)
     # one by one in a random order: the mean over how many are masked, of any of them
-    one_by_one = sum(told(ranks < count) for count in range(1, 17)) / 16
+    one_by_one = sum(nats_given(ranks < count) for count in range(1, 17)) / 16
     few, many = (drawn(generator, steps=steps) for steps in (1, 16))
     print(f"all {everything:.3f}, one {one:.3f}, one by one {one_by_one:.3f}, {few}, {many}")
     assert abs(everything - 2.03) <= 0.10

@@ -1,4 +1,4 @@
-"""The cosine schedule by hand, and steps back that keep the law of noisy data."""
+"""The cosine schedule by hand, and denoising steps that keep the distribution of noisy data."""
 
 import math
 
@@ -24,7 +24,7 @@ def test_the_schedule_by_hand():
 
 @pytest.mark.parametrize("times", [range(1000), strided(100), strided(7), [0, 999], [999]])
 def test_a_step_back_from_noisy_data_is_noisy_data(times):
-    """Mean and variance of the step before, from those of the step and of the law between."""
+    """Mean and variance of the previous step, from those of the step and the conditional."""
     at = ancestral(times)
     signal = torch.cat([torch.ones(1), at.signal[:-1]])
     noise = torch.cat([torch.zeros(1), at.noise[:-1]])

@@ -1,4 +1,4 @@
-"""The categorical head: the first loss, likelihoods, guidance, and the law of its samples."""
+"""The categorical head: initial loss, likelihoods, guidance, distribution of its samples."""
 
 import math
 
@@ -50,7 +50,7 @@ def test_smoothing_and_the_z_loss_are_in_the_loss_only(head):
     assert torch.equal(other.log_prob(hidden, ids), head.log_prob(hidden, ids))
 
 
-def test_samples_follow_the_guided_and_warped_law(head):
+def test_samples_follow_the_guided_and_warped_distribution(head):
     """Chi-square of 20,000 draws, 3 degrees of freedom, below that of one test in 10,000."""
     hidden, null = torch.randn(2, 1, 6)
     draws = Draws(torch.arange(200), torch.arange(100)[None])
@@ -59,8 +59,8 @@ def test_samples_follow_the_guided_and_warped_law(head):
     ids = head.sample(spread[0], draws, null=spread[1], scale=1.7, warp=warp)
     assert ids.shape == (200, 100, 1) and ids.dtype == torch.int64
     logits = head.logits(null)[0] + 1.7 * (head.logits(hidden)[0] - head.logits(null)[0])
-    law = warp(logits)[0].double().exp()
+    probabilities = warp(logits)[0].double().exp()
     counts = ids.flatten().bincount(minlength=5).double()
-    kept = law > 0
+    kept = probabilities > 0
     assert kept.sum() == 4 and counts[~kept].sum() == 0
-    assert ((counts - 20_000 * law) ** 2 / (20_000 * law))[kept].sum() < 21.1
+    assert ((counts - 20_000 * probabilities) ** 2 / (20_000 * probabilities))[kept].sum() < 21.1

@@ -51,7 +51,7 @@ def test_the_loss_has_gradients_for_every_group(head):
     assert bool((hidden.grad.abs().sum(1) > 0).all())
 
 
-def test_samples_follow_the_guided_and_warped_law(head):
+def test_samples_follow_the_guided_and_warped_distribution(head):
     """Chi-square of 20,000 draws, 23 degrees of freedom, below that of one test in 10,000."""
     hidden, null = torch.randn(2, 1, 6)
     draws = Draws(torch.arange(200), torch.arange(100)[None])
@@ -60,10 +60,10 @@ def test_samples_follow_the_guided_and_warped_law(head):
     ids = head.sample(spread[0], draws, null=spread[1], scale=1.7, warp=warp)
     assert ids.shape == (200, 100, 3) and ids.dtype == torch.int64
     mixed = null + 1.7 * (hidden - null)  # the map is linear, so mixing before it is mixing after
-    law = head.log_prob(mixed.expand(24, 6) / 1.5, every_token()).detach().double().exp()
+    probabilities = head.log_prob(mixed.expand(24, 6) / 1.5, every_token()).detach().double().exp()
     places = ids.flatten(0, 1) @ torch.tensor([8, 4, 1])
     counts = places.bincount(minlength=24).double()
-    assert float(((counts - 20_000 * law) ** 2 / (20_000 * law)).sum()) < 57.1
+    assert float(((counts - 20_000 * probabilities) ** 2 / (20_000 * probabilities)).sum()) < 57.1
 
 
 def test_items_are_drawn_alone(head, drawn_alone):

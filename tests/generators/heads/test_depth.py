@@ -1,4 +1,4 @@
-"""The depth head: an exact law over all tokens, whatever the order, and samples that follow it."""
+"""The depth head: an exact distribution over all tokens in any order, and samples from it."""
 
 import itertools
 import math
@@ -30,7 +30,7 @@ def every_token():
     return torch.tensor(list(itertools.product(*map(range, VOCAB))))
 
 
-def law_of(head, hidden):
+def probabilities_of(head, hidden):
     """Probability of every token, float64 [24]."""
     return head.log_prob(hidden.expand(24, 6), every_token()).detach().double().exp()
 
@@ -46,16 +46,19 @@ def test_the_first_loss_is_the_sum_of_the_logs_of_the_sizes(modulated):
 @pytest.mark.parametrize("modulated", [False, True])
 def test_the_likelihood_sums_to_one_and_is_the_loss(modulated):
     head, hidden = stirred(modulated=modulated, qk_norm=modulated), torch.randn(6)
-    law = law_of(head, hidden)
-    assert abs(float(law.sum()) - 1) < 2e-6
-    assert torch.equal(head.loss(hidden.expand(24, 6), every_token()).double().neg().exp(), law)
-    marginals = [law.view(VOCAB).sum(dim=axes) for axes in ((1, 2), (0, 2), (0, 1))]
+    probabilities = probabilities_of(head, hidden)
+    assert abs(float(probabilities.sum()) - 1) < 2e-6
+    assert torch.equal(
+        head.loss(hidden.expand(24, 6), every_token()).double().neg().exp(), probabilities
+    )
+    marginals = [probabilities.view(VOCAB).sum(dim=axes) for axes in ((1, 2), (0, 2), (0, 1))]
     independent = torch.einsum("a,b,c->abc", *marginals)
-    assert float((law.view(VOCAB) - independent).abs().sum()) > 0.05  # groups depend on one another
+    # groups depend on one another
+    assert float((probabilities.view(VOCAB) - independent).abs().sum()) > 0.05
 
 
 @pytest.mark.parametrize("modulated", [False, True])
-def test_a_step_is_told_of_earlier_groups_only_in_the_order(modulated):
+def test_a_step_sees_only_earlier_groups_of_the_order(modulated):
     head, hidden = stirred(modulated=modulated), torch.randn(1, 6)
     first = head.states(hidden, torch.tensor([[3, 1]]))
     assert first.shape == (1, 3, 8)
@@ -67,7 +70,7 @@ def test_a_step_is_told_of_earlier_groups_only_in_the_order(modulated):
     torch.testing.assert_close(first[:, :1], changed[:, :1])
     assert not torch.allclose(first[:, 1], changed[:, 1])
     # group 2 comes first: its marginal is the softmax of the first step
-    marginal = law_of(head, hidden).view(VOCAB).sum(dim=(0, 1))
+    marginal = probabilities_of(head, hidden).view(VOCAB).sum(dim=(0, 1))
     logits = head.out[0](head.states(hidden, torch.empty(1, 0, dtype=torch.int64))[:, 0])
     torch.testing.assert_close(marginal.float(), logits.softmax(-1)[0])
 
@@ -81,9 +84,9 @@ def test_every_weight_learns_and_so_does_the_hidden_vector():
         assert float(parameter.grad.abs().sum()) > 0, name
 
 
-def chi_square(counts, law):
+def chi_square(counts, probabilities):
     """Of cells that are expected five times or more, and of the rest together."""
-    expected = counts.sum() * law
+    expected = counts.sum() * probabilities
     often = expected >= 5
     pairs = [(counts[often], expected[often]), (counts[~often].sum(), expected[~often].sum())]
     return sum(float(((n - e) ** 2 / e.clamp(min=1)).sum()) for n, e in pairs)
@@ -106,17 +109,17 @@ LIMIT = 57.1  # chi-square of 23 degrees of freedom that one test in 10,000 exce
 @pytest.mark.parametrize("modulated", [False, True])
 def test_samples_follow_the_likelihood(modulated):
     head, hidden = stirred(modulated=modulated), torch.randn(6)
-    law = law_of(head, hidden)
+    probabilities = probabilities_of(head, hidden)
     counts = counts_of(head, hidden)
-    assert chi_square(counts, law) < LIMIT
-    marginals = [law.view(VOCAB).sum(dim=axes) for axes in ((1, 2), (0, 2), (0, 1))]
+    assert chi_square(counts, probabilities) < LIMIT
+    marginals = [probabilities.view(VOCAB).sum(dim=axes) for axes in ((1, 2), (0, 2), (0, 1))]
     independent = torch.einsum("a,b,c->abc", *marginals).flatten()
     assert chi_square(counts, independent) > 2 * LIMIT  # of independent groups they do not
 
 
 def chained(head, hidden, null, scale, warp):
-    """Law of guided and warped steps, by going through all tokens group by group."""
-    law = torch.zeros(24, dtype=torch.float64)
+    """Distribution of guided and warped steps, by enumerating all tokens group by group."""
+    probabilities = torch.zeros(24, dtype=torch.float64)
     for place, token in enumerate(every_token()[:, list(ORDER)]):
         for step in range(3):
             logits = [
@@ -124,24 +127,24 @@ def chained(head, hidden, null, scale, warp):
                 for one in (hidden, null)
             ]
             mixed = logits[1] + scale * (logits[0] - logits[1])
-            law[place] += warp(mixed)[0, token[step]].double()
-    return law.detach().exp()
+            probabilities[place] += warp(mixed)[0, token[step]].double()
+    return probabilities.detach().exp()
 
 
 def test_guidance_of_logits_and_the_warp_act_on_every_step():
     head, (hidden, null) = stirred(), torch.randn(2, 6)
     warp = Warp(temperature=1.3)
-    law = chained(head, hidden, null, 1.6, warp)
-    assert abs(float(law.sum()) - 1) < 2e-6
+    probabilities = chained(head, hidden, null, 1.6, warp)
+    assert abs(float(probabilities.sum()) - 1) < 2e-6
     counts = counts_of(head, hidden, null=null, scale=1.6, warp=warp)
-    assert chi_square(counts, law) < LIMIT
-    assert chi_square(counts, law_of(head, null + 1.6 * (hidden - null))) > LIMIT
+    assert chi_square(counts, probabilities) < LIMIT
+    assert chi_square(counts, probabilities_of(head, null + 1.6 * (hidden - null))) > LIMIT
 
 
 def test_guidance_of_features_is_a_mixed_hidden_vector():
     head, (hidden, null) = stirred(guide="features"), torch.randn(2, 6)
     counts = counts_of(head, hidden, null=null, scale=1.6)
-    assert chi_square(counts, law_of(head, null + 1.6 * (hidden - null))) < LIMIT
+    assert chi_square(counts, probabilities_of(head, null + 1.6 * (hidden - null))) < LIMIT
     assert chi_square(counts, chained(head, hidden, null, 1.6, Warp())) > LIMIT
 
 

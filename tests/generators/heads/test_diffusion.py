@@ -38,7 +38,7 @@ KEPT = kept()
 
 
 def noise_in(prediction, x, out, left):
-    """What a prediction says of the noise."""
+    """Noise that a prediction implies."""
     if prediction == "eps":
         return out
     return left**0.5 * out + (1 - left) ** 0.5 * x
@@ -67,13 +67,13 @@ def loss_by_hand(head, hidden, token, step, noise):
     lowest = (1 - at / earlier) * (1 - earlier) / (1 - at)
     eps = noise_in(head.prediction, x, out, left)
     mean, variance = step_back(x, eps, spread, left, before, lowest)
-    law = torch.distributions.Normal(mean, variance.sqrt())
+    predicted = torch.distributions.Normal(mean, variance.sqrt())
     if step == 0:
-        inside = law.cdf(token + 1 / 255) - law.cdf(token - 1 / 255)
+        inside = predicted.cdf(token + 1 / 255) - predicted.cdf(token - 1 / 255)
         return error - inside.clamp(min=1e-12).log().mean() / math.log(2)
     true, _ = step_back(x, noise, spread, left, before, lowest)
     true = torch.distributions.Normal(true, torch.full((3,), lowest).double().sqrt())
-    return error + torch.distributions.kl_divergence(true, law).mean() / math.log(2)
+    return error + torch.distributions.kl_divergence(true, predicted).mean() / math.log(2)
 
 
 @BOTH

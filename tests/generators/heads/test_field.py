@@ -21,12 +21,12 @@ def test_guidance_is_of_velocities(scale):
     head = FieldHead(8, 3)
     torch.nn.init.normal_(head.linear.weight)
     torch.nn.init.normal_(head.linear.bias)
-    told, null = torch.randn(2, 4, 8).split(1)
+    hidden, null = torch.randn(2, 4, 8).split(1)
     draws = Draws(torch.zeros(1, dtype=torch.int64), torch.arange(4)[None])
-    found = head.sample(told, draws, null=null, scale=scale)
-    free = head.linear(null)
-    torch.testing.assert_close(found, free + scale * (head.linear(told) - free))
-    assert torch.equal(head.sample(told, draws), head.linear(told))
+    found = head.sample(hidden, draws, null=null, scale=scale)
+    unconditional = head.linear(null)
+    torch.testing.assert_close(found, unconditional + scale * (head.linear(hidden) - unconditional))
+    assert torch.equal(head.sample(hidden, draws), head.linear(hidden))
 
 
 def test_it_counts_in_float32_under_autocast():

@@ -54,9 +54,9 @@ def test_each_token_is_learned_at_several_times(time, monkeypatch):
     assert torch.equal(conditions, torch.cat([hidden] * 3)) and torch.equal(tokens[2000:], token)
     assert 0 < times.min() and times.max() < 1
     assert noise.unique().numel() == noise.numel() and abs(noise.std() - 1) < 0.05
-    law = times if time == "uniform" else torch.special.ndtr(times.logit())
+    quantiles = times if time == "uniform" else torch.special.ndtr(times.logit())
     ranks = (torch.arange(3000) + 0.5) / 3000
-    assert float((law.sort().values - ranks).abs().max()) < 2.23 / 3000**0.5
+    assert float((quantiles.sort().values - ranks).abs().max()) < 2.23 / 3000**0.5
 
 
 def sample_by_hand(head, hidden, draws, *, null=None, scale=1.0, temperature=1.0):

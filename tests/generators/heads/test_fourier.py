@@ -41,9 +41,9 @@ def some_series(count=1000, size=9):
 def test_the_density_is_one():
     """Nowhere negative, and with an integral of 1, for a thousand series."""
     series, points = some_series(), torch.linspace(-1, 1, 1001)
-    law = density(series, points)
-    assert law.shape == (1000, 1001) and float(law.min()) >= 0
-    integral = torch.trapezoid(law, points)
+    found = density(series, points)
+    assert found.shape == (1000, 1001) and float(found.min()) >= 0
+    integral = torch.trapezoid(found, points)
     torch.testing.assert_close(integral, torch.ones(1000), atol=1e-4, rtol=0)
 
 
@@ -52,10 +52,10 @@ def test_the_correlation_is_the_direct_sum_and_gives_the_density():
     direct = [(series[:, k:] * series[:, : 5 - k].conj()).sum(1) for k in range(5)]
     found = correlation(series)
     torch.testing.assert_close(found, torch.stack(direct, 1), atol=1e-5, rtol=1e-4)
-    turns = torch.arange(1, 5)
-    waves = torch.exp(1j * math.pi * turns[:, None] * points)
-    law = 0.5 + (found[:, 1:] / found[:, :1].real @ waves).real
-    torch.testing.assert_close(density(series, points), law, atol=1e-5, rtol=1e-4)
+    orders = torch.arange(1, 5)
+    waves = torch.exp(1j * math.pi * orders[:, None] * points)
+    expected = 0.5 + (found[:, 1:] / found[:, :1].real @ waves).real
+    torch.testing.assert_close(density(series, points), expected, atol=1e-5, rtol=1e-4)
 
 
 def test_the_distribution_runs_from_zero_to_one_with_the_density_as_its_slope():
@@ -93,16 +93,16 @@ def test_the_likelihood_sums_to_one_and_is_the_density_at_the_centres():
     found = head.log_prob(spread, every_token())
     assert abs(float(found.double().exp().sum()) - 1) < 1e-6
     centres = [torch.tensor([-5.0, -3, -1, 1, 3, 5]) / 6, torch.tensor([-3.0, -1, 1, 3]) / 4]
-    laws = []
+    probabilities = []
     for group, place in enumerate(centres):
         values = head.linear(hidden).view(2, 4, 2)[group].double()
         series = torch.complex(*values.unbind(-1))
-        turns = torch.arange(4)
-        waves = torch.exp(1j * math.pi * turns[:, None] * 0.8 * place.double())
+        orders = torch.arange(4)
+        waves = torch.exp(1j * math.pi * orders[:, None] * 0.8 * place.double())
         mass = (series @ waves).abs() ** 2
         share = mass / mass.sum() + 1e-5
-        laws.append(share / share.sum())
-    by_hand = (laws[0][:, None] * laws[1]).flatten().log()
+        probabilities.append(share / share.sum())
+    by_hand = (probabilities[0][:, None] * probabilities[1]).flatten().log()
     torch.testing.assert_close(found.double(), by_hand, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(head.loss(spread, every_token()), -found)
 
@@ -113,7 +113,7 @@ def test_the_roughness_is_in_the_loss_only():
     torch.testing.assert_close(head.loss(hidden, token), added - head.log_prob(hidden, token))
 
 
-def test_samples_follow_the_guided_and_warped_law():
+def test_samples_follow_the_guided_and_warped_distribution():
     """Chi-square of 20,000 draws, 23 degrees of freedom, below that of one test in 10,000."""
     head, (hidden, null) = stirred(), torch.randn(2, 5)
     draws = Draws(torch.arange(200), torch.arange(100)[None])
@@ -122,8 +122,8 @@ def test_samples_follow_the_guided_and_warped_law():
     ids = head.sample(spread[0], draws, null=spread[1], scale=1.3, warp=warp)
     assert ids.shape == (200, 100, 2) and ids.dtype == torch.int64
     pairs = zip(head.log_probs(hidden), head.log_probs(null), strict=True)
-    laws = [((b + 1.3 * (a - b)) / 2).softmax(-1).double() for a, b in pairs]
-    expected = 20_000 * (laws[0][:, None] * laws[1]).flatten()
+    probabilities = [((b + 1.3 * (a - b)) / 2).softmax(-1).double() for a, b in pairs]
+    expected = 20_000 * (probabilities[0][:, None] * probabilities[1]).flatten()
     counts = (ids.flatten(0, 1) @ torch.tensor([4, 1])).bincount(minlength=24).double()
     often = expected >= 5
     pairs = [(counts[often], expected[often]), (counts[~often].sum(), expected[~often].sum())]
@@ -141,16 +141,16 @@ def test_everything_is_float32_under_autocast():
         assert torch.equal(head.loss(hidden, token), loss) and loss.dtype == torch.float32
 
 
-def test_a_series_of_nothing_is_the_uniform_law():
+def test_a_series_of_nothing_is_the_uniform_distribution():
     head = stirred()
     nn.init.zeros_(head.linear.weight)
     nn.init.zeros_(head.linear.bias)
-    laws = head.log_probs(torch.randn(2, 5))
-    torch.testing.assert_close(laws[0], torch.full((2, 6), -math.log(6)))
+    log_probs = head.log_probs(torch.randn(2, 5))
+    torch.testing.assert_close(log_probs[0], torch.full((2, 6), -math.log(6)))
 
 
 def two_bumps(count):
-    """Places [count, 1] and bins [count, 1] of two bumps that move against each other."""
+    """Positions [count, 1] and bins [count, 1] of two bumps that move against each other."""
     x = 2 * torch.rand(count, 1) - 1
     sign = 1 - 2 * (torch.rand(count, 1) < 0.5).float()
     y = sign * (x / 2 + 0.35) + 0.08 * torch.randn(count, 1)
@@ -214,5 +214,5 @@ def test_the_first_and_the_last_bin_are_no_neighbours():
     peak = torch.polar(torch.ones(9), -math.pi * 0.9 * 63 / 64 * torch.arange(9))
     with torch.no_grad():
         head.linear.bias.copy_(torch.view_as_real(peak).flatten())
-        law = head.log_probs(torch.zeros(5))[0]
-    assert law.argmax() == 63 and law[0] < law[63] - 4
+        log_probs = head.log_probs(torch.zeros(5))[0]
+    assert log_probs.argmax() == 63 and log_probs[0] < log_probs[63] - 4

@@ -20,7 +20,7 @@ def test_it_inverts_the_distribution():
     torch.testing.assert_close(upper, 1 - uniform, rtol=1e-9, atol=0)
 
 
-def test_quantiles_of_the_exponential_law_to_the_last_bits():
+def test_quantiles_of_the_exponential_distribution_to_the_last_bits():
     uniform = torch.tensor([2.0**-53, 1e-9, 0.3, 0.7, 1 - 1e-9, 1 - 2.0**-53]).double()
     uniform = torch.cat([uniform, torch.tensor([1 - 2.0**-53], dtype=torch.float64)])
     inside = (uniform > 0) & (uniform < 1)

@@ -1,4 +1,4 @@
-"""Normal and Student-t heads: densities of torch's laws, samples of the density, floors."""
+"""Normal and Student-t heads: torch's densities, samples of the density, floors."""
 
 import math
 
@@ -23,13 +23,13 @@ def stirred(kind, **options):
     return head.requires_grad_(False)
 
 
-def student(law):
-    """The predictive law, in float64."""
-    location, nu, alpha, beta = (one.double() for one in law)
+def student(parameters):
+    """The predictive distribution, in float64."""
+    location, nu, alpha, beta = (one.double() for one in parameters)
     return StudentT(2 * alpha, location, (beta * (1 + nu) / (nu * alpha)).sqrt())
 
 
-def test_the_density_is_that_of_the_normal_law():
+def test_the_density_is_that_of_the_normal_distribution():
     head, hidden, token = stirred(GaussianHead), torch.randn(7, 5), 3 * torch.randn(7, 3)
     mean, raw = (hidden @ head.linear.weight.T + head.linear.bias).double().chunk(2, 1)
     known = Normal(mean, (raw.exp() + 1e-6).sqrt()).log_prob(token.double()).sum(1)
@@ -39,7 +39,7 @@ def test_the_density_is_that_of_the_normal_law():
     assert torch.equal(head.loss(hidden, token), -found)
 
 
-def test_the_density_is_that_of_the_predictive_law():
+def test_the_density_is_that_of_the_predictive_distribution():
     head, hidden, token = stirred(EvidentialHead), torch.randn(7, 5), 3 * torch.randn(7, 3)
     raw = (hidden @ head.linear.weight.T + head.linear.bias).double().chunk(4, 1)
     nu, alpha, beta = (one.exp().log1p() + 1e-6 for one in raw[1:])
@@ -56,8 +56,8 @@ def test_the_density_integrates_to_one(kind):
     nn.init.normal_(head.linear.weight)
     points = torch.tan(torch.linspace(-1.5707, 1.5707, 200_001).double())
     hidden = torch.randn(2).expand(len(points), 2)
-    law = head.log_prob(hidden, points[:, None].float()).detach().double().exp()
-    assert abs(float(torch.trapezoid(law, points)) - 1) < 1e-4
+    found = head.log_prob(hidden, points[:, None].float()).detach().double().exp()
+    assert abs(float(torch.trapezoid(found, points)) - 1) < 1e-4
 
 
 def test_the_first_losses():
@@ -88,9 +88,9 @@ def test_extreme_outputs_keep_their_floors(kind):
     if kind is GaussianHead:
         torch.testing.assert_close(head.distribution(hidden)[1].exp(), torch.full((2, 3), 1e-6))
     else:
-        law = head.distribution(hidden)
-        assert bool((law.nu >= 1e-6).all()) and bool((law.beta >= 1e-6).all())
-        assert bool((law.alpha > 1).all())
+        parameters = head.distribution(hidden)
+        assert bool((parameters.nu >= 1e-6).all()) and bool((parameters.beta >= 1e-6).all())
+        assert bool((parameters.alpha > 1).all())
     draws = Draws(torch.arange(1), torch.arange(2)[None])
     assert bool(head.sample(hidden[None], draws).isfinite().all())
 
@@ -104,11 +104,11 @@ def test_samples_follow_the_density(kind, temperature):
     warp = Warp(temperature)
     found = head.sample(hidden.expand(100, 100, 5), draws, warp=warp).flatten(0, 1).double()
     assert found.shape == (10_000, 3)
-    law = head.distribution(hidden)
+    parameters = head.distribution(hidden)
     points = torch.tan(torch.linspace(-1.5707, 1.5707, 200_001).double())
     ranks = (torch.arange(10_000) + 0.5) / 10_000
     for channel in range(3):
-        one = [part[channel].double() for part in law]
+        one = [part[channel].double() for part in parameters]
         known = Normal(one[0], (one[1] / 2).exp()) if kind is GaussianHead else student(one)
         # temperature scales the distance from the centre
         values = (found[:, channel] - one[0]) / temperature + one[0]
@@ -165,7 +165,7 @@ def test_the_loss_reaches_every_weight_and_the_hidden_vector(kind):
     assert bool((hidden.grad.abs().sum(1) > 0).all())
 
 
-def test_the_predictive_law_finds_the_spread_of_the_data():
+def test_the_predictive_distribution_finds_the_spread_of_the_data():
     """Of data whose spread depends on where they are, within 20 per cent."""
     head = EvidentialHead(32, 1)
     net = nn.Sequential(nn.Linear(1, 32), nn.GELU(), nn.Linear(32, 32), nn.GELU())

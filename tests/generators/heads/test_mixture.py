@@ -1,6 +1,7 @@
-"""Diffusion and flow heads recover a known law: two bumps in the plane, along a line of four.
+"""Diffusion and flow heads recover a known distribution: two bumps in the plane, on a line.
 
-Told class c, a vector is ``u_c * 1.2`` or, at the odds of 7 to 3, its opposite, plus noise of 0.15.
+The line is one of four, by the class.
+Given class c, a vector is ``-1.2 * u_c`` or, 3 times in 10, ``1.2 * u_c``, plus noise of 0.15.
 """
 
 import math
@@ -40,7 +41,7 @@ def sampled(head, hidden, steps):
 
 
 def energy(a, b):
-    """Energy distance of two samples (Székely), unbiased: 0 on average if their laws are equal."""
+    """Energy distance of two samples (Székely), unbiased: 0 on average for equal distributions."""
     within = [torch.cdist(x, x).sum() / (len(x) * (len(x) - 1)) for x in (a, b)]
     return float(2 * torch.cdist(a, b).mean() - sum(within))
 
@@ -53,7 +54,7 @@ def distances(found, *, other=0):
 
 
 class Exact(nn.Module):
-    """In place of the network, what it would say if it knew the law."""
+    """In place of the network: the exact prediction for the known distribution."""
 
     def __init__(self, kind):
         super().__init__()
@@ -81,7 +82,7 @@ class Exact(nn.Module):
 
 
 @pytest.mark.parametrize("kind", ["flow", "v", "eps"])
-def test_sampling_with_the_exact_network_has_the_exact_law(kind):
+def test_sampling_with_the_exact_network_has_the_exact_distribution(kind):
     """Kolmogorov's distance of 8,000 samples, below that of one test in 10,000, on both axes."""
     head = head_of(kind, hidden_channels=4, depth=0)
     head.network = Exact(kind)
@@ -90,14 +91,14 @@ def test_sampling_with_the_exact_network_has_the_exact_law(kind):
     across = (found * LINES.roll(1, 0)[:, None].double()).sum(-1).flatten().sort().values
     ranks = (torch.arange(len(along)) + 0.5) / len(along)
     bumps = [torch.special.ndtr((along + side) / WIDE) for side in (FAR, -FAR)]
-    law = (1 - RARE) * bumps[0] + RARE * bumps[1]
+    exact = (1 - RARE) * bumps[0] + RARE * bumps[1]
     limit = 2.23 / len(along) ** 0.5
-    assert float((law - ranks).abs().max()) < limit
+    assert float((exact - ranks).abs().max()) < limit
     assert float((torch.special.ndtr(across / WIDE) - ranks).abs().max()) < limit
 
 
 def trained(kind, *, steps, batch, rate, hidden_channels):
-    """A head after some steps of Adam with a falling rate, told the class as a unit vector."""
+    """A head after some steps of Adam with a falling rate, given the class as a unit vector."""
     head = head_of(kind, hidden_channels=hidden_channels, depth=2, repeats=2 if batch < 256 else 1)
     optimizer = torch.optim.Adam(head.parameters(), rate)
     schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, total_iters=steps)
@@ -112,14 +113,14 @@ def trained(kind, *, steps, batch, rate, hidden_channels):
 
 
 @pytest.mark.parametrize("kind", ["flow", "v"])
-def test_a_short_training_finds_the_law(kind):
+def test_a_short_training_finds_the_distribution(kind):
     head = trained(kind, steps=200, batch=128, rate=4e-3, hidden_channels=48)
     found = sampled(head, torch.eye(CLASSES), 20)
     worst, control = max(distances(found)), min(distances(found, other=1))
     assert worst < 0.1 and worst < control / 4
     assert control > 0.5
     x, losses = drawn(classes := torch.arange(2000) % CLASSES), []
-    for shift in (0, 1):  # what is told of another class helps less
+    for shift in (0, 1):  # conditioning on another class helps less
         torch.manual_seed(1)
         hidden = torch.eye(CLASSES)[(classes + shift) % CLASSES]
         losses.append(float(head.loss(hidden, x).detach().mean()))
@@ -128,7 +129,7 @@ def test_a_short_training_finds_the_law(kind):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["flow", "v", "eps"])
-def test_a_training_finds_the_law(kind):
+def test_a_training_finds_the_distribution(kind):
     """1500 steps. Few steps of sampling do for all but ``eps``, whose errors they multiply."""
     head = trained(kind, steps=1500, batch=256, rate=2e-3, hidden_channels=64)
     few = sampled(head, torch.eye(CLASSES), 5)

@@ -28,10 +28,12 @@ def test_probabilities_of_all_ids_add_up_to_one():
     generator = flextok_ar("tiny", **TINY | {"positions": 1}).eval()
     for parameter in generator.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
-    law = generator.log_prob(torch.arange(60).view(60, 1, 1), torch.ones(60, dtype=torch.int64))
-    law = law.detach()
-    assert float(law.exp().sum()) == pytest.approx(1, abs=1e-5)
-    assert float(law.std()) > 0.1
+    log_probs = generator.log_prob(
+        torch.arange(60).view(60, 1, 1), torch.ones(60, dtype=torch.int64)
+    )
+    log_probs = log_probs.detach()
+    assert float(log_probs.exp().sum()) == pytest.approx(1, abs=1e-5)
+    assert float(log_probs.std()) > 0.1
 
 
 def test_it_learns(learns):
@@ -47,10 +49,10 @@ def test_fewer_tokens_are_the_first_of_all():
     for parameter in generator.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     classes = torch.tensor([0, 1])
-    whole = Sampler().generate(generator, classes, seed=3)
+    full = Sampler().generate(generator, classes, seed=3)
     for positions in (1, 3, 5):
         found = Sampler(positions=positions).generate(generator, classes, seed=3)
-        assert torch.equal(found, whole[:, :positions])
+        assert torch.equal(found, full[:, :positions])
     for positions in (0, 6):
         with pytest.raises(ValueError, match="draws 1 to 5 tokens"):
             Sampler(positions=positions).generate(generator, classes)

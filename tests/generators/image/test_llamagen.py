@@ -41,7 +41,7 @@ def test_it_keeps_its_word(keeps_its_word, vocab):
     keeps_its_word(generator, Sampler(guidance=Guidance(2.0, "linear")))
 
 
-def test_texts_are_told(keeps_its_word):
+def test_it_is_conditioned_on_texts(keeps_its_word):
     generator = llamagen("tiny", **TINY, condition=TextCondition())
     texts = generator.condition.of_texts(["a red apple", "a green apple", "the sea", ""])
     keeps_its_word(generator, conditions=texts)

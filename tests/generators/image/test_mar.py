@@ -1,4 +1,4 @@
-"""MAR: the published numbers of parameters, what is seen by what, and what is drawn."""
+"""MAR: the published numbers of parameters, which tokens see which, and what is drawn."""
 
 import math
 
@@ -30,7 +30,7 @@ def test_sizes_are_as_published(size, millions):
 
 
 def test_the_numbers_of_the_release():
-    """What the size does not tell: 64 tokens of the class, masks, steps, noise and how often."""
+    """Beyond the size: 64 tokens of the class, masks, steps, noise and how often."""
     with torch.device("meta"):
         generator = mar()
     order, head = generator.order, generator.head
@@ -50,9 +50,9 @@ def test_the_small_one_suits_a_cpu():
 
 @pytest.mark.parametrize(("prediction", "first", "share"), [("flow", 2, 0.93), ("eps", 1, 0.8)])
 def test_it_learns(learns, slim, prediction, first, share):
-    """The first error is 2, of a velocity, or 1, of the noise, beside the variational term.
+    """The first error is 2, of a velocity, or 1, of the noise, without the variational term.
 
-    A velocity told from the noisy token alone has an error of 1.7, and a noise one of 0.5.
+    Predicted from the noisy token alone, a velocity has an error of 1.7 and the noise one of 0.5.
     """
     generator = slim(prediction=prediction)
     assert learns(generator, share=share, steps=40, rate=1e-3) == pytest.approx(first, abs=0.4)
@@ -83,7 +83,7 @@ def test_items_of_which_more_is_given_are_drawn_as_they_are_alone(slim):
         torch.testing.assert_close(alone, together[rows].to(alone.dtype), atol=1e-9, rtol=0)
 
 
-def test_texts_are_told(keeps_its_word, slim):
+def test_it_is_conditioned_on_texts(keeps_its_word, slim):
     generator = slim(condition=TextCondition())
     texts = generator.condition.of_texts(["a red apple", "a green apple", "the sea", ""])
     keeps_its_word(generator, Sampler(steps=2), conditions=texts)

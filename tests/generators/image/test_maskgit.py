@@ -36,7 +36,7 @@ def test_it_keeps_its_word(keeps_its_word, steps):
 
 
 def test_it_fills_a_gap():
-    """What stands around a gap is told: with other neighbours the gap is filled otherwise."""
+    """The tokens around a gap condition it: other neighbours give other tokens."""
     generator = maskgit("tiny", **TINY).eval()
     for parameter in generator.parameters():
         torch.nn.init.normal_(parameter, std=0.3)

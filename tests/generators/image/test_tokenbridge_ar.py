@@ -1,4 +1,4 @@
-"""TokenBridge's generator: published sizes, the codec's values, and the law of its ids."""
+"""TokenBridge's generator: published sizes, the codec's values, and the distribution of its ids."""
 
 import math
 from itertools import product
@@ -38,7 +38,7 @@ def test_the_order_is_the_published_one():
 
 
 def test_ids_come_in_as_the_values_of_the_codecs_quantizer():
-    """Of standardised latents: the same centroids, without mean and deviation of the codec."""
+    """Of standardised latents: the same centroids, without the codec's normalisation."""
     generator = tokenbridge_ar("small", **TINY)
     quantizer = PostTrainingQuantizer(3, bits=2)
     quantizer.quantizer.fit(torch.tensor([1.0, -2.0, 0.5]), torch.tensor([2.0, 0.5, 3.0]))
@@ -63,9 +63,9 @@ def test_probabilities_of_all_tokens_add_up_to_one():
     for parameter in generator.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
     every = torch.tensor(list(product(range(4), repeat=3))).unsqueeze(1)
-    law = generator.log_prob(every, torch.ones(64, dtype=torch.int64)).detach()
-    assert float(law.exp().sum()) == pytest.approx(1, abs=1e-5)
-    assert float(law.std()) > 0.1
+    log_probs = generator.log_prob(every, torch.ones(64, dtype=torch.int64)).detach()
+    assert float(log_probs.exp().sum()) == pytest.approx(1, abs=1e-5)
+    assert float(log_probs.std()) > 0.1
 
 
 def test_it_learns(learns, slim):

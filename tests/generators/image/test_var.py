@@ -65,14 +65,14 @@ def test_it_keeps_its_word(keeps_its_word):
     keeps_its_word(tiny(), sampler)
 
 
-def test_texts_are_told():
+def test_it_is_conditioned_on_texts():
     torch.manual_seed(0)
     generator = tiny(TextCondition()).eval()
     torch.nn.init.normal_(generator.head.linear.weight)
     texts = generator.condition.of_texts(["a red apple", "a green apple", "the sea", ""])
     with torch.no_grad():
         found = generator.log_prob(torch.zeros(4, 14, 1, dtype=torch.int64), texts)
-    assert all(len(place.unique()) == 4 for place in found.T)
+    assert all(len(position.unique()) == 4 for position in found.T)
     assert Sampler().generate(generator, texts, seed=1).shape == (4, 14, 1)
 
 

@@ -14,7 +14,7 @@ TINY = {"shape": (2, 4), "channels": 2, "cell": 2, "num_classes": 3}
 
 @pytest.mark.parametrize(("size", "millions"), [("B", 172), ("L", 608), ("H", 1187)])
 def test_sizes_are_as_published(size, millions):
-    """But for the linear map and the places between the release's two stacks."""
+    """Without the linear map and the position embedding between the release's two stacks."""
     with torch.device("meta"):
         generator = xar(size)
     count = sum(parameter.numel() for parameter in generator.parameters())
@@ -42,7 +42,7 @@ def test_it_keeps_its_word(keeps_its_word, entity):
     keeps_its_word(xar("small", **TINY, entity=entity), sampler)
 
 
-def test_texts_are_told(keeps_its_word):
+def test_it_is_conditioned_on_texts(keeps_its_word):
     generator = xar("small", **TINY, condition=TextCondition())
     texts = generator.condition.of_texts(["a red apple", "a green apple", "the sea", ""])
     keeps_its_word(generator, Sampler(steps=1), conditions=texts)
