@@ -1,4 +1,4 @@
-"""Clips of a folder or a manifest: checked, and read in stretches at one sample rate."""
+"""Clips of a folder or a manifest: checked, and read in segments at one sample rate."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -21,7 +21,7 @@ FILTER_REACH = 64  # samples at the lower rate that the resampling filter looks 
 
 
 class Clip(NamedTuple):
-    """A readable file: its place among all that were found, its header and its record."""
+    """A readable file: its number among all that were found, its header and its record."""
 
     number: int
     path: Path
@@ -45,12 +45,12 @@ def scan(folder: Path, records: Sequence[Record], damage: Damage) -> list[Clip]:
 
 
 class Reader:
-    """Stretches of clips at one sample rate, from their files or from memory.
+    """Segments of clips at one sample rate, from their files or from memory.
 
     Args:
         clips: what can be read; with ``cache``, clips whose samples are damaged are left out.
         sample_rate: of what is returned, in Hz.
-        damage: is told of clips that cannot be read.
+        damage: collects the clips that cannot be read.
         channels: of what is returned: 1 takes the mean, more double a mono clip.
         cache: decode and resample everything now and keep it, 4 bytes a sample.
     """
@@ -87,10 +87,10 @@ class Reader:
         if self._cache is not None:
             start += self._starts[index]
             return self._cache[:, start : start + size]
-        return self._stretch(self.clips[index], start, size)
+        return self._segment(self.clips[index], start, size)
 
     def read_or_next(self, index: int, read: Callable[[int], T]) -> T:
-        """``read(index)``, or that of the next clip that can be read, telling of the damage.
+        """``read(index)``, or that of the next clip that can be read, noting the damage.
 
         Raises:
             ValueError: not one clip can be read.
@@ -102,7 +102,7 @@ class Reader:
         flat = torch.zeros(self.channels, starts.pop())
 
         def decode(index: int) -> int:
-            wave = self._stretch(self.clips[index], 0, self.lengths[index])
+            wave = self._segment(self.clips[index], 0, self.lengths[index])
             flat[:, starts[index] : starts[index] + wave.shape[1]] = wave
             return wave.shape[1]
 
@@ -114,7 +114,7 @@ class Reader:
         self._starts = [starts[index] for index in good]
         self._cache = flat
 
-    def _stretch(self, clip: Clip, start: int, size: int) -> Tensor:
+    def _segment(self, clip: Clip, start: int, size: int) -> Tensor:
         """Part of a clip as it would be cut out of the whole clip after resampling.
 
         Read at the clip's own rate are whole periods of the two rates' common grid, and as many

@@ -58,7 +58,7 @@ class Images(Dataset[ImageItem]):
         if isinstance(key, int):
             return self.reader.read_or_next(key, self._whole)
         number, index = key
-        return self.reader.read_or_next(index, lambda place: self._drawn(number, place))
+        return self.reader.read_or_next(index, lambda i: self._drawn(number, i))
 
     def _drawn(self, number: int, index: int) -> ImageItem:
         generator = generator_of(self.seed, number, index)
@@ -174,10 +174,10 @@ class ImageFolder(Folder):
         self.labels: dict[str, int] = {}
 
     def scanned(self, folder: Path, records: Sequence[Record], damage: Damage) -> list[Picture]:
-        """Images whose headers can be read; all records tell the classes."""
+        """Images whose headers can be read; the classes are those of all records."""
         of_path = classes_of(records)
         self.classes = sorted(set(of_path.values()) - {""})
-        number = {name: place for place, name in enumerate(self.classes)}
+        number = {name: i for i, name in enumerate(self.classes)}
         self.labels = {path: number[name] for path, name in of_path.items() if name}
         return scan_images(folder, records, damage)
 

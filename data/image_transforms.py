@@ -75,9 +75,9 @@ def view(pixels: Tensor, size: int, number: int) -> Tensor:
     if corner == 0:
         square = fitted(pixels, size)
     else:
-        room = round(VIEW_RATIO * size) - size
-        top, left = ((corner - 1) // 2 * room, (corner - 1) % 2 * room)
-        square = fitted(pixels, size + room)[:, top : top + size, left : left + size]
+        margin = round(VIEW_RATIO * size) - size
+        top, left = ((corner - 1) // 2 * margin, (corner - 1) % 2 * margin)
+        square = fitted(pixels, size + margin)[:, top : top + size, left : left + size]
     return square.flip(2) if number % 2 else square.contiguous()
 
 
@@ -95,8 +95,8 @@ def padded(pixels: Tensor, multiple: int) -> Tensor:
     for dim in (1, 2):
         side = pixels.shape[dim]
         if side % multiple:
-            places = torch.arange(-(-side // multiple) * multiple)
-            pixels = pixels.index_select(dim, _reflected(places, side))
+            indices = torch.arange(-(-side // multiple) * multiple)
+            pixels = pixels.index_select(dim, _reflected(indices, side))
     return pixels
 
 
@@ -111,8 +111,8 @@ def shifted(pixels: Tensor, reach: int, generator: Generator) -> Tensor:
     down, right = torch.randint(-reach, reach + 1, (2,), generator=generator).tolist()
     for dim, offset in ((1, down), (2, right)):
         if offset:
-            places = torch.arange(pixels.shape[dim]) - offset
-            pixels = pixels.index_select(dim, _reflected(places, pixels.shape[dim]))
+            indices = torch.arange(pixels.shape[dim]) - offset
+            pixels = pixels.index_select(dim, _reflected(indices, pixels.shape[dim]))
     return pixels
 
 
@@ -131,9 +131,9 @@ def to_pixels(values: Tensor) -> Tensor:
     return ((values.detach().float().cpu() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
 
 
-def _reflected(places: Tensor, side: int) -> Tensor:
-    """Places within [0, side) of places on the axis, mirrored at the outer pixels."""
+def _reflected(indices: Tensor, side: int) -> Tensor:
+    """Indices within [0, side) of indices on the axis, mirrored at the outer pixels."""
     if side == 1:
-        return torch.zeros_like(places)
+        return torch.zeros_like(indices)
     period = 2 * (side - 1)
-    return side - 1 - (places.remainder(period) - (side - 1)).abs()
+    return side - 1 - (indices.remainder(period) - (side - 1)).abs()

@@ -1,6 +1,6 @@
 """Files of a data set: found, checked in threads, and those that cannot be read counted and named.
 
-No file is lost in silence: one that cannot be read is named with the reason, whether its header or
+No file is lost silently: one that cannot be read is named with the reason, whether its header or
 only its content is damaged, and too many of them stop the run.
 """
 
@@ -27,15 +27,15 @@ class Numbered(Protocol):
 
     @property
     def number(self) -> int:
-        """Its place among all that were found."""
+        """Its number among all that were found."""
 
 
 class Damage:
-    """Files of a data set that cannot be read; also tells of those that a worker process meets.
+    """Files of a data set that cannot be read; including those that a worker process meets.
 
     Args:
         total: number of files in the data set.
-        max_share: share of damaged files that is put up with.
+        max_share: share of damaged files that is tolerated.
     """
 
     def __init__(self, total: int, max_share: float) -> None:
@@ -119,7 +119,7 @@ def each(
     Args:
         work: takes an index; a ValueError or OSError means that the file is damaged.
         indices: what to work on.
-        damage: is told.
+        damage: collects those that cannot be read.
         numbers: of the files of all indices, among all that were found; the indices if None.
     """
 
@@ -141,24 +141,24 @@ def each(
 def read_or_next(
     index: int, read: Callable[[int], T], damage: Damage, files: Sequence[Numbered]
 ) -> T:
-    """``read(index)``, or that of the next file that can be read, telling of the damage.
+    """``read(index)``, or that of the next file that can be read, noting the damage.
 
     Args:
         index: which of the files.
         read: takes an index; a ValueError or OSError means that the file is damaged.
-        damage: is told.
+        damage: collects those that cannot be read.
         files: all of them.
 
     Raises:
         ValueError: not one file can be read.
     """
     for step in range(len(files)):
-        place = (index + step) % len(files)
+        current = (index + step) % len(files)
         try:
-            return read(place)
+            return read(current)
         except (ValueError, OSError) as error:
-            if damage.add(files[place].number, str(error)):
-                logger.warning("%s; the next file takes its place", error)
+            if damage.add(files[current].number, str(error)):
+                logger.warning("%s; the next file is used instead", error)
     raise ValueError(f"none of {len(files)} files can be read: {damage.summary()}")
 
 
@@ -168,7 +168,7 @@ def _located(root: str, kind: str) -> Path:
         return path
     known = next((known for known in SETS if known.name == root), None)
     if known is None:
-        raise FileNotFoundError(f"{root} is no folder, manifest or name of a data set")
+        raise FileNotFoundError(f"{root} is not a folder, a manifest or the name of a data set")
     if known.kind != kind:
         raise ValueError(f"the set {root} holds files of kind {known.kind}, wanted is {kind}")
     if not folder_of(root).is_dir():

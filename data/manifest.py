@@ -95,10 +95,10 @@ def split_of(source: str, fractions: tuple[float, float], seed: int = 0) -> Side
         )
     key = f"{seed}\n{_words(source) or source}"
     digest = hashlib.sha256(key.encode(errors="surrogatepass")).digest()  # of odd file names
-    place = int.from_bytes(digest[:8], "big") / 2**64
-    if place < validation:
+    share = int.from_bytes(digest[:8], "big") / 2**64
+    if share < validation:
         return "validation"
-    return "test" if place < validation + test else "train"
+    return "test" if share < validation + test else "train"
 
 
 def _words(text: str) -> str:
@@ -107,23 +107,23 @@ def _words(text: str) -> str:
     return " ".join("".join(c if c.isalnum() else " " for c in text).split())
 
 
-def _record(line: str, place: str) -> Record:
+def _record(line: str, where: str) -> Record:
     try:
         content = json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{place}: not JSON: {error}") from error
+        raise ValueError(f"{where}: not JSON: {error}") from error
     if not isinstance(content, dict) or not isinstance(content.get("path"), str):
-        raise ValueError(f'{place}: a record is an object with a "path"')
+        raise ValueError(f'{where}: a record is an object with a "path"')
     if not content["path"]:
-        raise ValueError(f'{place}: an empty "path"')
+        raise ValueError(f'{where}: an empty "path"')
     seconds = content.get("seconds", 0.0)
     if isinstance(seconds, bool) or not isinstance(seconds, int | float):
-        raise ValueError(f'{place}: "seconds" must be a number, got {seconds!r}')
+        raise ValueError(f'{where}: "seconds" must be a number, got {seconds!r}')
     if not math.isfinite(seconds) or seconds < 0:
-        raise ValueError(f'{place}: "seconds" must be at least 0, got {seconds}')
+        raise ValueError(f'{where}: "seconds" must be at least 0, got {seconds}')
     names = ("text", "speaker", "language", "source", "label")
     words = {name: content.get(name) or "" for name in names}
     for name, value in words.items():
         if not isinstance(value, str):
-            raise ValueError(f'{place}: "{name}" must be text, got {value!r}')
+            raise ValueError(f'{where}: "{name}" must be text, got {value!r}')
     return Record(content["path"], float(seconds), **words)

@@ -21,11 +21,11 @@ class Found(Protocol):
 
     @property
     def record(self) -> Record:
-        """What the manifest says of it."""
+        """Its line of the manifest."""
 
 
 class Loading(LightningDataModule):
-    """Base of the data modules: deals items out to processes, and resumes in the right place.
+    """Base of the data modules: distributes items over processes, and resumes where it stopped.
 
     Args:
         batch_size: items in a batch of each process.
@@ -58,7 +58,7 @@ class Loading(LightningDataModule):
             count: items of the data set.
             size: samples in an epoch, of all processes; one pass if None.
         """
-        rank, num_processes = self.place()
+        rank, num_processes = self.rank()
         sampler = PassSampler(
             count,
             seed=self.seed,
@@ -80,7 +80,7 @@ class Loading(LightningDataModule):
         self, dataset: Dataset[Any], collate: Callable[[list[Any]], Any]
     ) -> DataLoader[Any]:
         """Loader of all items in their order, each in one process only."""
-        rank, num_processes = self.place()
+        rank, num_processes = self.rank()
         assert isinstance(dataset, Sized)
         return DataLoader(
             dataset,
@@ -92,7 +92,7 @@ class Loading(LightningDataModule):
             pin_memory=torch.cuda.is_available(),
         )
 
-    def place(self) -> tuple[int, int]:
+    def rank(self) -> tuple[int, int]:
         """Number of this process and how many there are."""
         trainer = self.trainer
         return (trainer.global_rank, trainer.world_size) if trainer is not None else (0, 1)
@@ -136,7 +136,7 @@ class Sided(Loading):
     def train_dataloader(self) -> DataLoader[Any]:
         """Shuffled batches for training."""
         reader = self.readers["train"]
-        _, num_processes = self.place()
+        _, num_processes = self.rank()
         return self.in_passes(
             self.training_items(reader),
             self.collate_training,
@@ -166,8 +166,8 @@ class Sided(Loading):
 class Folder(Sided):
     """Base of the data modules over the files of any folder, manifest or fetched set.
 
-    A sub-class says how its files are checked and read. Files of one source fall on the same side
-    of the split. Files that cannot be read are named with the reason and replaced by others.
+    A sub-class defines how its files are checked and read. Files of one source fall on the same
+    side of the split. Files that cannot be read are named with the reason and replaced by others.
 
     Args:
         root: a folder searched at any depth, a ``.jsonl`` manifest (a folder's ``manifest.jsonl``
@@ -243,7 +243,7 @@ class Folder(Sided):
         self.readers, self.damage = readers, damage
 
     def scanned(self, folder: Path, records: Sequence[Record], damage: Damage) -> list[Any]:
-        """Files whose headers can be read, each a `Found`; ``damage`` is told of the others."""
+        """Files whose headers can be read, each a `Found`; ``damage`` collects the others."""
         raise NotImplementedError
 
     def chosen(self, files: list[Any]) -> tuple[list[Any], str]:

@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 class Picture(NamedTuple):
-    """A readable file: its place among all that were found, its size and its record."""
+    """A readable file: its number among all that were found, its size and its record."""
 
     number: int
     path: Path
@@ -64,7 +64,7 @@ class PictureReader:
     Args:
         files: what can be read; with ``cache``, images whose pixels are damaged are left out.
         fitting: how they become squares.
-        damage: is told of images that cannot be read.
+        damage: collects the images that cannot be read.
         cache: decode everything now and keep it, 3 bytes a pixel.
     """
 

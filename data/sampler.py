@@ -1,13 +1,13 @@
 """The order of clips: a function of the seed and the epoch, known to the dataset too.
 
-A worker that outlives the epoch cannot be told by the trainer that a new one has begun. The sampler
-runs in the main process, so it says with each index in which pass over the data the clip is drawn:
-what the dataset draws for it depends on (seed, pass, index) only, for any number of workers. The
-loader adds where a training stands: a checkpoint has the batches that were trained on, not those
-that workers had prepared, and a resumed training goes on with the next one.
+A worker that outlives the epoch does not learn from the trainer that a new one has begun. The
+sampler runs in the main process, so it gives with each index the pass over the data that the clip
+is drawn in: what the dataset draws for it depends on (seed, pass, index) only, for any number of
+workers. The loader knows how far a training has come: a checkpoint counts the batches that were
+trained on, not those that workers had prepared, and a resumed training goes on with the next one.
 
 Both samplers are `DistributedSampler`s only because Lightning replaces all others when there are
-several processes. They deal the clips out themselves.
+several processes. They distribute the clips themselves.
 """
 
 from collections.abc import Callable, Iterator
@@ -23,8 +23,8 @@ from intaglio.data.transforms import generator_of
 class PassSampler(DistributedSampler[tuple[int, int]]):
     """Indices of shuffled passes over a data set, each with the number of its pass.
 
-    Epochs are stretches of one endless row of shuffled passes. With the default size an epoch is
-    exactly one pass; with another, every clip is still used equally often. Several processes take
+    Epochs are consecutive parts of an endless sequence of shuffled passes. With the default size an
+    epoch is exactly one pass; with another, every clip is still used equally often. Several processes take
     turns, a batch each, so that their batches together are one batch of a single process; what is
     left at the end of an epoch and does not suffice for all of them is left out.
 
@@ -86,8 +86,8 @@ class PassSampler(DistributedSampler[tuple[int, int]]):
         for batch in range(first, self.num_batches):
             begin = start + (batch * self.num_processes + self.rank) * self.batch_size
             for position in range(begin, begin + self.batch_size):
-                number, place = divmod(position, self.count)
-                yield number, _shuffled(self.count, self.seed, number)[place]
+                number, index = divmod(position, self.count)
+                yield number, _shuffled(self.count, self.seed, number)[index]
 
 
 class ShareSampler(DistributedSampler[int]):
@@ -114,11 +114,11 @@ class ShareSampler(DistributedSampler[int]):
 
 
 class PassLoader(DataLoader[Any]):
-    """Batches in the order of a `PassSampler`, from where a checkpoint says on.
+    """Batches in the order of a `PassSampler`, from where a checkpoint stopped.
 
     Args:
         dataset: takes the pairs of the sampler.
-        sampler: says the batch size, too.
+        sampler: also sets the batch size.
         collate_fn: makes a batch of items.
         trained: epoch, and batches of it, that the training has finished.
         num_workers: processes that read.

@@ -1,4 +1,4 @@
-"""One command over many files: what is read, where it goes, and what becomes of damaged ones.
+"""One command over many files: what is read, where it goes, and how damaged ones are reported.
 
 The path ``-`` stands for standard input and standard output.
 """
@@ -86,13 +86,13 @@ def refuse_suffixes(jobs: list[FileJob], suffixes: Collection[str], why: str) ->
             raise ValueError(f"{job.source}: {why}")
 
 
-def run_all(jobs: list[FileJob], work: Callable[[FileJob], None], deed: str) -> None:
+def run_all(jobs: list[FileJob], work: Callable[[FileJob], None], verb: str) -> None:
     """Do the work for each job; of several, those that fail are named at the end.
 
     Args:
         jobs: what to do.
         work: does one job.
-        deed: what is done to the files, for people: "encoded".
+        verb: what is done to the files, for the message: "encoded".
 
     Raises:
         ValueError: some of several jobs failed; their reasons have been printed to stderr.
@@ -109,7 +109,7 @@ def run_all(jobs: list[FileJob], work: Callable[[FileJob], None], deed: str) -> 
     for reason in failures:
         print(f"intaglio: skipped: {reason}", file=sys.stderr)
     if failures:
-        raise ValueError(f"{len(failures)} of {len(jobs)} files could not be {deed}; see above")
+        raise ValueError(f"{len(failures)} of {len(jobs)} files could not be {verb}; see above")
 
 
 def watched(blocks: Iterable[Tensor], seconds: float, sample_rate: int) -> Iterator[Tensor]:

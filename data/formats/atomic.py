@@ -1,4 +1,4 @@
-"""Whole files or none: write beside the target, then take its place in one step."""
+"""Atomic writes: to a temporary file next to the target, which it then replaces in one step."""
 
 import os
 import secrets
@@ -9,10 +9,10 @@ from pathlib import Path
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Path of a temporary neighbour that takes the place of ``path`` when the block ends well.
+    """Path of a temporary file that replaces ``path`` when the block ends without an error.
 
-    The neighbour is flushed to the disk first, and removed if the block fails: readers see the old
-    file or the whole new one, never a part. Its name is that of no other process, on no machine.
+    It is flushed to the disk first, and removed if the block fails: readers see the old file or the
+    complete new one, never a part. Its name is unique over all processes and machines.
 
     Raises:
         OSError: the folder of ``path`` cannot be written.

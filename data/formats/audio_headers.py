@@ -1,6 +1,6 @@
 """What libsndfile's own numbers do not show: a WAV file cut short, the true length of an MP3 file.
 
-It shortens a cut WAV without a word. The length of an MP3 file that stores none is guessed from the
+It shortens a cut WAV silently. The length of an MP3 file that stores none is guessed from the
 first frame: too long a guess promises samples that are not there, too short a one loses the end.
 MP3 frame headers are those of ISO/IEC 11172-3 and 13818-3, layer III.
 """
@@ -19,21 +19,21 @@ KILOBITS_2 = (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
 
 
 def wav_bytes(file: BinaryIO) -> int:
-    """Bytes up to the end of the samples, as a WAV file says itself; 0 for any other file."""
+    """Bytes up to the end of the samples, as a WAV file declares it; 0 for any other file."""
     size = os.fstat(file.fileno()).st_size
     riff = file.read(12)
     if riff[:4] not in (b"RIFF", b"RIFX") or riff[8:] != b"WAVE":
         return 0
     order: Any = "little" if riff[:4] == b"RIFF" else "big"
-    place = 12
-    while place + 8 <= size:
-        file.seek(place)
+    offset = 12
+    while offset + 8 <= size:
+        file.seek(offset)
         head = file.read(8)
         length = int.from_bytes(head[4:], order)
-        place += 8
+        offset += 8
         if head[:4] == b"data":
-            return 0 if length >= STREAMED else place + length
-        place += length + length % 2
+            return 0 if length >= STREAMED else offset + length
+        offset += length + length % 2
     return 0
 
 
@@ -44,30 +44,30 @@ def mp3_samples(path: Path) -> int | None:
     do not follow each other.
     """
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        place = 0
-        while content[place : place + 3] == b"ID3":
+        offset = 0
+        while content[offset : offset + 3] == b"ID3":
             size = 0
-            for byte in content[place + 6 : place + 10]:
+            for byte in content[offset + 6 : offset + 10]:
                 size = size << 7 | byte & 127
-            place += 10 + size
-        first = _mp3_frame(content, place)
+            offset += 10 + size
+        first = _mp3_frame(content, offset)
         if first is None or any(
-            mark in content[place : place + first[0]] for mark in STORED_LENGTH
+            mark in content[offset : offset + first[0]] for mark in STORED_LENGTH
         ):
             return None
         samples = 0
-        while (frame := _mp3_frame(content, place)) is not None:
-            place += frame[0]
-            if place > len(content):  # cut within the frame
+        while (frame := _mp3_frame(content, offset)) is not None:
+            offset += frame[0]
+            if offset > len(content):  # cut within the frame
                 return samples
             samples += frame[1]
-        left = content[place : place + 4]
+        left = content[offset : offset + 4]
         return samples if len(left) < 4 or left[:3] in TAGS else None
 
 
-def _mp3_frame(content: mmap.mmap, place: int) -> tuple[int, int] | None:
-    """Bytes and samples of the frame at ``place``, or None if there is none."""
-    head = content[place : place + 4]
+def _mp3_frame(content: mmap.mmap, offset: int) -> tuple[int, int] | None:
+    """Bytes and samples of the frame at ``offset``, or None if there is none."""
+    head = content[offset : offset + 4]
     if len(head) < 4 or head[0] != 0xFF or head[1] & 0b11100110 != 0b11100010:
         return None
     version, padding = head[1] >> 3 & 0b11, head[2] >> 1 & 1

@@ -18,7 +18,7 @@ Ids = NDArray[np.int64]
 TOTAL = 1 << 24
 MAX_ENTRIES = 1 << 20  # of all codebooks of a static prior together
 IDS_PER_WORD = 256  # at most; bounds the memory that a small file can ask for
-MAX_WEIGHT_BITS = 38  # of all weights of a law together: times TOTAL they fit into int64
+MAX_WEIGHT_BITS = 38  # of the sum of the weights: times TOTAL it fits into int64
 
 # Counts are stored by class: 0, 1, 2, 3, 4-5, 6-7, 8-11, 12-15 … up to 2^31.
 _FIRST = np.array([0, 1, 2, *(base << shift for shift in range(30) for base in (3, 4))])
@@ -28,23 +28,23 @@ class Prior(ABC):
     """What the coder expects of the next ids, given those that the decoder has already.
 
     Attributes:
-        stretch: positions that are coded together, group by group; None for all of a chunk. A prior
-            that learns from the ids before, such as an autoregressive model, has 1.
+        block: positions that are coded together, group by group; None for all of a chunk. A prior
+            that depends on the ids before, such as an autoregressive model, has 1.
     """
 
-    stretch: int | None = None
+    block: int | None = None
 
     @abstractmethod
     def frequencies(self, group: int, past: Ids, present: Ids) -> NDArray[np.int64]:
-        """Law of the ids of one group at all positions of a stretch.
+        """Distribution of the ids of one group at all positions of a block.
 
-        It must be the same on every machine: a law of floating-point numbers that differs in the
-        last bit decodes to something else. `law` makes one of integer weights.
+        It must be the same on every machine: floating-point numbers that differ in the last bit
+        decode to something else. `integer_frequencies` takes integer weights.
 
         Args:
             group: which group.
-            past: int64 [positions, groups], the ids of the chunk before the stretch.
-            present: int64 [stretch, group], the ids of the groups before, in the stretch.
+            past: int64 [positions, groups], the ids of the chunk before the block.
+            present: int64 [block, group], the ids of the groups before, in the block.
 
         Returns:
             int64 [max(codebook size, 2)], each at least 1, of sum 2^24.
@@ -52,7 +52,7 @@ class Prior(ABC):
 
 
 class StaticPrior(Prior):
-    """One law for each group, from counts that are rounded to classes.
+    """One distribution for each group, from counts that are rounded to classes.
 
     Args:
         classes: for each group, uint8 [codebook size], the class of each entry's count.
@@ -60,7 +60,7 @@ class StaticPrior(Prior):
 
     def __init__(self, classes: Sequence[NDArray[np.uint8]]) -> None:
         self.classes = list(classes)
-        self._laws = [law(_weights(of_group)) for of_group in classes]
+        self._frequencies = [integer_frequencies(_weights(of_group)) for of_group in classes]
 
     @classmethod
     def of(cls, counts: Sequence[NDArray[np.int64]]) -> "StaticPrior":
@@ -85,18 +85,18 @@ class StaticPrior(Prior):
         return cls(np.split(flat[:, 0].astype(np.uint8), np.cumsum(vocab)[:-1]))
 
     def to_bytes(self) -> bytes:
-        """The classes, range coded under the law of their own counts, which come first."""
+        """The classes, range coded under the distribution of their own counts, which come first."""
         flat = np.concatenate(self.classes).astype(np.int64)
         summary = _class(np.bincount(flat))
         head = bytes([len(summary)]) + summary.tobytes()
         return head + encode_chunk(flat[:, None], StaticPrior([summary]))
 
     def frequencies(self, group: int, past: Ids, present: Ids) -> NDArray[np.int64]:
-        """The law of the group; the ids before do not matter."""
-        return self._laws[group]
+        """The distribution of the group; the ids before do not matter."""
+        return self._frequencies[group]
 
 
-def law(weights: NDArray[np.int64]) -> NDArray[np.int64]:
+def integer_frequencies(weights: NDArray[np.int64]) -> NDArray[np.int64]:
     """Integer frequencies in proportion to weights, by integer arithmetic alone.
 
     Args:
@@ -123,7 +123,7 @@ def encode_chunk(ids: Ids, prior: Prior) -> bytes:
     """
     stream = _stream()
     encoder = stream.queue.RangeEncoder()
-    for start, stop in _stretches(len(ids), prior):
+    for start, stop in _blocks(len(ids), prior):
         for group in range(ids.shape[1]):
             frequencies = prior.frequencies(group, ids[:start], ids[start:stop, :group])
             encoder.encode(ids[start:stop, group].astype(np.int32), _model(stream, frequencies))
@@ -143,7 +143,7 @@ def decode_chunk(content: bytes, positions: int, vocab: tuple[int, ...], prior: 
     stream = _stream()
     decoder = stream.queue.RangeDecoder(np.frombuffer(content, "<u4").astype(np.uint32))
     ids = np.zeros((positions, len(vocab)), np.int64)
-    for start, stop in _stretches(positions, prior):
+    for start, stop in _blocks(positions, prior):
         for group in range(len(vocab)):
             frequencies = prior.frequencies(group, ids[:start], ids[start:stop, :group])
             try:
@@ -155,8 +155,8 @@ def decode_chunk(content: bytes, positions: int, vocab: tuple[int, ...], prior: 
     return ids
 
 
-def _stretches(positions: int, prior: Prior) -> Iterator[tuple[int, int]]:
-    step = prior.stretch or max(1, positions)
+def _blocks(positions: int, prior: Prior) -> Iterator[tuple[int, int]]:
+    step = prior.block or max(1, positions)
     for start in range(0, positions, step):
         yield start, min(start + step, positions)
 

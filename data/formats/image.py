@@ -195,7 +195,7 @@ def _rgb(image: Image.Image, background: Colour) -> Image.Image:
 
 @contextlib.contextmanager
 def _opened(path: Path, limits: ImageLimits) -> Iterator[Image.Image]:
-    """An image file that exists and whose header is sound; nothing of it is decoded."""
+    """An image file that exists and whose header is valid; nothing of it is decoded."""
     if path.is_dir():
         raise ValueError(f"{path} is a folder, not an image")
     if not path.exists():
@@ -223,7 +223,7 @@ def _header(path: Path, file: io.BufferedReader) -> Image.Image:
             warnings.simplefilter("ignore")  # about sizes, which have limits here, and metadata
             return Image.open(file)
     except UnidentifiedImageError as error:
-        raise ValueError(f"{path} is no image, or damaged at its beginning") from error
+        raise ValueError(f"{path} is not an image, or damaged at its beginning") from error
     except Image.DecompressionBombError as error:
         raise ValueError(f"{path} claims more pixels than can be decoded: {error}") from error
     except OSError as error:

@@ -3,7 +3,7 @@
 K-weighting (a shelf for the head, a high-pass for the ear), mean squares over 400 ms every 100 ms,
 and two gates that leave out pauses. The filters are the recommendation's analogue prototypes, put
 into the rate of the signal by the bilinear transform; at 48 kHz they are its printed numbers.
-Deviation: a signal shorter than 400 ms is measured as one stretch.
+Deviation: a signal shorter than 400 ms is measured as one block.
 """
 
 import math
@@ -14,9 +14,9 @@ from torch.nn import functional as F
 
 WEIGHTS = (1.0, 1.0, 1.0, 1.41, 1.41)  # left, right, centre, and the two behind
 OFFSET = -0.691  # makes a full-scale tone of 997 Hz in one channel -3.01 LUFS
-GATE = -70.0  # LUFS below which a stretch does not count
+GATE = -70.0  # LUFS below which a block does not count
 RELATIVE_GATE = -10.0  # LU below the mean of the others
-CONTEXT = 0.5  # seconds after which nothing is left of what the filters heard
+CONTEXT = 0.5  # seconds after which nothing is left of the input in the filters
 
 
 class LoudnessMeter:
@@ -52,17 +52,17 @@ class LoudnessMeter:
         if wave.shape[-1] == 0:
             return
         self.peak = max(self.peak, float(wave.abs().max()))
-        heard = torch.cat([self._past, wave.double()], dim=-1)
-        size = heard.shape[-1]
+        context = torch.cat([self._past, wave.double()], dim=-1)
+        size = context.shape[-1]
         # Cyclic filtering: what wraps around has died away at the end of the context.
         response = _k_weighting(self._rate, size)
-        weighted = torch.fft.irfft(torch.fft.rfft(heard) * response, n=size)
+        weighted = torch.fft.irfft(torch.fft.rfft(context) * response, n=size)
         power = (weighted[:, -wave.shape[-1] :].square() * self._weights).sum(0)
         power = torch.cat([self._waiting, power])
         whole = len(power) - len(power) % self._step
         self._powers.append(power[:whole].unflatten(0, (-1, self._step)).mean(1))
         self._waiting = power[whole:]
-        self._past = heard[:, -self._past.shape[-1] :]
+        self._past = context[:, -self._past.shape[-1] :]
 
     def loudness(self) -> float:
         """Loudness of all that was taken, in LUFS; minus infinity of silence."""
@@ -70,10 +70,10 @@ class LoudnessMeter:
         if len(steps) < 4:
             size = len(steps) * self._step + len(self._waiting)
             total = steps.sum() * self._step + self._waiting.sum()
-            stretches = (total / max(1, size)).unsqueeze(0)
+            blocks = (total / max(1, size)).unsqueeze(0)
         else:
-            stretches = F.avg_pool1d(steps.view(1, 1, -1), 4, stride=1).flatten()
-        loud = stretches[_lufs(stretches) > GATE]
+            blocks = F.avg_pool1d(steps.view(1, 1, -1), 4, stride=1).flatten()
+        loud = blocks[_lufs(blocks) > GATE]
         loud = loud[_lufs(loud) > _lufs(loud.mean()) + RELATIVE_GATE]
         return float(_lufs(loud.mean())) if len(loud) else -math.inf
 
@@ -84,8 +84,8 @@ def _lufs(power: Tensor) -> Tensor:
 
 def _k_weighting(sample_rate: int, size: int) -> Tensor:
     """Response of both filters, complex [size // 2 + 1], at the frequencies of an FFT."""
-    turns = torch.arange(size // 2 + 1, dtype=torch.float64) / size
-    delay = torch.polar(torch.ones_like(turns), -2 * math.pi * turns)
+    cycles = torch.arange(size // 2 + 1, dtype=torch.float64) / size
+    delay = torch.polar(torch.ones_like(cycles), -2 * math.pi * cycles)
     response = torch.ones_like(delay)
     # After Brecht De Man, Evaluation of implementations of the EBU R128 measurement, AES 2018.
     for frequency, quality, high, band, low in (

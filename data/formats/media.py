@@ -1,4 +1,4 @@
-"""Audio that libsndfile cannot read, through PyAV: G.722, AAC, WebM, the sound track of a video."""
+"""Audio that libsndfile cannot read, through PyAV: G.722, AAC, WebM, the audio track of a video."""
 
 from fractions import Fraction
 from pathlib import Path

@@ -106,7 +106,7 @@ def _filter(from_rate: int, to_rate: int) -> _Filter:
     except (ImportError, OSError) as error:
         raise ModuleNotFoundError(
             f"resampling from {from_rate} Hz to {to_rate} Hz needs torchaudio, which cannot be "
-            f"imported beside torch {torch.__version__}: {error}; install a matching pair, or give "
+            f"imported with torch {torch.__version__}: {error}; install a matching pair, or give "
             f"audio at {to_rate} Hz"
         ) from error
     made = Resample(  # the numbers of resampy's "kaiser_best" filter

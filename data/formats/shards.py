@@ -1,8 +1,8 @@
 """Tar shards: samples as ``key.ext`` files in a tar archive, as WebDataset reads and writes them.
 
-Equal samples give equal bytes. A row, a JSON file beside the shard, tells its number of samples and
-its SHA-256: with it every change is noticed; without it, those that `intaglio.data.formats.tar` and
-the files themselves can see.
+Equal samples give equal bytes. A row, a JSON file next to the shard, holds its number of samples
+and its SHA-256: with it every change is noticed; without it, those that
+`intaglio.data.formats.tar` and the files themselves can see.
 """
 
 import hashlib
@@ -186,14 +186,14 @@ def read_row(shard: str | Path) -> ShardRow:
     if not isinstance(fields, dict) or set(fields) != set(ShardRow._fields):
         raise ShardError(f"{path} is not the row of a shard")
     row = ShardRow(**fields)
-    sound = (
+    valid = (
         row.shard == shard.name
         and all(type(value) is int and value >= 0 for value in (row.samples, row.bytes))
         and isinstance(row.sha256, str)
         and re.fullmatch("[0-9a-f]{64}", row.sha256)
         and isinstance(row.about, dict)
     )
-    if not sound:
+    if not valid:
         raise ShardError(f"{path} is not the row of {shard.name}")
     return row
 

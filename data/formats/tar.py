@@ -42,28 +42,28 @@ def tar_members(path: Path, max_bytes: int) -> Iterator[tuple[str, bytes]]:
     with path.open("rb") as file:
         longer = ""  # name that the next header cannot hold
         while any(block := _read(file, BLOCK, path)):
-            place = f"{path}, byte {file.tell() - BLOCK}"
-            kind, length, name = block[156:157], _size(block, place), longer or _name(block, place)
+            where = f"{path}, byte {file.tell() - BLOCK}"
+            kind, length, name = block[156:157], _size(block, where), longer or _name(block, where)
             most = max_bytes if kind in _REGULAR else MAX_NAME_BYTES
             if length > min(most, size - file.tell()):
                 raise ShardError(
-                    f"{place}: {name!r} has {length} bytes; the limit is {most}, and "
+                    f"{where}: {name!r} has {length} bytes; the limit is {most}, and "
                     f"{size - file.tell()} are left"
                 )
             content = _read(file, length, path)
             if any(_read(file, -length % BLOCK, path)):
-                raise ShardError(f"{place}: what fills the last block of {name!r} is not zero")
+                raise ShardError(f"{where}: what fills the last block of {name!r} is not zero")
             longer = ""
             if kind == _PAX:
-                longer = _pax_name(content, place)
+                longer = _pax_name(content, where)
             elif kind == _GNU_NAME:
-                longer = _text(content.removesuffix(b"\0"), place)
+                longer = _text(content.removesuffix(b"\0"), where)
             elif kind in _REGULAR:
-                _refuse_unsafe(name, place)
+                _refuse_unsafe(name, where)
                 if not name.rpartition("/")[2].startswith("."):
                     yield name.removeprefix("./"), content
             elif kind not in (_FOLDER, _PAX_GLOBAL):
-                raise ShardError(f"{place}: {name!r} is no regular file (type {kind!r})")
+                raise ShardError(f"{where}: {name!r} is not a regular file (type {kind!r})")
         end = _read(file, min(size - file.tell(), MAX_END_BLOCKS * BLOCK), path)
         if len(end) < BLOCK or longer:
             raise ShardError(f"{path} is truncated: it does not end in two blocks of zeros")
@@ -110,14 +110,14 @@ def _read(file: BinaryIO, count: int, path: Path) -> bytes:
     return content
 
 
-def _size(block: bytes, place: str) -> int:
+def _size(block: bytes, where: str) -> int:
     """Size in a header, once its magic and its checksum are right."""
     stored = _octal(block[148:156])
     if block[257:262] != b"ustar" or stored != _checksum(block):
-        raise ShardError(f"{place}: no tar header, or a damaged one")
+        raise ShardError(f"{where}: no tar header, or a damaged one")
     length = _octal(block[124:136])
     if length is None:
-        raise ShardError(f"{place}: a size that is no octal number")
+        raise ShardError(f"{where}: a size that is not an octal number")
     return length
 
 
@@ -130,13 +130,13 @@ def _checksum(block: bytes | bytearray) -> int:
     return sum(block[:148]) + 8 * ord(" ") + sum(block[156:])
 
 
-def _name(block: bytes, place: str) -> str:
+def _name(block: bytes, where: str) -> str:
     name, prefix = (block[start:stop].partition(b"\0")[0] for start, stop in ((0, 100), (345, 500)))
     posix = block[257:263] == b"ustar\0"  # GNU keeps something else where the prefix stands
-    return _text(prefix + b"/" + name if posix and prefix else name, place)
+    return _text(prefix + b"/" + name if posix and prefix else name, where)
 
 
-def _pax_name(content: bytes, place: str) -> str:
+def _pax_name(content: bytes, where: str) -> str:
     """The path among the records ``LENGTH KEY=VALUE`` of a pax header, or nothing."""
     name = ""
     while content:
@@ -145,22 +145,22 @@ def _pax_name(content: bytes, place: str) -> str:
         record = content[:length]
         key, equals, value = record[len(digits) + 1 :].partition(b"=")
         if not equals or not record.endswith(b"\n"):
-            raise ShardError(f"{place}: a damaged pax header")
+            raise ShardError(f"{where}: a damaged pax header")
         if key in (b"size", b"linkpath") or key.startswith(b"GNU.sparse"):
-            raise ShardError(f"{place}: pax records of {key!r} are not supported")
-        name = _text(value[:-1], place) if key == b"path" else name
+            raise ShardError(f"{where}: pax records of {key!r} are not supported")
+        name = _text(value[:-1], where) if key == b"path" else name
         content = content[length:]
     return name
 
 
-def _text(raw: bytes, place: str) -> str:
+def _text(raw: bytes, where: str) -> str:
     try:
         return raw.decode()
     except UnicodeDecodeError as error:
-        raise ShardError(f"{place}: the name {raw!r:.200} is not UTF-8") from error
+        raise ShardError(f"{where}: the name {raw!r:.200} is not UTF-8") from error
 
 
-def _refuse_unsafe(name: str, place: str) -> None:
+def _refuse_unsafe(name: str, where: str) -> None:
     parts = name.split("/")
     if not name or not name.isprintable() or "\\" in name or ".." in parts or parts[0] == "":
-        raise ShardError(f"{place}: {name!r:.200} is not a plain relative path")
+        raise ShardError(f"{where}: {name!r:.200} is not a plain relative path")

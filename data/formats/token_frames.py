@@ -26,7 +26,7 @@ def whole_crc(content: bytes, before: int) -> int:
 
 
 def take_frame(file: IO[bytes], where: str) -> bytes:
-    """Content of the frame that begins here; ``where`` tells people which it is.
+    """Content of the frame that begins here; ``where`` names it in messages.
 
     Raises:
         TokenFileError: it is truncated or damaged.

@@ -54,7 +54,7 @@ def read_wave(
     frames: int = -1,
     limits: AudioLimits = AUDIO_LIMITS,
 ) -> tuple[Tensor, int]:
-    """Read an audio file, or a stretch of it.
+    """Read an audio file, or a segment of it.
 
     Args:
         path: the file.
@@ -62,7 +62,7 @@ def read_wave(
         channels: 1 mixes down to mono by the mean, None keeps all; another number must be the
             file's own.
         start: first sample to read, counted at the file's own rate.
-        frames: samples to read at the file's own rate; -1 reads to the end, and a stretch that
+        frames: samples to read at the file's own rate; -1 reads to the end, and a segment that
             reaches over the end is cut there.
         limits: what the header may say.
 
@@ -70,7 +70,7 @@ def read_wave(
         Waveform, float32 [channels, samples], nominally in [-1, 1], and its sample rate.
 
     Raises:
-        ValueError: as `probe`; also damaged samples, NaN, or a stretch outside the file.
+        ValueError: as `probe`; also damaged samples, NaN, or a segment outside the file.
         FileNotFoundError: there is no such file.
         ModuleNotFoundError: the format needs the ``media`` extra.
     """
@@ -194,7 +194,7 @@ def _pcm(path: Path, wave: Tensor) -> np.ndarray:
 
 
 def _decode(path: Path, file: AudioFile, start: int, wanted: int, *, size: int) -> Iterator[Tensor]:
-    """Blocks [channels, size] of a stretch; ValueError if the file promised more."""
+    """Blocks [channels, size] of a segment; ValueError if the file promised more."""
     slack = file.samplerate // 5 if isinstance(file, MediaFile) else 0
     done, whole = 0, True
     try:

@@ -49,6 +49,6 @@ def home() -> Path:
 
 
 def write_licence(folder: Path, licence: str, source: str, text: str) -> None:
-    """Leave beside the files what their makers ask to be told."""
+    """Write the notice that the makers of the files ask for."""
     note = f"These files come from {source}.\nLicence: {licence}\n\n{text}"
     (folder / LICENCE).write_text(note, encoding="utf-8")

@@ -1,8 +1,8 @@
 """OpenClipart 0.18: drawings in the public domain with titles, in 22 classes.
 
 As Debian ships them: a PNG and an SVG of each. The PNG is what is kept; the title stands in the
-SVG, and where more than `SHARED` drawings have it, it names a collection: the file name then takes
-its place. The class is the folder at the top. Links to other drawings are left out.
+SVG, and where more than `SHARED` drawings have it, it names a collection: the file name is
+used instead. The class is the folder at the top. Links to other drawings are left out.
 """
 
 import html
@@ -26,8 +26,8 @@ UNTITLED = re.compile(r"open clip ?art|untitled|unknown", re.IGNORECASE)
 
 def build(folder: Path) -> Iterator[Record]:
     """Move the drawings into ``folder``, one record each."""
-    with tempfile.TemporaryDirectory(prefix=".unpacked-", dir=folder) as place:
-        unpacked = Path(place)
+    with tempfile.TemporaryDirectory(prefix=".unpacked-", dir=folder) as temporary:
+        unpacked = Path(temporary)
         fetch_debian(PACKAGES, unpacked)
         rights = debian_copyright(unpacked, PACKAGES[0])
         write_licence(folder, LICENCE, f"the Debian packages {', '.join(PACKAGES)}", rights)

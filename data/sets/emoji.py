@@ -50,13 +50,13 @@ class Emoji(NamedTuple):
 
 def build(folder: Path) -> Iterator[Record]:
     """Write the pictures into ``folder``, one record each."""
-    with tempfile.TemporaryDirectory(prefix=".unpacked-", dir=folder) as place:
-        names = dict(npm_files(fetch_npm(NAMES, Path(place, "names"))))
+    with tempfile.TemporaryDirectory(prefix=".unpacked-", dir=folder) as temporary:
+        names = dict(npm_files(fetch_npm(NAMES, Path(temporary, "names"))))
         texts = {path.as_posix(): content for path, content in names.items()}
         known = read_names(json.loads(texts["emoji.json"]))
         rights = NOTICE + texts.get("LICENSE", b"").decode()
         write_licence(folder, LICENCE, f"the npm packages {PICTURES} and {NAMES}", rights)
-        pictures = npm_files(fetch_npm(PICTURES, Path(place, "pictures")))
+        pictures = npm_files(fetch_npm(PICTURES, Path(temporary, "pictures")))
         for path, content in sorted(pictures):
             if path.parts == ("assets", path.name) and path.suffix == ".webp":
                 (folder / path.name).write_bytes(content)
@@ -78,9 +78,9 @@ def read_names(entries: list[dict[str, Any]]) -> dict[Points, Emoji]:
             variants = entry.get("skin_variations", {})
             found[code_points(base)] = Emoji(name, category, base)
             for tones, variant in variants.items():
-                told = " and ".join(TONES[tone] for tone in tones.lower().split("-"))
+                tone = " and ".join(TONES[part] for part in tones.lower().split("-"))
                 points = code_points(variant["unified"])
-                found[points] = Emoji(f"{name}, {told}", category, base)
+                found[points] = Emoji(f"{name}, {tone}", category, base)
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"emoji.json has an entry of another form: {error!r}") from error
     return found

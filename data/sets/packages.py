@@ -23,25 +23,25 @@ def fetch_debian(packages: Sequence[str], folder: Path) -> None:
             f"{', '.join(packages)}: Debian packages need {' and '.join(missing)}, which this "
             "system lacks; `intaglio data get speech-pip` does without"
         )
-    with tempfile.TemporaryDirectory(prefix="intaglio-") as place:
+    with tempfile.TemporaryDirectory(prefix="intaglio-") as temporary:
         download = ["apt-get", "download", *packages]
-        reason = _run(download, place)
+        reason = _run(download, temporary)
         if reason and os.geteuid() == 0:
             logging.getLogger(__name__).warning(
                 "apt-get download failed; running apt-get update once"
             )
-            reason = _run(["apt-get", "update"], place) or _run(download, place)
+            reason = _run(["apt-get", "update"], temporary) or _run(download, temporary)
         if reason:
             raise OSError(
                 f"apt-get cannot download {', '.join(packages)}: {reason}; run `apt-get update` "
                 "as root, check the network and try again"
             )
-        archives = sorted(Path(place).glob("*.deb"))
+        archives = sorted(Path(temporary).glob("*.deb"))
         if len(archives) < len(packages):
             raise OSError(f"apt-get left {len(archives)} archives for {', '.join(packages)}")
         folder.mkdir(parents=True, exist_ok=True)
         for archive in archives:
-            if reason := _run(["dpkg-deb", "-x", str(archive), str(folder)], place):
+            if reason := _run(["dpkg-deb", "-x", str(archive), str(folder)], temporary):
                 raise OSError(f"dpkg-deb cannot unpack {archive.name}: {reason}")
 
 
@@ -106,10 +106,10 @@ def _run(command: list[str], folder: str) -> str:
     if done.returncode == 0:
         return ""
     lines = [line.strip() for line in (done.stderr or done.stdout).splitlines() if line.strip()]
-    # npm tells a code, then the reason, then advice
-    told = [line for line in lines if line.startswith(("npm error ", "npm ERR! "))]
-    if told := [line for line in told if line.split()[2] != "code"]:
-        return told[0]
+    # npm prints a code, then the reason, then advice
+    reasons = [line for line in lines if line.startswith(("npm error ", "npm ERR! "))]
+    if reasons := [line for line in reasons if line.split()[2] != "code"]:
+        return reasons[0]
     # apt begins warnings with W: (one is about its own sandbox) and errors with E:; pip says ERROR:
     errors = [line for line in lines if line.startswith(("E:", "ERROR:"))] or [
         line for line in lines if not line.startswith("W:")

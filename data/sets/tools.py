@@ -66,9 +66,9 @@ def _library() -> str:
     """Name of the library package that the system's codec2 package depends on."""
     if shutil.which("apt-cache") is None:
         return LIBRARY
-    told = subprocess.run(["apt-cache", "depends", "codec2"], capture_output=True, text=True)
-    found = re.search(r"libcodec2-[\w.+-]+", told.stdout)
-    return found[0] if found else LIBRARY
+    found = subprocess.run(["apt-cache", "depends", "codec2"], capture_output=True, text=True)
+    name = re.search(r"libcodec2-[\w.+-]+", found.stdout)
+    return name[0] if name else LIBRARY
 
 
 def _fetched(folder: Path) -> Programs | None:

@@ -39,9 +39,9 @@ def speechlike(samples: int, sample_rate: int, generator: Generator) -> Tensor:
 
 def _voiced(length: int, sample_rate: int, pitch: float, generator: Generator) -> Tensor:
     """One vowel: harmonics of a gliding pitch, weighted by three formants that move."""
-    place = torch.linspace(0, 1, length)
-    glide = pitch * (1 + 0.25 * (_draw(generator) - 0.5) * place)
-    glide = glide * (1 + 0.02 * torch.sin(2 * math.pi * 5 * place * length / sample_rate))
+    position = torch.linspace(0, 1, length)
+    glide = pitch * (1 + 0.25 * (_draw(generator) - 0.5) * position)
+    glide = glide * (1 + 0.02 * torch.sin(2 * math.pi * 5 * position * length / sample_rate))
     phase = torch.cumsum(glide.double() / sample_rate, 0) % 1
     number = torch.arange(1, max(2, int(0.4 * sample_rate / pitch)))
     weights = (1 / number).repeat(2, 1)  # at the beginning and at the end
@@ -50,7 +50,7 @@ def _voiced(length: int, sample_rate: int, pitch: float, generator: Generator) -
         distance = (number * pitch - centre) / (60 + 0.06 * centre)
         weights = weights + torch.exp(-(distance**2)) / number**0.5
     first, last = weights @ torch.sin(2 * math.pi * number[:, None] * phase.float())
-    return _shaped(torch.lerp(first, last, place), 0.3 + 0.6 * _draw(generator))
+    return _shaped(torch.lerp(first, last, position), 0.3 + 0.6 * _draw(generator))
 
 
 def _unvoiced(length: int, sample_rate: int, pitch: float, generator: Generator) -> Tensor:

@@ -13,7 +13,7 @@ def shapes_image(size: int, kind: int, generator: Generator) -> Tensor:
 
     Args:
         size: sides of the image in pixels.
-        kind: place in `KINDS`.
+        kind: index in `KINDS`.
         generator: every choice is drawn from it.
 
     Returns:
@@ -36,16 +36,16 @@ def shapes_image(size: int, kind: int, generator: Generator) -> Tensor:
 
 def _shaded(down: Tensor, right: Tensor, generator: Generator) -> Tensor:
     """A colour that changes evenly across the image, [3, size, size]."""
-    colour, slope, turn = torch.rand(3, 3, 1, 1, generator=generator)
-    angle = 2 * math.pi * turn
+    colour, slope, rotation = torch.rand(3, 3, 1, 1, generator=generator)
+    angle = 2 * math.pi * rotation
     return 1.6 * colour - 0.8 + 0.3 * slope * (angle.cos() * down + angle.sin() * right)
 
 
 def _distance(down: Tensor, right: Tensor, kind: int, generator: Generator) -> Tensor:
     """About the signed distance from the edge of a shape; negative inside, [size, size]."""
-    x, y, radius, turn = torch.rand(4, generator=generator).tolist()
+    x, y, radius, rotation = torch.rand(4, generator=generator).tolist()
     radius = 0.2 + 0.4 * radius
-    angle = 2 * math.pi * turn
+    angle = 2 * math.pi * rotation
     down, right = down - 1.2 * x + 0.6, right - 1.2 * y + 0.6
     if KINDS[kind] == "disc":
         return torch.hypot(down, right) - radius

@@ -77,8 +77,8 @@ def run(args: argparse.Namespace) -> None:
         _list(jobs, tokenizer, args)
         return
     rows, failures = _make_all(jobs[args.job_index :: args.num_jobs], tokenizer, args)
-    whole = not failures and gather(jobs, tokenizer, out)
-    _report(rows, whole, tokenizer, out)
+    complete = not failures and gather(jobs, tokenizer, out)
+    _report(rows, complete, tokenizer, out)
     for reason in failures:
         print(f"intaglio: skipped: {reason}", file=sys.stderr)
     if failures:
@@ -125,10 +125,14 @@ def _files(tokenizer: AnyTokenizer) -> str:
     return tokenizer.noun if tokenizer.views == 1 else f"views of {tokenizer.noun}"
 
 
-def _report(rows: Sequence[ShardRow], whole: bool, tokenizer: AnyTokenizer, out: Path) -> None:
+def _report(rows: Sequence[ShardRow], complete: bool, tokenizer: AnyTokenizer, out: Path) -> None:
     count = sum(row.samples for row in rows)
     lost = sum(len(row.about["damaged"]) for row in rows)
-    end = f"all shards are listed in {out / ROWS}" if whole else "other shards are not finished yet"
+    end = (
+        f"all shards are listed in {out / ROWS}"
+        if complete
+        else "other shards are not finished yet"
+    )
     print(f"{count} {_files(tokenizer)} in {len(rows)} shards, {lost} damaged; {end}")
 
 

@@ -141,7 +141,7 @@ def _fault(source: SourceAudio, header: TokenHeader) -> str | None:
     """What is wrong with a source, or None. Types are not to be trusted."""
     rate, length, channels, stereo, gain = source
     if any(type(value) is not int for value in (rate, length, channels)):
-        return "rate, length and channels of what was encoded are no integers"
+        return "rate, length and channels of what was encoded are not integers"
     slack = 2 + header.length // 1_000_000  # earlier versions rounded the length to float32
     if (
         length < 1

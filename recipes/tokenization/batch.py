@@ -25,7 +25,7 @@ class SourceFile(NamedTuple):
     """What to tokenize: a file, or a view of an image.
 
     Attributes:
-        name: for messages; of bytes, its suffix tells the format.
+        name: for messages; of bytes, its suffix gives the format.
         content: a file, or the bytes of one.
         fault: why it cannot be read, if that is known already.
         view: which of the views of an image.

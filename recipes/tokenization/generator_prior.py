@@ -1,7 +1,7 @@
-"""A generator as the law of the token file's entropy coder: tokens that it expects cost few bits.
+"""A generator as the prior of the token file's entropy coder: tokens that it expects cost few bits.
 
-Coder and decoder must come to the same law to the bit. Both find it by the same steps of
-decoding, which holds on one machine, with one version of PyTorch and one number of threads; for
+Coder and decoder must compute the same distribution to the bit. Both do so by the same decoding
+steps, which holds on one machine, with one version of PyTorch and one number of threads; for
 files that travel there is `intaglio.data.formats.entropy.StaticPrior`.
 """
 
@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from intaglio.data.formats.entropy import MAX_WEIGHT_BITS, Ids, Prior, law
+from intaglio.data.formats.entropy import MAX_WEIGHT_BITS, Ids, Prior, integer_frequencies
 from intaglio.generators.generator import Generator
 from intaglio.generators.heads.categorical import CategoricalHead
 from intaglio.generators.orders.base import DecodingState, PartialSequence, Request, Step
@@ -31,7 +31,7 @@ class GeneratorPrior(Prior):
         ValueError: a generator with another order or head, or one that trains.
     """
 
-    stretch = 1
+    block = 1
 
     def __init__(self, generator: Generator, condition: Tensor) -> None:
         order, head = generator.order, generator.head
@@ -48,21 +48,21 @@ class GeneratorPrior(Prior):
         self._state: DecodingState | None = None
         self._step: Step
         self._steps: Iterator[Step]
-        self._laws: list[NDArray[np.int64]] = []
+        self._frequencies: list[NDArray[np.int64]] = []
 
     def frequencies(self, group: int, past: Ids, present: Ids) -> NDArray[np.int64]:
-        """Law of the next token's group; see `Prior.frequencies`. Positions come in order.
+        """Distribution of the next token's group; see `Prior.frequencies`. Positions come in order.
 
         Raises:
             ValueError: more positions than the generator draws.
         """
         if group == 0:
-            self._go_on(past)
-        return self._laws[group]
+            self._advance(past)
+        return self._frequencies[group]
 
     @torch.no_grad()
-    def _go_on(self, past: Ids) -> None:
-        """Find the laws of the position after ``past``, whose last tokens are new."""
+    def _advance(self, past: Ids) -> None:
+        """Compute the distributions of the position after ``past``, whose last tokens are new."""
         generator = self.generator
         if len(past) >= generator.positions:
             raise ValueError(f"{generator.name} draws {generator.positions} tokens, not more")
@@ -78,9 +78,9 @@ class GeneratorPrior(Prior):
             self._state.commit(self._step, torch.from_numpy(past[-1:]).unsqueeze(0), 1.0)
         self._step = next(self._steps)
         hidden, _ = self._state.hidden(self._step)
-        self._laws = [_law(logits[0, 0]) for logits in self._head.logits(hidden)]
+        self._frequencies = [_frequencies(logits[0, 0]) for logits in self._head.logits(hidden)]
 
 
-def _law(logits: Tensor) -> NDArray[np.int64]:
+def _frequencies(logits: Tensor) -> NDArray[np.int64]:
     probs = logits.double().softmax(-1)
-    return law((probs * 2 ** (MAX_WEIGHT_BITS - 1)).round().long().numpy())
+    return integer_frequencies((probs * 2 ** (MAX_WEIGHT_BITS - 1)).round().long().numpy())

@@ -216,8 +216,8 @@ def test_damage_met_later_is_named_and_replaced(tmp_path, request, workers):
     batches = epochs(made)
     assert all(torch.isfinite(batch).all() for batch in batches)
     assert len(made.damage) == 1
-    told = (tmp_path / "log").read_text()
-    assert told.count(f"{victim} is") == 1 and "next file takes its place" in told
+    log = (tmp_path / "log").read_text()
+    assert log.count(f"{victim} is") == 1 and "next file is used instead" in log
     made.on_before_batch_transfer({}, 0)
 
     for path in paths:
@@ -243,7 +243,7 @@ def test_damaged_samples_are_found_at_setup_when_all_is_kept_in_memory(tmp_path)
 def test_nothing_to_train_on(tmp_path):
     with pytest.raises(ValueError, match="no audio files in"):
         module(tmp_path)
-    with pytest.raises(FileNotFoundError, match="no folder, manifest or name"):
+    with pytest.raises(FileNotFoundError, match="not a folder, a manifest or the name"):
         module(tmp_path / "nothing")
     fill(tmp_path, 3)
     with pytest.raises(ValueError, match="no clip for training.*3 files, 0 damaged, 3 shorter"):

@@ -1,8 +1,8 @@
 """A thousand damaged files: none is lost in silence, none crashes, none gives wrong tokens.
 
 What a format cannot notice is stated, not hidden: a WAV file has no checksum and an MP3 file hardly
-any, so a changed bit of their samples is another sound. Of them it is asked that they are refused
-or decode to finite samples. The other formats refuse every damage, or give what they held before.
+any, so a changed bit of their samples is another recording. They must be refused or decode to
+finite samples. The other formats refuse every damage, or give what they held before.
 Cuts are those of short files: a long Ogg file that ends at the end of a page is a shorter one.
 """
 

@@ -1,4 +1,4 @@
-"""Entropy coding: the law is exact, the coder is the documented one, an adaptive prior fits in."""
+"""Entropy coding: exact frequencies, the documented coder, with a static or an adaptive prior."""
 
 import sys
 
@@ -11,7 +11,7 @@ from intaglio.data.formats.entropy import (
     StaticPrior,
     decode_chunk,
     encode_chunk,
-    law,
+    integer_frequencies,
 )
 
 
@@ -29,7 +29,7 @@ def counts_of(ids, vocab):
 class Adaptive(Prior):
     """Counts the ids of the chunk so far; the second group also sees the first of its position."""
 
-    stretch = 1
+    block = 1
 
     def __init__(self, vocab):
         self.vocab = vocab
@@ -39,7 +39,7 @@ class Adaptive(Prior):
         weights = 1 + 30 * np.bincount(past[:, group], minlength=self.vocab[group])
         if group == 1:
             weights[present[0, 0] % self.vocab[1]] += 10_000
-        return law(weights)
+        return integer_frequencies(weights)
 
 
 def reference_decode(content, frequencies, count):
@@ -66,13 +66,13 @@ def reference_decode(content, frequencies, count):
 @pytest.mark.parametrize("size", [1, 2, 3, 63, 4096, 1 << 18])
 def test_a_law_is_whole_positive_and_close(size):
     weights = np.random.default_rng(size).integers(0, 1000, size) ** 4
-    frequencies = law(weights)
+    frequencies = integer_frequencies(weights)
     assert frequencies.dtype == np.int64 and len(frequencies) == max(size, 2)
     assert frequencies.sum() == TOTAL and frequencies.min() >= 1
     share = weights / max(weights.sum(), 1)
     assert np.abs(frequencies[:size] / TOTAL - share).max() < 2e-6 + (size + 1) / TOTAL
-    assert (law(np.zeros(size, np.int64)) >= TOTAL // max(size, 2) - 1).all()
-    assert law(np.full(size, 1 << 40)).sum() == TOTAL  # weights that would overflow
+    assert (integer_frequencies(np.zeros(size, np.int64)) >= TOTAL // max(size, 2) - 1).all()
+    assert integer_frequencies(np.full(size, 1 << 40)).sum() == TOTAL  # weights that would overflow
 
 
 @pytest.mark.parametrize("vocab", [(1,), (2,), (63,), (4096,), (1024,) * 4, (5, 1, 70_000)])
@@ -86,7 +86,7 @@ def test_ids_come_back_under_the_static_prior_and_its_bytes(vocab, positions):
     assert (decode_chunk(encode_chunk(ids, prior), positions, vocab, again) == ids).all()
 
 
-def test_the_size_is_that_of_the_law():
+def test_the_size_is_that_of_the_integer_frequencies():
     vocab, positions = (4096,), 20_000
     ids = draw(vocab, positions, power=3)
     counts = counts_of(ids, vocab)[0]
@@ -100,7 +100,7 @@ def test_the_size_is_that_of_the_law():
 
 
 def test_the_coder_is_the_documented_one():
-    """An independent decoder of integers agrees: no law depends on floating-point numbers."""
+    """An independent decoder of integers agrees: no frequency depends on floating-point numbers."""
     for size, seed in ((2, 0), (63, 1), (4096, 2)):
         ids = draw((size,), 500, seed, power=4)
         prior = StaticPrior.of(counts_of(ids, (size,)))

@@ -142,7 +142,7 @@ def test_damage_is_refused_in_one_line_or_reads_as_an_image(tmp_path, kind):
 def test_what_is_no_image_is_named(tmp_path):
     (tmp_path / "empty.png").touch()
     (tmp_path / "text.png").write_text("no image")
-    for name, reason in (("empty.png", "empty"), ("text.png", "no image"), ("", "folder")):
+    for name, reason in (("empty.png", "empty"), ("text.png", "not an image"), ("", "folder")):
         with pytest.raises(ValueError, match=reason):
             read_image(tmp_path / name)
     with pytest.raises(FileNotFoundError, match="does not exist"):

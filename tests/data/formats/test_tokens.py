@@ -112,7 +112,7 @@ def forged(fields, body=b"", version=1):
 
 
 def refusal(data):
-    """The message with which reading refuses ``data``; the header alone may be sound."""
+    """The message with which reading refuses ``data``; the header alone may be valid."""
     with pytest.raises(TokenFileError) as caught:
         read_tokens(io.BytesIO(data))
     message = str(caught.value)

@@ -102,7 +102,7 @@ def test_downmix_is_the_mean_and_channels_are_kept_on_request(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", [".flac", ".ogg", ".mp3"])
-def test_a_stretch_is_part_of_the_whole(tmp_path, wave, suffix):
+def test_a_segment_is_part_of_the_whole(tmp_path, wave, suffix):
     path = tmp_path / f"a{suffix}"
     soundfile.write(path, wave[0].numpy(), RATE)
     whole, _ = read_wave(path)

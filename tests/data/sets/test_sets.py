@@ -187,7 +187,7 @@ def test_names_are_different_and_records_are_whole():
 def test_speech_pip_takes_its_own_recordings_out_of_the_source_archive(
     tmp_path, monkeypatch, caplog
 ):
-    """pip is replaced by a script that leaves an archive where it is told to."""
+    """pip is replaced by a script that leaves an archive where it is asked to."""
     import io
     import tarfile
 

@@ -478,7 +478,7 @@ def test_new_folders_go_when_encoding_fails(codecs, tmp_path):
 
 
 def test_files_of_the_first_version_decode(codecs, tmp_path):
-    """Its headers told rate and length only, or nothing, and its lengths could be rounded."""
+    """Its headers held rate and length only, or nothing, and its lengths could be rounded."""
     codec, source = codecs["encodec"], tmp_path / "a.wav"
     write_wave(source, noise(2, 4800), 1600)
     tokens = coded(codec, source)

@@ -59,9 +59,9 @@ def test_get_prints_the_folder_and_shows_progress(home, capsys, monkeypatch):
     made = RealSet("speech-made", "about", "free", "nowhere", 3, 0.05, 1, build)
     monkeypatch.setattr("intaglio.data.sets.SETS", (made,))
     command("get", "speech-made")
-    told = capsys.readouterr()
-    assert told.out.splitlines() == [str(home / "speech-made")]
-    assert "3/3" in told.err
+    captured = capsys.readouterr()
+    assert captured.out.splitlines() == [str(home / "speech-made")]
+    assert "3/3" in captured.err
     command("get", "speech-made", "--root", str(home / "x"))
     assert (home / "x" / "speech-made" / "manifest.jsonl").is_file()
 

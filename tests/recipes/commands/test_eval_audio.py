@@ -149,7 +149,7 @@ def test_a_manifest_cannot_write_outside_the_folder(intaglio, record, bundle, tm
         (("--baselines", "mp3"), "unknown baseline 'mp3'"),
         (("--limit", "0"), "--limit must be at least 1"),
         (("--json", "no/such/folder/e.json"), "there is no folder"),
-        (("--data", "nowhere"), "nowhere is no folder, manifest or name"),
+        (("--data", "nowhere"), "nowhere is not a folder, a manifest or the name"),
         ((*SUITE, "--rate", "0"), "1000 Hz at least, not at 0"),
         (("--rate", "999"), "1000 Hz at least, not at 999"),
         (("--codec", "nowhere"), "compared with --suite audio-tokens"),

@@ -100,7 +100,7 @@ def test_damaged_images_are_named(intaglio, data, image_bundle):
     (data / "bad.png").write_bytes(b"no image")
     words = ("--metrics", "psnr", "--baselines", "none")
     status, out, err = intaglio("eval", "image", "--codec", image_bundle, "--data", data, *words)
-    assert status == 1 and "bad.png is no image" in err and "1 of 4 images" in err
+    assert status == 1 and "bad.png is not an image" in err and "1 of 4 images" in err
     assert "3 images of" in out
 
 

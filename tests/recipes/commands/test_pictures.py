@@ -36,7 +36,7 @@ def test_a_folder_is_mirrored_and_damaged_files_are_named(intaglio, draw, image_
     out = tmp_path / "out"
     status, _, err = intaglio("encode", tmp_path / "in", "-o", out, "--codec", image_bundle)
     assert status == 1 and "1 of 3 files could not be encoded" in err and "3/3" in err
-    assert "in/bad.webp is no image" in err
+    assert "in/bad.webp is not an image" in err
     assert intaglio("decode", out, "-o", tmp_path / "back", "--codec", image_bundle).status == 0
     found = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.glob("back/**/*.*"))
     assert found == ["back/a.png", "back/deep/b.png"]

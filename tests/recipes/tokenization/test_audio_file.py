@@ -90,7 +90,7 @@ def test_a_header_brings_a_recording_back(recording, codec_channels):
     header = HEADER._replace(channels=codec_channels, extras=extras)
     assert source_audio(header) == recording
     if recording == SourceAudio(8000, 4001, codec_channels):
-        assert extras == {"source": SOUND}  # nothing that the codec tells already
+        assert extras == {"source": SOUND}  # nothing that follows from the codec
 
 
 @pytest.mark.parametrize("stereo", STEREO)

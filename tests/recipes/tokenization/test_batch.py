@@ -1,4 +1,4 @@
-"""Recordings to token files: equal to single ones, deterministic, with every damage told."""
+"""Recordings to token files: equal to single ones, deterministic, with all damage reported."""
 
 import io
 

@@ -1,4 +1,4 @@
-"""A generator as the law of the entropy coder: what comes back, and what it costs."""
+"""A generator as the prior of the entropy coder: what comes back, and what it costs."""
 
 import math
 
