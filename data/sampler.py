@@ -24,9 +24,9 @@ class PassSampler(DistributedSampler[tuple[int, int]]):
     """Indices of shuffled passes over a data set, each with the number of its pass.
 
     Epochs are consecutive parts of an endless sequence of shuffled passes. With the default size an
-    epoch is exactly one pass; with another, every clip is still used equally often. Several processes take
-    turns, a batch each, so that their batches together are one batch of a single process; what is
-    left at the end of an epoch and does not suffice for all of them is left out.
+    epoch is exactly one pass; with another, every clip is still used equally often. Several
+    processes take turns, a batch each, so that their batches together are one batch of a single
+    process; what is left at the end of an epoch and does not suffice for all of them is left out.
 
     Args:
         count: clips in the data set.
