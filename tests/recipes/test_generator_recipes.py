@@ -1,5 +1,6 @@
 """Every recipe of a generator parses, builds and trains two steps on tokens; it loads and draws."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from intaglio.generators.detokenize import images_of
 from intaglio.generators.orders.masked import MaskedOrder
 from intaglio.generators.samplers.sampler import Sampler
 from intaglio.recipes import cli
+from intaglio.recipes.lightning_cli import build
 
 FOLDER = Path(cli.__file__).parent
 GRID = ["--model.generator.shape=[4,4]", "--model.generator.vocab=[512]"]
@@ -67,6 +69,18 @@ def test_two_steps_leave_a_generator_that_draws(name, tokens, codec_of, in_tmp_p
     images = images_of(generator, codec, drawn)
     assert images.shape == (2, 3, codec.image_size, codec.image_size)
     assert not torch.equal(images[0], images[1])
+
+
+def test_an_overlay_conditions_on_a_text_encoder(monkeypatch, in_tmp_path):
+    monkeypatch.setattr(sys, "argv", ["intaglio"])
+    recipe, overlay = (
+        FOLDER / f"{name}.yaml" for name in ("image/maskgit", "overlays/encoded_text")
+    )
+    words = [f"--config={recipe}", f"--config={overlay}", "--model.generator.size=tiny"]
+    words += ["--model.generator.condition.channels=32", "--data.root=tokens"]
+    condition = build(words, run=False).model.generator.condition
+    assert (condition.encoder, condition.channels) == ("google/flan-t5-xl", 32)
+    assert condition.dim == 160
 
 
 def test_other_tokens_are_one_line(tokens, in_tmp_path, refusal):
