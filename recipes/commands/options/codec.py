@@ -29,18 +29,13 @@ def add_codec_options(parser: argparse.ArgumentParser, several: bool = False) ->
     )
 
 
-def chosen_codec(args: argparse.Namespace) -> AudioCodec:
-    """The codec that the options name, on its device, frozen.
+def chosen_any_codec(args: argparse.Namespace) -> Codec:
+    """The codec that the options name, of any modality, on its device, frozen.
 
     Raises:
         FileNotFoundError: there is no such codec.
-        ValueError: none is named, it is damaged or no audio codec, or there is no such device.
+        ValueError: none is named, it is damaged, or there is no such device.
     """
-    return load_codec(args.codec or default_source(), args.device)
-
-
-def chosen_any_codec(args: argparse.Namespace) -> Codec:
-    """As `chosen_codec`, but the codec may be of any modality."""
     return load_any_codec(args.codec or default_source(), args.device)
 
 

@@ -28,7 +28,7 @@ METRICS = ("stoi", "estoi", "pesq", "wer", "dnsmos", "mel", "si_sdr")
 RATE = 16_000  # Hz; where codecs of different rates compare
 
 
-class Facts(NamedTuple):
+class CodecStatistics(NamedTuple):
     """What a codec at one bit rate costs, and what its tokens carry.
 
     Attributes:
@@ -60,12 +60,12 @@ class Entry(NamedTuple):
     Attributes:
         data: name of the data set.
         row: measures of the system.
-        facts: of a codec under test; None for the originals and the baselines.
+        statistics: of a codec under test; None for the originals and the baselines.
     """
 
     data: str
     row: Row
-    facts: Facts | None
+    statistics: CodecStatistics | None
 
 
 def points(specs: Sequence[str], load: Callable[[str], AudioCodec]) -> list[OperatingPoint]:
@@ -110,19 +110,19 @@ def nominal_rate(codec: AudioCodec, levels: int) -> float:
     return codec.frame_rate * sum(math.log2(size) for size in codec.vocab[:groups])
 
 
-def facts_of(
+def statistics_of(
     point: OperatingPoint,
     tokens: Sequence[Tokens],
     seconds: Sequence[float],
     items: Sequence[Item],
-) -> Facts:
-    """Facts of a codec, by the tokens of each item and the time that each took."""
+) -> CodecStatistics:
+    """Statistics of a codec, by the tokens of each item and the time that each took."""
     codec = point.codec
     groups = usage_of(tokens)
     durations = [len(item.content) / item.sample_rate for item in items]
     positions = sum(int(one.mask.sum()) for one in tokens)
     scales = token_bits(tokens) - positions * tokens[0].bits_per_position
-    return Facts(
+    return CodecStatistics(
         point,
         positions_per_second=codec.frame_rate,
         ids_per_position=len(groups),
@@ -151,7 +151,7 @@ def entry(
     if point is None or result.output is None:
         return Entry(data, result.row, None)
     return Entry(
-        data, result.row, facts_of(point, result.output.tokens, result.output.seconds, items)
+        data, result.row, statistics_of(point, result.output.tokens, result.output.seconds, items)
     )
 
 
@@ -184,7 +184,11 @@ def entry_records(entries: Sequence[Entry], rate: int | None) -> list[dict[str, 
     return [
         records([entry.row], entry.data)[0]
         | {"compared_at": rate}
-        | ({} if entry.facts is None else _fields(entry.facts, _first(entries, entry.data)))
+        | (
+            {}
+            if entry.statistics is None
+            else _fields(entry.statistics, _first(entries, entry.data))
+        )
         for entry in entries
     ]
 
@@ -199,9 +203,9 @@ def _left_out(rows: Sequence[Row], metrics: Sequence[Metric]) -> list[str]:
     return [f"left out: {'; '.join(reasons)}"] if reasons else []
 
 
-def _first(entries: Sequence[Entry], data: str) -> Facts:
-    """Facts of the first codec on a data set, whose time is the unit."""
-    return next(entry.facts for entry in entries if entry.data == data and entry.facts)
+def _first(entries: Sequence[Entry], data: str) -> CodecStatistics:
+    """Statistics of the first codec on a data set, whose time is the unit."""
+    return next(entry.statistics for entry in entries if entry.data == data and entry.statistics)
 
 
 def _short(names: Sequence[str]) -> list[str]:
@@ -218,34 +222,36 @@ def _columns(entries: Sequence[Entry]) -> dict[str, list[str]]:
         "10⁶ weights\ntime ratio": [],
     }
     for entry in entries:
-        facts = entry.facts
-        cells = _cells(facts, _first(entries, entry.data)) if facts else [NOTHING] * len(columns)
+        statistics = entry.statistics
+        cells = [NOTHING] * len(columns)
+        if statistics:
+            cells = _cells(statistics, _first(entries, entry.data))
         for column, cell in zip(columns.values(), cells, strict=True):
             column.append(cell)
     return columns
 
 
-def _cells(facts: Facts, first: Facts) -> list[str]:
-    entropy, ids = facts.entropy_bits_per_second, facts.ids_per_position
-    share = 100 * fmean(group.share for group in facts.usage)
-    perplexity = fmean(group.perplexity for group in facts.usage)
-    time = facts.real_time_factor / first.real_time_factor
+def _cells(statistics: CodecStatistics, first: CodecStatistics) -> list[str]:
+    entropy, ids = statistics.entropy_bits_per_second, statistics.ids_per_position
+    share = 100 * fmean(group.share for group in statistics.usage)
+    perplexity = fmean(group.perplexity for group in statistics.usage)
+    time = statistics.real_time_factor / first.real_time_factor
     return [
-        f"{entropy:,.0f}\n{facts.positions_per_second:.4g}×{ids}",
+        f"{entropy:,.0f}\n{statistics.positions_per_second:.4g}×{ids}",
         f"{share:.1f}\n{perplexity:,.0f}",
-        f"{facts.parameters / 1e6:.1f}\n{time:.2f}",
+        f"{statistics.parameters / 1e6:.1f}\n{time:.2f}",
     ]
 
 
-def _fields(facts: Facts, first: Facts) -> dict[str, Any]:
-    point, codec = facts.point, facts.point.codec
+def _fields(statistics: CodecStatistics, first: CodecStatistics) -> dict[str, Any]:
+    point, codec = statistics.point, statistics.point.codec
     return {
-        "tokens": usage_record(facts.usage)
+        "tokens": usage_record(statistics.usage)
         | {
-            "positions_per_second": facts.positions_per_second,
-            "ids_per_position": facts.ids_per_position,
-            "entropy_bits_per_second": facts.entropy_bits_per_second,
-            "nominal_bits_per_second": facts.bits_per_second,
+            "positions_per_second": statistics.positions_per_second,
+            "ids_per_position": statistics.ids_per_position,
+            "entropy_bits_per_second": statistics.entropy_bits_per_second,
+            "nominal_bits_per_second": statistics.bits_per_second,
         },
         "codec": {
             "name": codec.name,
@@ -255,9 +261,9 @@ def _fields(facts: Facts, first: Facts) -> dict[str, Any]:
             "levels": point.levels or codec.depth,
             "depth": codec.depth,
             "level_groups": list(codec.quantizer.level_groups),
-            "parameters": facts.parameters,
-            "real_time_factor_here": facts.real_time_factor,
-            "relative_time": facts.real_time_factor / first.real_time_factor,
+            "parameters": statistics.parameters,
+            "real_time_factor_here": statistics.real_time_factor,
+            "relative_time": statistics.real_time_factor / first.real_time_factor,
         },
     }
 

@@ -17,9 +17,9 @@ from intaglio.recipes.evaluation.audio.metrics import SISDR, STOI, MelDistance
 from intaglio.recipes.evaluation.audio.suite import (
     entry,
     entry_records,
-    facts_of,
     nominal_rate,
     points,
+    statistics_of,
     table,
 )
 from intaglio.recipes.evaluation.comparison import evaluate
@@ -132,8 +132,8 @@ def test_the_time_is_the_median_and_relative_to_the_first_codec(items):
         point = OperatingPoint(codec.name, codec)
         (_, row) = entries_of([point], many, [])
         tokens = codec.encode(torch.zeros(1, 1, 4000))
-        entries.append(row._replace(facts=facts_of(point, [tokens] * 3, times, many)))
-    factors = [one.facts.real_time_factor for one in entries]  # of 0.5, 0.5 and 2 seconds
+        entries.append(row._replace(statistics=statistics_of(point, [tokens] * 3, times, many)))
+    factors = [one.statistics.real_time_factor for one in entries]  # of 0.5, 0.5 and 2 seconds
     assert factors == pytest.approx([0.4, 0.6])
     records = entry_records(entries, RATE)
     assert [one["codec"]["relative_time"] for one in records] == pytest.approx([1, 1.5])
