@@ -1,16 +1,11 @@
 """Folders of parts have the names of what lies in them, and import it when it is asked for."""
 
 import importlib
-import inspect
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-from intaglio.codecs.part import Part
-
-ROOT = Path(__file__).parent.parent
 FOLDERS = (
     "codecs.decoders",
     "codecs.discriminators",
@@ -37,17 +32,6 @@ def test_every_name_of_a_folder_is_there(folder: str) -> None:
         value = getattr(package, name)
         assert value.__name__ == name and value.__module__.startswith(f"intaglio.{folder}.")
     assert set(package.__all__) <= set(dir(package))
-
-
-@each_folder
-def test_a_folder_names_all_of_its_parts(folder: str) -> None:
-    package = importlib.import_module(f"intaglio.{folder}")
-    assert package.__file__ is not None
-    for path in sorted(Path(package.__file__).parent.glob("[!_]*.py")):
-        module = importlib.import_module(f"intaglio.{folder}.{path.stem}")
-        for name, value in inspect.getmembers(module, inspect.isclass):
-            if issubclass(value, Part) and value.__module__ == module.__name__:
-                assert name in package.__all__, f"{module.__name__}.{name}"
 
 
 def test_other_names_are_refused() -> None:
