@@ -14,7 +14,9 @@ from intaglio.data.sets import SETS, complete, folder_of, get, home
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the words after ``intaglio data``."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="{list,get}")
-    listing = actions.add_parser("list", help="show the sets: size, licence, where from, present?")
+    listing = actions.add_parser(
+        "list", help="list the sets with size, licence, source, and whether they are there"
+    )
     fetching = actions.add_parser("get", help="fetch a set; does nothing if it is there")
     fetching.add_argument("name", help=f"one of {', '.join(known.name for known in SETS)}")
     for action in (listing, fetching):

@@ -21,7 +21,7 @@ examples:
 The codec decides whether recordings or images are read. Recordings may be of any length. They are
 resampled to the codec's rate, and the token file stores what `decode` needs to undo it. An image is
 given whole to a codec that takes any size, and resized for a codec of one size. In a folder, hidden
-files and files with other suffixes are left out; damaged ones are skipped, named at the end, and
+files and files with other suffixes are ignored; damaged ones are skipped, named at the end, and
 make the exit status 1. Standard input is recognised by its content; it is kept in a temporary file.
 """
 
@@ -42,7 +42,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="token file for one input file, or - for standard output; otherwise a folder",
     )
     add_codec_options(parser)
-    parser.add_argument("--entropy", action="store_true", help="entropy code where it saves bytes")
+    parser.add_argument(
+        "--entropy", action="store_true", help="entropy-code where that saves bytes"
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
     add_modality_options(parser, "encode")
 

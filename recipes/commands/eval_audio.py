@@ -60,9 +60,9 @@ examples:
 {EXAMPLES}
 
 With --suite, --codec and --data may be repeated, and a codec may be followed by @ and bit rates
-(bits per second): for each it uses as many of its levels as stay within. Without @ it uses all.
+(bits per second): for each, as many of its levels are used as fit. Without @, all are used.
 
-Metrics whose package is missing and baselines whose program is missing say so in the table.
+The table marks metrics whose package is missing and baselines whose program is missing.
 Damaged files are skipped, named, and make the exit status 1.
 """
 

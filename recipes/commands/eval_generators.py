@@ -63,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         side="test",
     )
     parser.add_argument("--items", type=int, help="images to draw (as many as are held out)")
-    parser.add_argument("--sample-seed", type=int, default=0, help="of the first image (0)")
+    parser.add_argument("--sample-seed", type=int, default=0, help="seed of the first image (0)")
     add_sampler_options(parser)
     parser.add_argument(
         "--features",

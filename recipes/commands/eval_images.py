@@ -90,7 +90,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--inception",
         metavar="FILE",
-        help=f"weights for the metric rfid ({INCEPTION_FILES[0]}, likewise)",
+        help=f"weights for the metric rfid ({INCEPTION_FILES[0]}, from the same folder)",
     )
     parser.add_argument("--plot", metavar="FILE", help="draw quality over bits per pixel, as PNG")
     parser.add_argument(

@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "generator",
         metavar="GENERATOR",
-        help="bundle, training checkpoint, or emoji, which comes with the package and its codec",
+        help="bundle, training checkpoint, or emoji, the generator of the package",
     )
     parser.add_argument("-o", "--out", required=True, help="folder for the images")
     add_codec_options(parser)

@@ -31,7 +31,7 @@ examples:
 IN is a folder or a manifest of recordings or images, the name of a fetched set, a tar shard of
 audio or images, or a folder of such shards. Next to each shard a row is written, a JSON file with
 its SHA-256 and the names of the files that could not be read. To continue after an interruption,
-run the same command again: finished shards are left alone.
+run the same command again: finished shards are kept.
 """
 
 
@@ -42,9 +42,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--out", required=True, help="folder for the shards of tokens")
     add_codec_options(parser)
     parser.add_argument("--per-shard", type=int, default=1000, help="items in a shard (1000)")
-    parser.add_argument("--entropy", action="store_true", help="entropy code where it saves bytes")
-    parser.add_argument("--job-index", type=int, default=0, metavar="I", help="which job this is")
-    parser.add_argument("--num-jobs", type=int, default=1, metavar="N", help="of how many (1)")
+    parser.add_argument(
+        "--entropy", action="store_true", help="entropy-code where that saves bytes"
+    )
+    parser.add_argument(
+        "--job-index", type=int, default=0, metavar="I", help="number of this job, from 0 (0)"
+    )
+    parser.add_argument("--num-jobs", type=int, default=1, metavar="N", help="number of jobs (1)")
     parser.add_argument(
         "--max-bad-share",
         type=float,

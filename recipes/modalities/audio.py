@@ -22,10 +22,12 @@ from intaglio.recipes.tokenization.encode_audio import (
 )
 
 ENCODE = (
-    Option("--levels", "first levels of the quantizer to use (all)", type=int, exclusive="bitrate"),
+    Option(
+        "--levels", "number of levels of the quantizer to use (all)", type=int, exclusive="bitrate"
+    ),
     Option(
         "--bitrate",
-        "as many levels as stay within BITS a second",
+        "use as many levels as fit into BITS per second",
         type=float,
         metavar="BITS",
         exclusive="bitrate",

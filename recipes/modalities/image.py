@@ -30,7 +30,7 @@ ENCODE = (
     ),
     Option(
         "--fit",
-        "for a codec of one size, keep the middle of an image (crop, the default) or all",
+        "for a codec of one size, use the middle of an image (crop, the default) or all",
         choices=("crop", "letterbox"),
     ),
 )
@@ -42,7 +42,7 @@ DECODE = (
         metavar="N",
         dest="positions",
     ),
-    Option("--seed", "of the noise of a generative decoder (0)", type=int),
+    Option("--seed", "seed for the noise of a generative decoder (0)", type=int),
 )
 TOKENIZE = (
     Option("--batch-size", "images encoded at once (32)", type=int),

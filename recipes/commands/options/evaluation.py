@@ -35,10 +35,22 @@ def add_evaluation_options(
         default=side,
         help=f"{left_out}, or all ({side})" if "all" in sides else f"{left_out} ({side})",
     )
-    parser.add_argument("--validation-share", type=float, default=0.05, help="as in training")
-    parser.add_argument("--test-share", type=float, default=0.05, help="as in training")
-    parser.add_argument("--seed", type=int, default=0, help="of the split and the intervals")
-    parser.add_argument("--json", metavar="FILE", help="write one record a system")
+    parser.add_argument(
+        "--validation-share",
+        type=float,
+        default=0.05,
+        help="share of validation, as in training (0.05)",
+    )
+    parser.add_argument(
+        "--test-share",
+        type=float,
+        default=0.05,
+        help="share of the test split, as in training (0.05)",
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, help="seed of the split and of the intervals (0)"
+    )
+    parser.add_argument("--json", metavar="FILE", help="write one record per system")
 
 
 def names(text: str) -> list[str]:

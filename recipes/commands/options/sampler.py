@@ -32,7 +32,10 @@ def add_sampler_options(parser: argparse._ActionsContainer) -> None:
         help="how the guidance grows to its scale (linear)",
     )
     parser.add_argument(
-        "--temperature", type=float, default=DEFAULTS["temperature"], help="above 0 (1)"
+        "--temperature",
+        type=float,
+        default=DEFAULTS["temperature"],
+        help="sampling temperature, above 0 (1)",
     )
     parser.add_argument(
         "--top-k",
