@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from intaglio.codecs import Codec, ImageCodec
+from intaglio.codecs import AudioCodec, Codec, ImageCodec
 from intaglio.generators.generator import Generator
 from intaglio.generators.provenance import Provenance
 
@@ -39,6 +39,28 @@ def images_of(generator: Generator, codec: ImageCodec, tokens: Tensor, *, seed: 
     if generator.vocab:
         return codec.decode(codec.tokens(tokens, grid if codec.any_size else None), seed=seed)
     return codec.from_latents(tokens, grid=grid, seed=seed)
+
+
+def audio_of(
+    generator: Generator, codec: AudioCodec, tokens: Tensor, mask: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Waveforms, float [batch, channels, samples], and the samples of each item, int64 [batch].
+
+    Args:
+        generator: that drew the tokens.
+        codec: that it was trained with; see `check_codec`.
+        tokens: int64 [batch, positions, groups].
+        mask: bool [batch, positions], which positions the items have; all if None. Waveforms are
+            zero behind the end of their item.
+
+    Raises:
+        ValueError: they are not what the codec decodes.
+    """
+    if not generator.vocab or codec.segments is not None:
+        raise ValueError(f"{codec.name} does not decode the tokens of {generator.name} alone")
+    record = codec.tokens(tokens, mask)
+    lengths = record.mask.sum(1) * codec.hop_length
+    return codec.decode(record._replace(lengths=lengths)), lengths
 
 
 def tokens_of(generator: Generator, codec: ImageCodec, images: Tensor) -> Tensor:

@@ -61,7 +61,7 @@ def every_item(positions, vocab):
     return ids, mask
 
 
-TOYS = [(3, (2,), "categorical"), (2, (3, 2), "categorical"), (2, (3, 2), "depth")]
+TOYS = [(3, (2,), "categorical"), (2, (3, 2), "categorical"), (2, (3, 2, 2), "depth")]
 
 
 @pytest.mark.parametrize(("positions", "vocab", "head"), TOYS)
