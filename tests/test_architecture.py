@@ -404,6 +404,10 @@ RULES = [
     *(
         Rule(imports_from_higher_floors, parse(low, f"def f():\n    import intaglio.{high}"))
         for low, high in (
+            ("data.formats.x", "data.manifest"),
+            ("data.sets.x", "data.listing"),
+            ("data.modules", "data.audio"),
+            ("data.synthetic.audio", "data.modules"),
             ("generators.inference.x", "generators.conditioning.base"),
             ("generators.conditioning.x", "generators.orders.base"),
             ("generators.heads.x", "generators.orders.base"),
@@ -413,7 +417,8 @@ RULES = [
             ("generators.image.x", "generators.task"),
             ("recipes.evaluation.scores", "recipes.evaluation.audio.metrics"),
             ("recipes.evaluation.audio.x", "recipes.evaluation.figures.canvas"),
-            ("recipes.tokenization.x", "recipes.commands.encode"),
+            ("recipes.tokenization.x", "recipes.modalities.audio"),
+            ("recipes.modalities.x", "recipes.commands.encode"),
             ("recipes.callbacks.x", "recipes.commands.encode"),
             ("recipes.benchmarks.x", "recipes.cli"),
             ("recipes.commands.x", "recipes.cli"),

@@ -65,7 +65,7 @@ class ImageModality(Modality[ImageCodec]):
     decoded_suffix = IMAGE_SUFFIX
 
     def check_encoding(self, codec: ImageCodec, options: ImageEncoding) -> None:
-        """Raise ValueError if a codec of any size is told how to fit images."""
+        """Raise ValueError if ``fit`` is given for a codec of any size."""
         if options.fit is not None and codec.any_size:
             raise ValueError(f"{codec.name} takes images of any size; --fit is for codecs of one")
 

@@ -174,4 +174,4 @@ def test_270_damaged_shards_lose_nothing_in_silence(tmp_path, draw):
                 unnoticed += 1
             except (ShardError, TokenFileError):
                 pass
-    assert unnoticed <= 8  # flips and holes in the text beside the tokens
+    assert unnoticed <= 8  # flips and holes in the text next to the tokens

@@ -127,7 +127,7 @@ def test_photographs_are_told_from_drawings(debian):
         f"{root}/cat.txt": b"A cat.\nfr.utf8=Un chat.",
         f"{root}/half.png": coded(half),
         f"{root}/half.txt": b"Half.",
-        f"{root}/untold.png": coded(noise),
+        f"{root}/uncaptioned.png": coded(noise),
         f"{root}/cartoon/dog.png": coded(noise),
         f"{root}/cartoon/dog.txt": b"A dog.",
         f"{root}/small.png": coded(noise[:63]),

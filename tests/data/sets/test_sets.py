@@ -40,7 +40,7 @@ def offer(debian, language: str = "en", voice: str = "en_US_f_Allison") -> None:
     text = gzip.compress(TEXTS.encode())
     files = {f"{documents}/core-sounds-{language}.txt.gz": text, f"{documents}/copyright": b"CC!"}
     debian.offer(package, files)
-    names = ("yes", "digits/1", "at", "beep", "silence/1", "empty", "untold")
+    names = ("yes", "digits/1", "at", "beep", "silence/1", "empty", "without-text")
     sounds = f"usr/share/asterisk/sounds/{voice}"
     debian.offer(f"{package}-g722", {f"{sounds}/{name}.g722": g722(0.2) for name in names})
 

@@ -131,14 +131,14 @@ def noise(channels: int, samples: int, seed: int = 0) -> torch.Tensor:
 
 
 def coded(codec: AudioCodec, source: Path, options: AudioEncoding = PLAIN) -> Path:
-    """Token file of a recording, beside it."""
+    """Token file of a recording, in the same folder."""
     job = FileJob(source, source.with_suffix(".intaglio"))
     encode_audio_file(codec, job, options)
     return job.target
 
 
 def decoded(codec: AudioCodec, source: Path) -> Path:
-    """Audio file of a token file, beside it."""
+    """Audio file of a token file, in the same folder."""
     job = FileJob(source, source.with_suffix(".decoded.wav"))
     decode_audio_file(codec, job, AudioDecoding())
     return job.target

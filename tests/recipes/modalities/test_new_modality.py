@@ -1,7 +1,7 @@
 """A modality that the package does not have, series of numbers in text files, in all commands.
 
-The steps are those of "Add a modality" in CONTRIBUTING.md: whatever else the package asked for
-would be missing here.
+The numbered steps are those of "Add a modality" in CONTRIBUTING.md. If the package asked for more,
+these tests would fail.
 """
 
 import functools
@@ -105,7 +105,7 @@ class SeriesCodec(Codec):
         return Tokens(ids, torch.ones(ids.shape[:2], dtype=torch.bool), self.vocab)
 
 
-# 2. Its files
+# 2. Its files; the data set for training is at the end
 
 
 def read_series(path: Path) -> Tensor:
@@ -143,7 +143,7 @@ def item_of(codec: Codec, tokens: Tokens, item: int = 0) -> tuple[TokenHeader, T
     return header._replace(modality="series"), ids
 
 
-# 4. Many at once
+# 4. The modality: many files at once, then one
 
 
 class SeriesTokenizer(Tokenizer[SeriesCodec, Tensor]):
@@ -168,9 +168,6 @@ class SeriesTokenizer(Tokenizer[SeriesCodec, Tensor]):
             write_tokens(file, header._replace(coding=self._coding), ids)
             files.append(file.getvalue())
         return files
-
-
-# 5. The modality itself
 
 
 class SeriesEncoding(NamedTuple):
@@ -245,7 +242,7 @@ class Series(Modality[SeriesCodec]):
 @pytest.fixture
 def series(monkeypatch) -> None:
     """The modality, in the tables."""
-    monkeypatch.setattr(modalities, "MODALITIES", (*MODALITIES, Series()))  # 6. the table
+    monkeypatch.setattr(modalities, "MODALITIES", (*MODALITIES, Series()))  # 5. the table
     monkeypatch.setitem(token_header.FORMS, "series", SERIES_HEADER)
     # what a test defines is outside the package, whose bundles build nothing else
     monkeypatch.setattr(parts, "HOMES", (*parts.HOMES, __name__))
