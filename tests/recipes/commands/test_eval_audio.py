@@ -153,7 +153,7 @@ def test_a_manifest_cannot_write_outside_the_folder(intaglio, record, bundle, tm
         ((*SUITE, "--rate", "0"), "1000 Hz at least, not at 0"),
         (("--rate", "999"), "1000 Hz at least, not at 999"),
         (("--codec", "nowhere"), "compared with --suite audio-tokens"),
-        (("--data", "other"), "no folder, manifest or name"),
+        (("--data", "other"), "other is not a folder, a manifest or the name of a data set"),
         ((*SUITE, "--codec", "nowhere"), "no codec at nowhere"),
         ((*SUITE, "--codec", "nowhere@2000"), "no codec at nowhere:"),
         ((*SUITE, "--codec", "nowhere@"), "'nowhere@' is no codec with bit"),
