@@ -168,7 +168,7 @@ class TokenShards(Sided):
         source, entries = read_token_set(Path(self.root))
         of_path = classes_of([entry.record for entry in entries])
         self.classes = sorted(set(of_path.values()) - {""})
-        number = {name: place for place, name in enumerate(self.classes)}
+        number = {name: label for label, name in enumerate(self.classes)}
         self.labels = {path: number[name] for path, name in of_path.items() if name}
         sides: dict[Side, list[_Entry]] = {"train": [], "validation": [], "test": []}
         for entry in entries:

@@ -131,7 +131,7 @@ def masked_autoencoder(
         dim,
         schedule="cosine",
         least=0.7,
-        deviation=0.25,
+        standard_deviation=0.25,
         together=True,
         encoder=MAEEncoder(encoder, prod(shape), prefix=condition.prefix),
         reveal="random",

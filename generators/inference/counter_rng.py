@@ -1,4 +1,4 @@
-"""Random numbers that are functions of a seed and a place, so that nothing else decides them.
+"""Random numbers that are functions of a seed and a position, and of nothing else.
 
 Philox4x32-10 (Salmon et al., 2011), a counter-based generator, on plain integer tensors: an item
 gets the same numbers in any batch, in any order of its positions, and however often one asks.
@@ -14,7 +14,7 @@ WORD = 0xFFFFFFFF
 MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 STEPS = (0x9E3779B9, 0xBB67AE85)
 ROUNDS = 10
-FEW = 32  # numbers of a position that are kept for all positions
+MAX_CACHED = 32  # numbers of a position that are kept for all positions
 
 
 class Role(enum.IntEnum):
@@ -27,12 +27,12 @@ class Role(enum.IntEnum):
 
 
 class Ahead(NamedTuple):
-    """Numbers of all positions at once, for those who ask for one position after the other.
+    """Numbers of all positions at once, for a caller that needs one position after the other.
 
     Attributes:
         number: of the position.
         everywhere: draws of all positions.
-        kept: what has been worked out, by role and count; the same for all positions.
+        kept: numbers computed so far, by role and count; the same for all positions.
     """
 
     number: int
@@ -53,7 +53,7 @@ class Draws(NamedTuple):
     Attributes:
         seeds: int64 [batch], one of each item.
         positions: int64 [batch, positions], or [1, positions] if all items have the same.
-        round: which time these positions are drawn; other turns give other numbers.
+        round: which time these positions are drawn; other rounds give other numbers.
         ahead: where the same numbers may be found already.
     """
 
@@ -68,9 +68,9 @@ class Draws(NamedTuple):
         Args:
             role: what the numbers are for.
             count: how many for each position.
-            first: place of the first of them in the position's row of numbers, which has no end.
+            first: index of the first of them in the position's endless row of numbers.
         """
-        if self.ahead is not None and not first and count <= FEW:
+        if self.ahead is not None and not first and count <= MAX_CACHED:
             return self.ahead.uniform(role, count)
         blocks = range(first // 2, -(-(first + count) // 2))
         words = self._words(role, blocks)[..., 2 * (first % 2) :][..., : 2 * count]

@@ -1,4 +1,4 @@
-"""Temperature, top-k and top-p: the one place that changes a categorical law before a draw."""
+"""Temperature, top-k and top-p: the one module that warps a categorical distribution."""
 
 from typing import NamedTuple
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 class Warp(NamedTuple):
-    """How a law is sharpened, in this order.
+    """How a distribution is sharpened, in this order.
 
     Attributes:
         temperature: above 0; float, or float [batch] for one of each item. 1 changes nothing.
@@ -21,7 +21,7 @@ class Warp(NamedTuple):
     top_p: float = 1.0
 
     def check(self) -> None:
-        """Refuse what is no law.
+        """Refuse values out of range.
 
         Raises:
             ValueError: a temperature not above 0, a negative ``top_k``, ``top_p`` not in (0, 1].
@@ -35,7 +35,7 @@ class Warp(NamedTuple):
             raise ValueError(f"top_p is above 0 and at most 1, got {self.top_p}")
 
     def __call__(self, logits: Tensor) -> Tensor:
-        """Log-probabilities, float32 [batch, ..., vocab], of the warped law; -inf for none.
+        """Log-probabilities after warping, float32 [batch, ..., vocab]; -inf for ids left out.
 
         Args:
             logits: [batch, ..., vocab]; not changed.

@@ -1,4 +1,4 @@
-"""Shares of masked tokens: pure functions of time, and counts of a session."""
+"""Shares of masked tokens: pure functions of time, and counts of a drawing."""
 
 import math
 from collections.abc import Callable
@@ -21,17 +21,17 @@ def share_masked(schedule: MaskSchedule, time: float) -> float:
     return SHARES[schedule](time)
 
 
-def share_of_normal(uniform: float, *, least: float, deviation: float) -> float:
-    """Share of masked tokens by a normal law around 1, cut off at both ends (MAR; Li et al., 2024).
+def share_of_normal(uniform: float, *, least: float, standard_deviation: float) -> float:
+    """Share of masked tokens normal around 1, truncated at both ends (MAR; Li et al., 2024).
 
     Args:
-        uniform: in (0, 1); how much of the law lies below.
+        uniform: in (0, 1); the value of the distribution function.
         least: smallest share; 1 is the largest.
-        deviation: standard deviation of the law before it is cut off.
+        standard_deviation: before the truncation.
     """
-    law = NormalDist(1.0, deviation)
-    below = law.cdf(least)
-    return min(1.0, max(least, law.inv_cdf(below + uniform * (0.5 - below))))
+    normal = NormalDist(1.0, standard_deviation)
+    below = normal.cdf(least)
+    return min(1.0, max(least, normal.inv_cdf(below + uniform * (0.5 - below))))
 
 
 def counts(schedule: MaskSchedule, masked: int, steps: int) -> list[int]:
@@ -42,7 +42,7 @@ def counts(schedule: MaskSchedule, masked: int, steps: int) -> list[int]:
     Args:
         schedule: of the shares.
         masked: before the first step.
-        steps: of the session.
+        steps: of the drawing.
     """
     found, left = [], masked
     for step in range(steps):

@@ -36,8 +36,8 @@ class MaskedOrder(Order):
         least: smallest share of masked tokens in training. MAR has 0.7; then the last tokens of an
             item, which are predicted from more than ever in training, tend to have holes (MMAR;
             Yang et al., 2024).
-        deviation: if given, shares in training are normal around 1 with this standard deviation,
-            truncated at ``least`` and 1, and not the schedule; MAR has 0.25.
+        standard_deviation: if given, shares in training are normal around 1 with it,
+            truncated at ``least`` and 1, and do not follow the schedule; MAR has 0.25.
         together: whether all items of a batch in training have the same share of masked tokens, so
             that an encoder computes nothing in vain; the gradient is noisier for it.
         encoder: of the known tokens, before the transformer, which is then the decoder (MAR).
@@ -48,7 +48,7 @@ class MaskedOrder(Order):
         steps: if the sampler does not set a number.
 
     Raises:
-        ValueError: a share out of range, or a deviation not above 0.
+        ValueError: a share out of range, or a standard deviation not above 0.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class MaskedOrder(Order):
         *,
         schedule: MaskSchedule = "arccos",
         least: float = 0.0,
-        deviation: float | None = None,
+        standard_deviation: float | None = None,
         together: bool = False,
         encoder: MAEEncoder | None = None,
         reveal: Literal["confidence", "random"] = "confidence",
@@ -67,10 +67,13 @@ class MaskedOrder(Order):
         super().__init__()
         if not 0 <= least <= 1:
             raise ValueError(f"the least share of masked tokens is in [0, 1], got {least}")
-        if deviation is not None and deviation <= 0:
-            raise ValueError(f"the deviation of the shares is above 0, got {deviation}")
+        if standard_deviation is not None and standard_deviation <= 0:
+            raise ValueError(
+                f"the standard deviation of the shares is above 0, got {standard_deviation}"
+            )
         self.schedule, self.least = schedule, least
-        self.deviation, self.together, self.encoder = deviation, together, encoder
+        self.standard_deviation = standard_deviation
+        self.together, self.encoder = together, encoder
         self.reveal, self.noise, self.steps = reveal, noise, steps
         self.mask = nn.Parameter(0.02 * torch.randn(dim))
 
@@ -85,10 +88,12 @@ class MaskedOrder(Order):
 
     def _number(self, time: float, positions: int) -> int:
         """Masked tokens of an item in training, for an even number in [0, 1)."""
-        if self.deviation is None:
+        if self.standard_deviation is None:
             share = max(self.least, share_masked(self.schedule, time))
             return max(1, round(share * positions))
-        share = share_of_normal(1 - time, least=self.least, deviation=self.deviation)
+        share = share_of_normal(
+            1 - time, least=self.least, standard_deviation=self.standard_deviation
+        )
         return max(1, math.ceil(share * positions))
 
     def predictions_given(
@@ -147,7 +152,7 @@ class _MaskedState(DecodingState):
         self.rank = Draws(request.seeds, self.positions).uniform(Role.ORDER)[..., 0]
 
     def steps(self) -> Iterator[Step]:
-        """At all positions, or at those whose turn it is; none once everything is known."""
+        """At all positions, or at those to be drawn next; none once everything is known."""
         for number in range(self.total):
             fresh = int((self.masked.sum(1) - self.left[:, number]).max())
             if not fresh:

@@ -76,7 +76,7 @@ def masks_of(generator, batch, monkeypatch):
 
 def test_shares_of_a_normal_law(masked, monkeypatch):
     """Chi-square of 10,000 numbers: at least 14 of 20, rounded up, so 15 to 20."""
-    generator = masked({"least": 0.7, "deviation": 0.25}, shape=(20,))
+    generator = masked({"least": 0.7, "standard_deviation": 0.25}, shape=(20,))
     torch.manual_seed(0)
     places = masks_of(generator, 10_000, monkeypatch)
     below = torch.special.ndtr((torch.arange(14, 21).double() / 20 - 1) / 0.25)
@@ -89,9 +89,9 @@ def test_shares_of_a_normal_law(masked, monkeypatch):
     assert float((spread - spread.mean()).abs().max()) < 0.02
 
 
-@pytest.mark.parametrize("deviation", [None, 0.25], ids=["schedule", "normal"])
-def test_a_batch_may_share_its_number(masked, monkeypatch, deviation):
-    generator = masked({"deviation": deviation, "together": True}, shape=(20,))
+@pytest.mark.parametrize("standard_deviation", [None, 0.25], ids=["schedule", "normal"])
+def test_a_batch_may_share_its_number(masked, monkeypatch, standard_deviation):
+    generator = masked({"standard_deviation": standard_deviation, "together": True}, shape=(20,))
     batches = [masks_of(generator, 50, monkeypatch) for _ in range(20)]
     numbers = [places.sum(1).unique().tolist() for places in batches]
     assert {len(number) for number in numbers} == {1}
@@ -260,7 +260,7 @@ def test_what_cannot_be_drawn_is_refused(masked):
     with pytest.raises(ValueError, match=r"in \[0, 1\], got 1.5"):
         masked({"least": 1.5})
     with pytest.raises(ValueError, match="above 0, got 0"):
-        masked({"deviation": 0})
+        masked({"standard_deviation": 0})
     found = Sampler().generate(generator, condition)  # its own 8 steps are cut down to 4
     assert found.shape == (2, 4, 1)
     head = Head()
