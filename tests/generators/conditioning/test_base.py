@@ -82,3 +82,11 @@ def test_without_one_it_is_class_conditional(name):
     with torch.device("meta"):
         condition = BUILDERS[name](num_classes=3).condition
     assert type(condition) is ClassCondition and condition.num_classes == 3
+
+
+def test_a_condition_has_one_size():
+    condition = ClassCondition(3).bind(8)
+    weights = condition.table.weight
+    assert condition.bind(8).table.weight is weights
+    with pytest.raises(ValueError, match="a condition of 8 channels does not fit a backbone of 16"):
+        condition.bind(16)
