@@ -16,7 +16,7 @@ from intaglio.generators.generator import Generator
 from intaglio.generators.provenance import Provenance
 
 
-class TokenSource(Protocol):
+class TokenMetadata(Protocol):
     """Where tokens come from: see `intaglio.data.tokens.TokenSource`."""
 
     codec: str
@@ -31,7 +31,7 @@ class TokenData(Protocol):
     """What the task asks of its data; `intaglio.data.tokens.TokenShards` has it."""
 
     classes: Sequence[str]
-    source: TokenSource | None
+    source: TokenMetadata | None
 
     def training_tokens(self) -> Tensor:
         """All ids for training, int64 [..., groups]."""
@@ -114,7 +114,7 @@ class GeneratorTask(TrainingTask):
         if stage == "fit" and not generator.vocab:
             generator.fit_normalisation(self.vectors(data.training_tokens()))
 
-    def _check_source(self, source: TokenSource) -> None:
+    def _check_source(self, source: TokenMetadata) -> None:
         """Compare shape and vocabulary of the data with the generator's."""
         generator = self.generator
         shape = tuple(source.shape) if len(generator.shape) > 1 else (prod(source.shape),)

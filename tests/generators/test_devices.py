@@ -27,13 +27,15 @@ from intaglio.generators.task import GeneratorTask
 
 aten = torch.ops.aten
 SYSTEMS = {
-    "llamagen": lambda **told: llamagen("tiny", shape=(2, 2), vocab=(64,), **told),
-    "maskgit": lambda **told: maskgit("tiny", shape=(4, 4), vocab=(64,), steps=3, **told),
-    "mar": lambda **told: mar("tiny", shape=(4, 4), channels=3, **told),
-    "tokenbridge_ar": lambda **told: tokenbridge_ar("small", shape=(2, 2), vocab=[8] * 2, **told),
-    "var": lambda **told: var("small", **told),
-    "xar": lambda **told: xar("small", shape=(2, 2), channels=3, cell=2, **told),
-    "flextok_ar": lambda **told: flextok_ar("tiny", positions=3, levels=[8, 8], **told),
+    "llamagen": lambda **options: llamagen("tiny", shape=(2, 2), vocab=(64,), **options),
+    "maskgit": lambda **options: maskgit("tiny", shape=(4, 4), vocab=(64,), steps=3, **options),
+    "mar": lambda **options: mar("tiny", shape=(4, 4), channels=3, **options),
+    "tokenbridge_ar": lambda **options: tokenbridge_ar(
+        "small", shape=(2, 2), vocab=[8] * 2, **options
+    ),
+    "var": lambda **options: var("small", **options),
+    "xar": lambda **options: xar("small", shape=(2, 2), channels=3, cell=2, **options),
+    "flextok_ar": lambda **options: flextok_ar("tiny", positions=3, levels=[8, 8], **options),
 }
 LONG = ("var", "xar", "flextok_ar")  # many steps, or operations in one
 

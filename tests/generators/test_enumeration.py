@@ -18,7 +18,7 @@ CODES, LENGTH, DIM = 4, 8, 48
 
 
 class Source:
-    """Markov of second order: the law of a code is told by the two before it."""
+    """Markov of second order: the distribution of a code depends on the two before it."""
 
     def __init__(self):
         torch.manual_seed(3)

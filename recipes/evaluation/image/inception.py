@@ -60,7 +60,7 @@ class Convolution(nn.Module):
         return F.relu(self.bn(self.conv(x)))
 
 
-class Block(nn.ModuleDict):
+class InceptionBlock(nn.ModuleDict):
     """Branches over the same map, put together along the channels; the last begins with a pooling.
 
     Args:
@@ -131,7 +131,7 @@ class Inception(nn.Module):
             layers.append((name, convolution))
             width = size
         for name, branches, pooled, maxima in BLOCKS:
-            block = Block(width, branches, pooled=pooled, maxima=maxima)
+            block = InceptionBlock(width, branches, pooled=pooled, maxima=maxima)
             layers.append((name, block))
             width = block.channels
         for name, module in layers:

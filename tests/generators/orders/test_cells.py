@@ -102,20 +102,20 @@ def test_a_group_is_set_by_its_own_time_only():
     for block in generator.backbone.transformer.blocks:
         torch.nn.init.zeros_(block.attention.out.weight)
         torch.nn.init.zeros_(block.attention.out.bias)
-    x, told = torch.randn(1, 16, 3), torch.randn(1, 16)
+    x, conditional = torch.randn(1, 16, 3), torch.randn(1, 16)
     time = torch.full((1, 4), 0.5)
-    before = generator.order.denoise(generator.backbone, x, told, time)
+    before = generator.order.denoise(generator.backbone, x, conditional, time)
     time[0, 2] = 0.7
-    after = generator.order.denoise(generator.backbone, x, told, time)
+    after = generator.order.denoise(generator.backbone, x, conditional, time)
     moved = (after != before).any(-1)[0]
     assert torch.equal(moved, generator.order.group_of == 2)
     time[0, 2] = 0.7004  # times are seen in thousandths
-    again = generator.order.denoise(generator.backbone, x, told, time)
+    again = generator.order.denoise(generator.backbone, x, conditional, time)
     assert torch.equal(again, after)
     time[0, 2] = 0.7008
-    assert torch.equal(generator.order.denoise(generator.backbone, x, told, time), again)
+    assert torch.equal(generator.order.denoise(generator.backbone, x, conditional, time), again)
     time[0, 2] = 0.7012
-    assert not torch.equal(generator.order.denoise(generator.backbone, x, told, time), again)
+    assert not torch.equal(generator.order.denoise(generator.backbone, x, conditional, time), again)
 
 
 def test_every_group_of_a_training_batch_has_a_time_of_its_own():
@@ -146,7 +146,7 @@ def test_cached_steps_tell_what_the_whole_tells(entity, solver):
     tokens = torch.zeros(2, 8, 3, dtype=torch.float64)
     partial = PartialSequence(tokens, torch.zeros(2, 8, dtype=torch.bool))
     state = generator.start_decoding(Request(condition, partial, torch.arange(2), guided=True))
-    told, none = (
+    conditional, none = (
         generator.condition(labels)[:, 0] for labels in (condition, torch.tensor([-1, -1]))
     )
     count = 0
@@ -158,7 +158,7 @@ def test_cached_steps_tell_what_the_whole_tells(entity, solver):
             x = torch.cat([partial.tokens[:, order.sequence[:begin]], state.x], dim=1)
             time = torch.zeros(2, step.number + 1, dtype=torch.float64)
             time[:, -1] = start
-            for found, label in ((hidden, told), (null, none)):
+            for found, label in ((hidden, conditional), (null, none)):
                 whole = order.denoise(generator.backbone, x, label, time)
                 assert (found - whole[:, begin:end]).abs().max() < 1e-9
             state.commit(step, generator.head.velocity(hidden), 1.0)
@@ -170,11 +170,11 @@ def test_cached_steps_tell_what_the_whole_tells(entity, solver):
 def test_one_group_is_plain_flow_matching():
     generator = built("image", dtype=torch.float64, solver="euler", steps=6)
     order, condition = generator.order, torch.tensor([0, 2])
-    told, none = (
+    conditional, none = (
         generator.condition(labels)[:, 0] for labels in (condition, torch.tensor([-1, -1]))
     )
 
-    def velocity(x, time, label=told):
+    def velocity(x, time, label=conditional):
         waves = sine_time((1000 * time).floor() / 1000, 256, max_period=1e4).double()
         x = generator.backbone.embedding(x) + generator.backbone.position_embedding
         x = generator.backbone(x, torch.arange(16), condition=label + order.time(waves))

@@ -30,8 +30,8 @@ def test_masked_tokens_see_all_that_are_known_and_no_masked_one(masked):
             != predictions.hidden
         )
         assert moved.any(1).tolist() == [not mask[0, place]] * 3
-    told = generator.order.predictions_given(generator.backbone, tokens, torch.tensor([2]), mask)
-    assert (told.hidden != predictions.hidden).any(1).all()
+    given = generator.order.predictions_given(generator.backbone, tokens, torch.tensor([2]), mask)
+    assert (given.hidden != predictions.hidden).any(1).all()
 
 
 def test_items_of_a_training_batch_have_numbers_of_their_own(masked):
@@ -49,7 +49,7 @@ def test_items_of_a_training_batch_have_numbers_of_their_own(masked):
     shares = 2 / torch.pi * times.acos()
     law = (50 * shares).round().clamp_min(1).long().bincount(minlength=51).cumsum(0) / 20_000
     seen = numbers.bincount(minlength=51).cumsum(0) / len(numbers)
-    # two items are told apart unless the first ends before the second begins, which is rare
+    # two items differ unless the first ends before the second begins, which is rare
     assert len(numbers) > 4900
     assert float((law - seen).abs().max()) < 0.03
     assert torch.bincount(predictions.positions).float().std() < 60

@@ -43,7 +43,7 @@ def built(scales=(1, 2, 3), codes=3, streams=1, dtype=torch.float32):
 
 
 @pytest.mark.parametrize("streams", [0, 1], ids=["entering", "modulating"])
-def test_a_token_is_told_from_coarser_scales_and_the_condition(streams):
+def test_a_token_is_predicted_from_coarser_scales_and_the_condition(streams):
     generator = built(streams=streams)
     scale = torch.tensor([0, *[1] * 4, *[2] * 9])
     tokens, condition = torch.randint(0, 3, (1, 14, 1)), torch.tensor([1])
@@ -133,10 +133,10 @@ def test_one_scale_is_one_step_with_full_attention():
     predictions = generator.predictions(torch.zeros(2, 4, 1, dtype=torch.int64), condition)
     other = generator.predictions(torch.ones(2, 4, 1, dtype=torch.int64), condition)
     assert torch.equal(predictions.hidden, other.hidden)
-    told = generator.condition.vector(condition)
-    x = generator.backbone.position_embedding + told.unsqueeze(1) + order.start + order.levels
-    x = generator.backbone.norm(generator.backbone.transformer(x, condition=told, sizes=(4,)))
-    scale, shift = order.last(told, (4,))
+    vector = generator.condition.vector(condition)
+    x = generator.backbone.position_embedding + vector.unsqueeze(1) + order.start + order.levels
+    x = generator.backbone.norm(generator.backbone.transformer(x, condition=vector, sizes=(4,)))
+    scale, shift = order.last(vector, (4,))
     torch.testing.assert_close(predictions.hidden.view(2, 4, -1), x * (1 + scale) + shift)
     assert len(list(Sampler().events(generator, condition))) == 1
 
@@ -144,9 +144,9 @@ def test_one_scale_is_one_step_with_full_attention():
 def test_scales_of_one_cell_are_causal():
     generator, condition = built((1, 1, 1), streams=0), torch.tensor([0, 1])
     tokens = torch.randint(0, 3, (2, 3, 1))
-    told = generator.condition(condition)
+    prefix = generator.condition(condition)
     x = torch.cat(
-        [told + generator.order.start, generator.backbone.embedding(tokens[:, :2])], dim=1
+        [prefix + generator.order.start, generator.backbone.embedding(tokens[:, :2])], dim=1
     )
     x = x + generator.backbone.position_embedding + generator.order.levels
     hidden = generator.backbone(x, torch.arange(3), causal=True)

@@ -79,11 +79,11 @@ def test_guidance_at_the_law_of_one_step(raster):
     """A scale of 0 draws as if there were no class, 1 as if there were no guidance."""
     generator = raster(shape=(4,))
     condition = torch.full((64,), 2)
-    plain, told, unconditional = (
+    plain, conditional, unconditional = (
         Sampler(guidance=Guidance(scale)).generate(generator, labels, seed=1)
         for scale, labels in ((1.0, condition), (0.0, condition), (1.0, torch.full((64,), -1)))
     )
-    assert torch.equal(told, unconditional) and not torch.equal(told, plain)
+    assert torch.equal(conditional, unconditional) and not torch.equal(conditional, plain)
     late = Sampler(guidance=Guidance(0.0, "linear")).generate(generator, condition, seed=1)
     assert torch.equal(late[:, 0], plain[:, 0]) and not torch.equal(late, plain)
 
