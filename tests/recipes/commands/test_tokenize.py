@@ -245,7 +245,7 @@ def test_wrong_options_are_one_line(refusal, folder, bundle, tmp_path, words, re
 
 def test_wrong_places_are_one_line(refusal, folder, bundle, tmp_path):
     words = ("--codec", bundle, "-o", tmp_path / "out")
-    assert "no folder, manifest or name" in refusal("tokenize", tmp_path / "gone", *words)
+    assert "not a folder, a manifest or the name" in refusal("tokenize", tmp_path / "gone", *words)
     (tmp_path / "empty").mkdir()
     assert "no audio files" in refusal("tokenize", tmp_path / "empty", *words)
     assert "lies within" in refusal("tokenize", folder, "-o", folder / "out", "--codec", bundle)
