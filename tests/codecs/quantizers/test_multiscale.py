@@ -143,7 +143,7 @@ def test_what_is_no_whole_grid_or_scale_is_refused():
         MultiScaleQuantizer(plain(), (2, 1))
 
 
-def test_what_a_generator_is_told_are_the_sums_in_the_size_of_the_next_scale():
+def test_the_input_of_a_generator_are_the_sums_in_the_size_of_the_next_scale():
     quantizer = multiscale()
     ids, sums, _ = reference(quantizer, torch.randn(3, 25, 6))
     for number, end in enumerate(quantizer.positions[:-1]):

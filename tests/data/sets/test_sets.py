@@ -147,7 +147,7 @@ def test_root_updates_empty_package_lists_once(debian, as_user, caplog):
     assert "running apt-get update" in caplog.text
 
 
-def test_others_are_told_to_update(debian, as_user):
+def test_others_are_advised_to_update(debian, as_user):
     (debian.shelf / "lists").unlink()
     as_user(1000)
     with pytest.raises(OSError, match="Unable to locate.*run `apt-get update` as root") as caught:
@@ -164,7 +164,7 @@ def test_an_unreachable_server_is_named(debian, as_user):
 
 
 @pytest.mark.parametrize("missing", ["apt-get", "dpkg-deb"])
-def test_a_system_without_debian_tools_is_told_what_else(debian, monkeypatch, missing):
+def test_a_system_without_debian_tools_gets_other_advice(debian, monkeypatch, missing):
     which = shutil.which
     monkeypatch.setattr(shutil, "which", lambda name: None if name == missing else which(name))
     with pytest.raises(OSError, match=f"need {missing}, which.*`intaglio data get speech-pip`"):

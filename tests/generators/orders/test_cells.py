@@ -205,7 +205,7 @@ def test_guidance_rises_over_the_groups_and_steps_are_of_each():
     assert len(list(Sampler().events(generator, torch.tensor([1])))) == 200
 
 
-def test_noise_is_that_of_the_seed_and_as_warm_as_told():
+def test_noise_is_that_of_the_seed_and_of_the_given_temperature():
     generator = built(solver="sde", steps=4)
     torch.nn.init.zeros_(generator.head.linear.weight)
     torch.nn.init.zeros_(generator.head.linear.bias)

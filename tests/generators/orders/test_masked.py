@@ -99,7 +99,7 @@ def test_a_batch_may_share_its_number(masked, monkeypatch, standard_deviation):
     assert len(batches[0].unique(dim=0)) > 1 or numbers[0] == [20]
 
 
-def test_with_an_encoder_every_token_is_told_from_the_known_ones(masked):
+def test_with_an_encoder_every_token_is_predicted_from_the_known_ones(masked):
     """As without one; and what the decoder gives is placed again."""
     encoder = MAEEncoder(Transformer(16, 1, 2), 6, prefix=2)
     generator = masked(

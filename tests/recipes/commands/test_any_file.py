@@ -350,7 +350,9 @@ def test_entropy_coding_changes_the_bytes_and_nothing_else(codecs, tmp_path):
     assert samples_of(decoded(codec, source.with_suffix(".intaglio"))).shape == (1, 65_000)
 
 
-def test_a_missing_extra_is_told_before_anything_is_done(refusal, record, tmp_path, monkeypatch):
+def test_a_missing_extra_is_reported_before_anything_is_done(
+    refusal, record, tmp_path, monkeypatch
+):
     monkeypatch.setitem(sys.modules, "constriction", None)
     words = ["encode", record(tmp_path / "a.wav"), "-o", tmp_path / "t", "--entropy"]
     assert "intaglio[entropy]" in refusal(*words, "--codec", tmp_path / "never looked at")

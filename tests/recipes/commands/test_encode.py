@@ -59,7 +59,7 @@ def test_a_folder_is_mirrored_and_damaged_files_are_named(intaglio, record, bund
     assert "4/4" in err  # the progress bar
 
 
-def test_existing_files_are_kept_unless_told(intaglio, refusal, record, bundle, tmp_path):
+def test_existing_files_are_kept_unless_asked(intaglio, refusal, record, bundle, tmp_path):
     source, out = record(tmp_path / "a.wav"), tmp_path / "a.intaglio"
     out.write_bytes(b"precious")
     assert "--overwrite" in refusal("encode", source, "-o", out, "--codec", bundle)
