@@ -7,10 +7,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from intaglio.codecs import AudioCodec, Codec, ImageCodec
+from intaglio.codecs import Codec
 from intaglio.codecs.bundle import fold
 from intaglio.export import onnx, program, torchscript
 from intaglio.export.graphs import Graphs, check
+from intaglio.export.signals import signal_of
 from intaglio.export.verify import verify
 
 FORMATS: dict[str, ModuleType] = {"onnx": onnx, "torchscript": torchscript, "program": program}
@@ -57,41 +58,7 @@ def export(codec: Codec, folder: str | Path, formats: Sequence[str]) -> list[dic
 
 def _card(codec: Codec, graphs: Graphs, records: list[dict[str, Any]]) -> dict[str, Any]:
     """What a caller of the files needs to know."""
-    card = {"codec": codec.name, "fingerprint": codec.fingerprint}
-    card |= _of_images(codec, graphs) if isinstance(codec, ImageCodec) else _of_sounds(codec)
+    card: dict[str, Any] = {"codec": codec.name, "fingerprint": codec.fingerprint}
+    card |= signal_of(codec).card(graphs.names)
     card["ids"] = "int64 [batch, positions, groups], what the encoder gives and the decoder takes"
     return card | {"vocab": list(codec.vocab), "exports": records}
-
-
-def _of_sounds(codec: Codec) -> dict[str, Any]:
-    assert isinstance(codec, AudioCodec)
-    return {
-        "sample_rate": codec.sample_rate,
-        "channels": codec.channels,
-        "hop_length": codec.hop_length,
-        "open_axes": ["batch", "samples", "positions"],
-        "wave": "float32 [batch, channels, samples], what the encoder takes and the decoder gives",
-    }
-
-
-def _of_images(codec: ImageCodec, graphs: Graphs) -> dict[str, Any]:
-    side = codec.image_size
-    card: dict[str, Any] = {
-        "image_size": [side, side],
-        "hop_length": codec.hop_length,
-        "positions": codec.positions,
-        "open_axes": ["batch"],
-        "image": f"float32 [batch, 3, {side}, {side}] in [-1, 1], what the encoder takes and the "
-        "decoder gives",
-    }
-    if "mask" in graphs.names:
-        card["mask"] = (
-            "bool [batch, positions], which first ids count, what the decoder takes after the ids"
-        )
-    if "noise" in graphs.names:
-        dim, grid = codec.quantizer.dim, side // codec.hop_length
-        card["noise"] = (
-            f"float32 [1, {dim}, {grid}, {grid}], standard normal, what "
-            "the decoder takes after the ids"
-        )
-    return card

@@ -7,8 +7,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from intaglio.codecs import AudioCodec, Codec, ImageCodec
-from intaglio.export.graphs import EncoderGraph, Graphs
+from intaglio.codecs import Codec
+from intaglio.export.graph_modules import EncoderGraph
+from intaglio.export.graphs import Graphs
+from intaglio.export.signals import signal_of
 
 Runner = Callable[..., Tensor]  # of the encoder: signal to ids; of the decoder: inputs to signal
 
@@ -48,20 +50,6 @@ class Difference(NamedTuple):
     error: float
 
 
-def shapes_to_try(codec: Codec) -> list[list[int]]:
-    """Shapes of inputs: waveforms of ten lengths, alone and as batches of three; images in batches.
-
-    The lengths are the shortest ones, those around a hop, odd ones, and about two seconds.
-    """
-    if isinstance(codec, ImageCodec):
-        return [[batch, 3, codec.image_size, codec.image_size] for batch in (1, 1, 3, 2)]
-    assert isinstance(codec, AudioCodec)
-    hop = codec.hop_length
-    lengths = [1, 2, hop - 1, hop, hop + 1, 2 * hop]
-    lengths += [5 * hop + 3, 12 * hop - 1, 33 * hop, 101 * hop + 7]
-    return [[batch, codec.channels, samples] for samples in lengths for batch in (1, 3)]
-
-
 def verify(codec: Codec, encode: Runner, decode: Runner, *, seed: int = 0) -> Verification:
     """Compare at all shapes.
 
@@ -69,8 +57,7 @@ def verify(codec: Codec, encode: Runner, decode: Runner, *, seed: int = 0) -> Ve
         codec: the codec itself, on the CPU.
         encode: exported encoder, signal to ids.
         decode: exported decoder, ids (and a mask or noise) to signal.
-        seed: of the inputs: waveforms are noise and noise-modulated tones at several levels, images
-            are noise and waves of colour at several contrasts.
+        seed: of the inputs; see `intaglio.export.signals`.
 
     Raises:
         ValueError: tokens differ but for ties, or signals differ by more than 1e-4.
@@ -79,18 +66,19 @@ def verify(codec: Codec, encode: Runner, decode: Runner, *, seed: int = 0) -> Ve
     generator = torch.Generator().manual_seed(seed)
     tokens = ties = 0
     worst = 0.0
-    shapes = shapes_to_try(codec)
+    signal = signal_of(codec)
+    shapes = signal.shapes()
     for shape in shapes:
-        x = (_picture if codec.signal == "image" else _sound)(shape, generator)
+        x = signal.draw(shape, generator)
         found = compare(graphs, x, encode, decode, generator)
         if found.wrong:
             raise ValueError(
                 f"the exported encoder gives {found.wrong} of {found.tokens} tokens differently "
-                f"at {_size(x)}: nothing was written"
+                f"at {signal.size(x)}: nothing was written"
             )
         if not found.error <= MAX_ERROR:
             raise ValueError(
-                f"the exported decoder differs by {found.error:.2g} at {_size(x)} "
+                f"the exported decoder differs by {found.error:.2g} at {signal.size(x)} "
                 f"(at most {MAX_ERROR:g} is allowed): nothing was written"
             )
         tokens += found.tokens
@@ -119,7 +107,7 @@ def compare(
     if ids.shape != theirs.shape:
         raise ValueError(
             f"the exported encoder gives ids of shape {list(theirs.shape)} instead of "
-            f"{list(ids.shape)} at {_size(x)}: nothing was written"
+            f"{list(ids.shape)} for {list(x.shape)}: nothing was written"
         )
     ties = differs = ids != theirs
     if differs.any():
@@ -160,27 +148,3 @@ def by_rounding(
         noise = torch.randn(exact.shape, generator=generator, dtype=exact.dtype)
         reached |= quantizer.encode_ids((exact + 2 * error * noise).float()) == theirs
     return reached
-
-
-def _size(x: Tensor) -> str:
-    """Of a signal, for people."""
-    if x.dim() == 3:
-        return f"{x.shape[-1]} samples"
-    return f"{x.shape[0]} x {x.shape[2]} x {x.shape[3]} pixels"
-
-
-def _sound(shape: list[int], generator: torch.Generator) -> Tensor:
-    noise = torch.randn(shape, generator=generator)
-    pitch = 0.01 + 0.05 * torch.rand(shape[0], 1, 1, generator=generator)
-    tone = torch.sin(2 * torch.pi * pitch * torch.arange(shape[-1]))
-    level = 10 ** (-2 * torch.rand(shape[0], 1, 1, generator=generator))
-    return level * (0.5 * tone + 0.1 * noise).clamp(-1, 1)
-
-
-def _picture(shape: list[int], generator: torch.Generator) -> Tensor:
-    noise = torch.randn(shape, generator=generator)
-    rows, columns, phase = torch.rand(3, *shape[:2], 1, 1, generator=generator)
-    down, across = (torch.linspace(0, 1, size) for size in shape[2:])
-    waves = torch.sin(20 * (rows * down.unsqueeze(1) + columns * across + phase))
-    contrast = 10 ** (-torch.rand(shape[0], 1, 1, 1, generator=generator))
-    return contrast * (0.7 * waves + 0.2 * noise).clamp(-1, 1)

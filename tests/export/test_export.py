@@ -10,7 +10,8 @@ from intaglio.codecs.quantizers.vq import VectorQuantizer
 from intaglio.export import onnx, program, torchscript
 from intaglio.export.export import export
 from intaglio.export.graphs import Graphs
-from intaglio.export.verify import compare, shapes_to_try, verify
+from intaglio.export.signals import signal_of
+from intaglio.export.verify import compare, verify
 
 KINDS = {"onnx": onnx, "torchscript": torchscript, "program": program}
 
@@ -152,7 +153,7 @@ def test_a_mistake_a_thousandth_large_is_no_rounding(mistake, tiny_codec, genera
 
 
 def test_the_ten_lengths_begin_at_one_sample(tiny_codec):
-    shapes = shapes_to_try(tiny_codec)
+    shapes = signal_of(tiny_codec).shapes()
     lengths = {samples for _, _, samples in shapes}
     assert len(lengths) == 10
     assert {1, 19, 20, 21} <= lengths
@@ -162,3 +163,10 @@ def test_the_ten_lengths_begin_at_one_sample(tiny_codec):
 def test_an_unknown_format_is_reported(tiny_codec, tmp_path):
     with pytest.raises(ValueError, match="onnx, torchscript, program; got tflite"):
         export(tiny_codec, tmp_path, ["onnx", "tflite"])
+
+
+def test_a_signal_that_export_does_not_know_is_refused(tiny_codec, monkeypatch, tmp_path):
+    monkeypatch.setattr(type(tiny_codec), "signal", "smell")
+    with pytest.raises(ValueError, match="tiny cannot be exported: it codes a smell"):
+        export(tiny_codec, tmp_path, ["program"])
+    assert list(tmp_path.iterdir()) == []
