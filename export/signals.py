@@ -56,7 +56,7 @@ class Signal:
         raise NotImplementedError
 
 
-class Waves(Signal):
+class WaveSignal(Signal):
     """Waveforms, [batch, channels, samples], of any length."""
 
     open_axes = ((0, 2), (0, 1))
@@ -111,8 +111,8 @@ class Waves(Signal):
         }
 
 
-class Images(Signal):
-    """Images, [batch, 3, height, width], of the codec's size."""
+class ImageSignal(Signal):
+    """ImageSignal, [batch, 3, height, width], of the codec's size."""
 
     def __init__(self, codec: Codec) -> None:
         assert isinstance(codec, ImageCodec)
@@ -176,7 +176,10 @@ class Images(Signal):
 
 
 # Kinds of signals by the name that codecs give them.
-SIGNALS: dict[str, type[Waves] | type[Images]] = {"wave": Waves, "image": Images}
+SIGNALS: dict[str, type[WaveSignal] | type[ImageSignal]] = {
+    "wave": WaveSignal,
+    "image": ImageSignal,
+}
 
 
 def signal_of(codec: Codec) -> Signal:
