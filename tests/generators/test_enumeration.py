@@ -1,4 +1,4 @@
-"""A trained generator's law beside the true one, on all sequences of a source that is known."""
+"""A trained generator's distribution next to the true one, over all sequences of a source."""
 
 from itertools import product
 
@@ -25,19 +25,19 @@ class Source:
         self.first = torch.distributions.Dirichlet(torch.ones(CODES, CODES**2)[0]).sample()
         self.next = torch.distributions.Dirichlet(0.6 * torch.ones(CODES)).sample((CODES, CODES))
         self.every = torch.tensor(list(product(range(CODES), repeat=LENGTH)))
-        law = self.first[CODES * self.every[:, 0] + self.every[:, 1]].double()
+        distribution = self.first[CODES * self.every[:, 0] + self.every[:, 1]].double()
         for place in range(2, LENGTH):
             a, b, c = self.every[:, place - 2 : place + 1].T
-            law = law * self.next[a, b, c]
-        self.law = law / law.sum()
+            distribution = distribution * self.next[a, b, c]
+        self.distribution = distribution / distribution.sum()
 
     def draw(self, number):
-        return self.every[self.law.multinomial(number, replacement=True)].unsqueeze(2)
+        return self.every[self.distribution.multinomial(number, replacement=True)].unsqueeze(2)
 
 
 @pytest.mark.slow
-def test_the_law_of_every_sequence():
-    """The sum over 65,536 sequences is 1, the law is near the true one, and so are the samples."""
+def test_the_distribution_of_every_sequence():
+    """The sum over 65,536 sequences is 1; distribution and samples are near the true ones."""
     source = Source()
     generator = Generator(
         Backbone(
@@ -67,10 +67,10 @@ def test_the_law_of_every_sequence():
                 for some in source.every.split(4096)
             ]
         ).double()
-    entropy = float(-torch.special.xlogy(source.law, source.law).sum()) / LENGTH
-    cross = float(-(source.law * found).sum()) / LENGTH
-    apart = float((found.exp() - source.law).abs().sum()) / 2
-    alone = source.law @ torch.nn.functional.one_hot(source.every, CODES).double().mean(1)
+    entropy = float(-torch.special.xlogy(source.distribution, source.distribution).sum()) / LENGTH
+    cross = float(-(source.distribution * found).sum()) / LENGTH
+    apart = float((found.exp() - source.distribution).abs().sum()) / 2
+    alone = source.distribution @ torch.nn.functional.one_hot(source.every, CODES).double().mean(1)
     unigram = float(-torch.special.xlogy(alone, alone).sum())
     print(
         f"sum {float(found.exp().sum()):.8f}, entropy {entropy:.4f}, cross-entropy {cross:.4f}, "
@@ -87,6 +87,12 @@ def test_the_law_of_every_sequence():
         numbers = (drawn[:, part] * places[LENGTH // 2 :]).sum(1)
         counts = numbers.bincount(minlength=half).double() / len(drawn)
         true = (source.every[:, part] * places[LENGTH // 2 :]).sum(1)
-        law = torch.zeros(half, dtype=torch.float64).index_add_(0, true, source.law)
-        noise = float((law * (1 - law) / len(drawn)).sqrt().sum()) * (2 / torch.pi) ** 0.5 / 2
-        assert float((counts - law).abs().sum()) / 2 < 2 * noise + 0.03
+        distribution = torch.zeros(half, dtype=torch.float64).index_add_(
+            0, true, source.distribution
+        )
+        noise = (
+            float((distribution * (1 - distribution) / len(drawn)).sqrt().sum())
+            * (2 / torch.pi) ** 0.5
+            / 2
+        )
+        assert float((counts - distribution).abs().sum()) / 2 < 2 * noise + 0.03

@@ -1,4 +1,4 @@
-"""Numbers of a counter: known answers, independence of the batch, uniform and normal laws."""
+"""Numbers of a counter: known answers, any batch, uniform and normal distributions."""
 
 import pytest
 import torch
@@ -61,7 +61,7 @@ def test_seed_position_role_and_turn_each_change_everything():
     assert len(torch.stack(found).unique()) == 8 * len(found)
 
 
-def test_laws():
+def test_distributions():
     """Kolmogorov's distance of 40,000 numbers stays below that of one test in ten thousand."""
     limit = 2.23 / 200  # sqrt(-ln(1e-4 / 2) / 2) over the root of the count
     many = draws(list(range(10)), [list(range(40))] * 10)

@@ -1,4 +1,4 @@
-"""Sharpened laws by hand, and the law of what is drawn."""
+"""Sharpened distributions by hand, and the distribution of what is drawn."""
 
 import pytest
 import torch
@@ -13,7 +13,7 @@ def warped(**options):
     return Warp(**options)(PROBS.log().expand(2, 5)).exp()
 
 
-def test_nothing_changes_a_law():
+def test_nothing_changes_a_distribution():
     assert torch.allclose(warped()[0], PROBS, atol=1e-7)
 
 
@@ -69,19 +69,19 @@ def test_logits_are_left_alone(temperature):
     ],
     ids=["zero", "negative", "nan", "item", "k", "p0", "p1"],
 )
-def test_what_is_no_law_is_refused(wrong):
+def test_what_is_no_distribution_is_refused(wrong):
     with pytest.raises(ValueError, match="temperature is above 0|top_k is 0|top_p is above 0"):
         Warp(**wrong).check()
 
 
-def test_the_law_of_what_is_drawn():
+def test_the_distribution_of_what_is_drawn():
     """Chi-square of 20,000 draws with 3 degrees of freedom below that of one test in 10,000."""
-    law = Warp(top_k=4)(PROBS.log())
+    distribution = Warp(top_k=4)(PROBS.log())
     uniform = Draws(torch.arange(100), torch.arange(200)[None]).uniform(Role.TOKEN)[..., 0]
-    ids = draw(law.expand(100, 200, 5), uniform)
+    ids = draw(distribution.expand(100, 200, 5), uniform)
     counts = ids.flatten().bincount(minlength=5).double()
     assert counts[0] == 0
-    expected = 20_000 * law.double().exp()
+    expected = 20_000 * distribution.double().exp()
     chi = ((counts - expected).square() / expected)[1:].sum()
     assert chi < 21.1
 

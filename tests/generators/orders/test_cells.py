@@ -119,7 +119,7 @@ def test_a_group_is_set_by_its_own_time_only():
 
 
 def test_every_group_of_a_training_batch_has_a_time_of_its_own():
-    """Shares of noise, found from what the embedding sees, follow the logit-normal law."""
+    """Shares of noise, found from what the embedding sees, follow the logit-normal distribution."""
     generator, seen = built(), []
     generator.backbone.embedding.register_forward_hook(
         lambda module, given, out: seen.append(given[0])
@@ -139,7 +139,7 @@ def test_every_group_of_a_training_batch_has_a_time_of_its_own():
 
 @pytest.mark.parametrize("entity", ["token", "cell", "scale"])
 @pytest.mark.parametrize("solver", ["euler", "sde"])
-def test_cached_steps_tell_what_the_whole_tells(entity, solver):
+def test_cached_steps_find_what_one_pass_finds(entity, solver):
     """Each group noisy at its time behind clean ones at time 0, in one pass without a cache."""
     generator = built(entity, shape=(2, 4), dtype=torch.float64, solver=solver, steps=3)
     order, condition = generator.order, torch.tensor([0, 2])

@@ -27,13 +27,13 @@ def test_shares_at_a_half():
 
 
 def test_shares_of_mars_normal():
-    """The law's distribution at a share is the number that the share is drawn with."""
-    law = NormalDist(1, 0.25)
-    below = law.cdf(0.7)
+    """The distribution function at a share is the number that the share is drawn with."""
+    distribution = NormalDist(1, 0.25)
+    below = distribution.cdf(0.7)
     for uniform in (0.001, 0.2, 0.5, 0.9, 0.999):
         share = share_of_normal(uniform, least=0.7, standard_deviation=0.25)
         assert 0.7 < share < 1
-        assert (law.cdf(share) - below) / (0.5 - below) == pytest.approx(uniform)
+        assert (distribution.cdf(share) - below) / (0.5 - below) == pytest.approx(uniform)
     assert share_of_normal(0.5, least=0.7, standard_deviation=0.25) == pytest.approx(
         0.8743, abs=1e-4
     )

@@ -35,7 +35,7 @@ def test_masked_tokens_see_all_that_are_known_and_no_masked_one(masked):
 
 
 def test_items_of_a_training_batch_have_numbers_of_their_own(masked):
-    """Kolmogorov's distance of 5,000 numbers to the arc cosine's law: that of even shares."""
+    """Kolmogorov's distance of 5,000 numbers to the distribution of even shares (arc cosine)."""
     generator = masked(shape=(50,))
     torch.manual_seed(0)
     tokens = torch.zeros(5000, 50, 1, dtype=torch.int64)
@@ -47,11 +47,12 @@ def test_items_of_a_training_batch_have_numbers_of_their_own(masked):
     numbers = starts.cumsum(0).sub(1).bincount()
     times = torch.linspace(0, 1, 20_001)[:-1] + 1 / 40_000
     shares = 2 / torch.pi * times.acos()
-    law = (50 * shares).round().clamp_min(1).long().bincount(minlength=51).cumsum(0) / 20_000
+    counts = (50 * shares).round().clamp_min(1).long().bincount(minlength=51)
+    distribution = counts.cumsum(0) / 20_000
     seen = numbers.bincount(minlength=51).cumsum(0) / len(numbers)
     # two items differ unless the first ends before the second begins, which is rare
     assert len(numbers) > 4900
-    assert float((law - seen).abs().max()) < 0.03
+    assert float((distribution - seen).abs().max()) < 0.03
     assert torch.bincount(predictions.positions).float().std() < 60
 
 
@@ -74,16 +75,16 @@ def masks_of(generator, batch, monkeypatch):
     )
 
 
-def test_shares_of_a_normal_law(masked, monkeypatch):
+def test_shares_of_a_normal_distribution(masked, monkeypatch):
     """Chi-square of 10,000 numbers: at least 14 of 20, rounded up, so 15 to 20."""
     generator = masked({"least": 0.7, "standard_deviation": 0.25}, shape=(20,))
     torch.manual_seed(0)
     places = masks_of(generator, 10_000, monkeypatch)
     below = torch.special.ndtr((torch.arange(14, 21).double() / 20 - 1) / 0.25)
-    law = (below / (0.5 - below[0])).diff()
+    distribution = (below / (0.5 - below[0])).diff()
     seen = places.sum(1).bincount(minlength=21)
-    assert seen[:15].sum() == 0 and float(law.sum()) == pytest.approx(1)
-    chi = ((seen[15:] - 10_000 * law) ** 2 / (10_000 * law)).sum()
+    assert seen[:15].sum() == 0 and float(distribution.sum()) == pytest.approx(1)
+    chi = ((seen[15:] - 10_000 * distribution) ** 2 / (10_000 * distribution)).sum()
     assert chi < 25.7  # of 5 degrees of freedom, one test in 10,000
     spread = places.double().mean(0)
     assert float((spread - spread.mean()).abs().max()) < 0.02
@@ -183,12 +184,12 @@ def test_the_time_of_a_random_reveal_is_the_share_that_is_known(masked):
     assert times["confidence"] == pytest.approx([0, 1 / 3, 2 / 3, 1])
 
 
-def test_the_law_of_one_at_a_time_in_a_random_order(masked):
+def test_the_distribution_of_one_at_a_time_in_a_random_order(masked):
     """Chi-square of 20,000 items against the mean over all orders, 27 cells."""
     generator = masked({"reveal": "random"}, shape=(3,))
     labels = torch.ones(20_000, dtype=torch.int64)
     items = Sampler(steps=3).generate(generator, labels, seed=2)
-    law = torch.zeros(27, dtype=torch.float64)
+    distribution = torch.zeros(27, dtype=torch.float64)
     orders = [(0, 1, 2), (0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0)]
     for order in orders:
         total = torch.zeros(27, dtype=torch.float64)
@@ -203,11 +204,11 @@ def test_the_law_of_one_at_a_time_in_a_random_order(masked):
             ).double()
             mask = mask.clone()
             mask[:, place] = False
-        law += total.exp().detach() / len(orders)
-    assert float(law.sum()) == pytest.approx(1, abs=1e-5)
+        distribution += total.exp().detach() / len(orders)
+    assert float(distribution.sum()) == pytest.approx(1, abs=1e-5)
     counts = (items[..., 0] * torch.tensor([9, 3, 1])).sum(1).bincount(minlength=27)
-    kept = law > 5 / 20_000
-    chi = ((counts - 20_000 * law) ** 2 / (20_000 * law))[kept].sum()
+    kept = distribution > 5 / 20_000
+    chi = ((counts - 20_000 * distribution) ** 2 / (20_000 * distribution))[kept].sum()
     assert int(kept.sum()) > 15
     assert chi < 61  # of 26 degrees of freedom, one test in 10,000
 

@@ -1,4 +1,4 @@
-"""Any order of the places: its law, what each token sees, gaps, and the way from random to rows."""
+"""Any order of the positions: distribution, attention, gaps, and the way from random to rows."""
 
 from itertools import product
 
@@ -73,7 +73,7 @@ def test_log_probabilities_stand_at_their_places(permuted):
 
 
 @pytest.mark.parametrize("draws", ["raster", "random"])
-def test_cached_steps_tell_what_the_whole_tells(permuted, draws):
+def test_cached_steps_find_what_one_pass_finds(permuted, draws):
     """Also where items have different tokens given."""
     generator = permuted((3, 3), draws=draws).double()
     condition = torch.tensor([0, 2])
@@ -122,7 +122,7 @@ def test_it_keeps_its_word(keeps_its_word, permuted, draws):
     keeps_its_word(permuted((2, 3), draws=draws), Sampler(guidance=Guidance(2.0, "linear")))
 
 
-def test_a_gap_is_filled_by_the_law_of_what_is_missing(permuted):
+def test_a_gap_is_filled_by_the_distribution_of_what_is_missing(permuted):
     """Chi-square of the middle token of three ids, given the others, over 3,000 seeds."""
     generator = permuted()
     partial = PartialSequence(
@@ -134,8 +134,10 @@ def test_a_gap_is_filled_by_the_law_of_what_is_missing(permuted):
     order = torch.tensor([[0, 2, 3, 1]])
     items = partial.tokens.repeat(3, 1, 1)
     items[:, 1, 0] = torch.arange(3)
-    law = log_prob(generator, items, labels[:3], order)[0][:, 3].exp() * 3000
-    assert float(((drawn - law) ** 2 / law).sum()) < 18.4  # 2 degrees of freedom, one in 10,000
+    distribution = log_prob(generator, items, labels[:3], order)[0][:, 3].exp() * 3000
+    assert (
+        float(((drawn - distribution) ** 2 / distribution).sum()) < 18.4
+    )  # 2 degrees of freedom, one in 10,000
 
 
 def test_training_goes_from_random_orders_to_rows(permuted):

@@ -1,4 +1,4 @@
-"""Scale by scale: what sees what, its law and cache, what is given, and the two plainest cases."""
+"""Scale by scale: attention, distribution, cache, given tokens, and the two plainest cases."""
 
 from itertools import product
 
@@ -59,24 +59,24 @@ def test_a_token_is_predicted_from_coarser_scales_and_the_condition(streams):
     assert len(before.unique()) == 14
 
 
-def test_the_law_of_the_samples_is_that_of_the_likelihood():
+def test_the_distribution_of_the_samples_is_that_of_the_likelihood():
     """Chi-square of 20,000 items of 32, below that of one test in 10,000."""
     generator = built((1, 2), codes=2)
     every = torch.tensor(list(product(range(2), repeat=5))).unsqueeze(-1)
     found = generator.log_prob(every, torch.ones(32, dtype=torch.int64)).detach()
-    law = found.sum(1).double().exp()
-    assert float(law.sum()) == pytest.approx(1, abs=1e-5)
+    distribution = found.sum(1).double().exp()
+    assert float(distribution.sum()) == pytest.approx(1, abs=1e-5)
     items = Sampler().generate(generator, torch.ones(20_000, dtype=torch.int64), seed=5)
     powers = torch.tensor([16, 8, 4, 2, 1])
     counts = (items[..., 0] * powers).sum(1).bincount(minlength=32)
-    expected = 20_000 * law
+    expected = 20_000 * distribution
     kept = expected > 5
     assert int(kept.sum()) > 15
     assert ((counts - expected) ** 2 / expected)[kept].sum() < 69  # of 31 degrees of freedom
 
 
 @pytest.mark.parametrize("guided", [False, True], ids=["plain", "guided"])
-def test_cached_steps_tell_what_the_whole_tells(guided):
+def test_cached_steps_find_what_one_pass_finds(guided):
     generator = built(dtype=torch.float64)
     condition, tokens = torch.tensor([0, 2]), torch.randint(0, 3, (2, 14, 1))
     partial = PartialSequence(torch.zeros_like(tokens), torch.zeros(2, 14, dtype=torch.bool))

@@ -1,4 +1,4 @@
-"""The reference loop: its law, its caches, its seeds, and what is given."""
+"""The reference loop: its distribution, its caches, its seeds, and what is given."""
 
 from itertools import product
 
@@ -18,15 +18,15 @@ def given(tokens, mask):
     return PartialSequence(torch.as_tensor(tokens), torch.as_tensor(mask, dtype=torch.bool))
 
 
-def test_the_law_of_the_samples_is_that_of_the_likelihood(raster):
+def test_the_distribution_of_the_samples_is_that_of_the_likelihood(raster):
     """Chi-square of 20,000 items over cells of five or more, below that of one test in 10,000."""
     generator = raster(prefix=2)
     labels = torch.ones(20_000, dtype=torch.int64)
     items = Sampler().generate(generator, labels, seed=5)
     powers = torch.tensor([27, 9, 3, 1])
     counts = (items[..., 0] * powers).sum(1).bincount(minlength=81).double()
-    law = generator.log_prob(EVERY, labels[:81]).sum(1).double().exp()
-    expected = 20_000 * law / law.sum()
+    distribution = generator.log_prob(EVERY, labels[:81]).sum(1).double().exp()
+    expected = 20_000 * distribution / distribution.sum()
     order = expected.argsort()
     cells = ((expected[order].cumsum(0) / 20).floor()).unique(return_inverse=True)[1]
     seen, hoped = (
@@ -41,7 +41,7 @@ def test_the_law_of_the_samples_is_that_of_the_likelihood(raster):
 
 
 @pytest.mark.parametrize("scale", [1.0, 2.5])
-def test_cached_steps_tell_what_the_whole_tells(raster, scale):
+def test_cached_steps_find_what_one_pass_finds(raster, scale):
     """Hidden vectors of every step in double precision, and those without the condition."""
     generator = raster(shape=(3, 3), prefix=2, dtype=torch.float64)
     condition = torch.tensor([0, 2])
@@ -75,7 +75,7 @@ def test_an_item_is_the_same_in_any_batch(raster):
     assert not torch.equal(sampler.generate(generator, condition, seed=8), together)
 
 
-def test_guidance_at_the_law_of_one_step(raster):
+def test_guidance_at_the_distribution_of_one_step(raster):
     """A scale of 0 draws as if there were no class, 1 as if there were no guidance."""
     generator = raster(shape=(4,))
     condition = torch.full((64,), 2)
