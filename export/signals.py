@@ -112,7 +112,7 @@ class WaveSignal(Signal):
 
 
 class ImageSignal(Signal):
-    """ImageSignal, [batch, 3, height, width], of the codec's size."""
+    """Images, [batch, 3, height, width], of the codec's size."""
 
     def __init__(self, codec: Codec) -> None:
         assert isinstance(codec, ImageCodec)
