@@ -167,7 +167,7 @@ def test_the_command_exports_a_bundle_of_images(in_tmp_path, monkeypatch, capsys
     words = ["intaglio", "export", "bundle", "-o", "out", "--format", "torchscript"]
     monkeypatch.setattr("sys.argv", words)
     assert cli.main() == 0
-    assert "112 tokens equal in 7 pictures; within" in capsys.readouterr().out
+    assert "112 tokens equal in 7 images; within" in capsys.readouterr().out
     assert (in_tmp_path / "out" / "encoder.ts").is_file()
 
 

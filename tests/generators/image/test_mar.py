@@ -35,7 +35,7 @@ def test_the_numbers_of_the_release():
         generator = mar()
     order, head = generator.order, generator.head
     assert generator.condition.prefix == 64 and generator.drop_condition == 0.1
-    assert (order.least, order.deviation, order.together) == (0.7, 0.25, True)
+    assert (order.least, order.standard_deviation, order.together) == (0.7, 0.25, True)
     assert (order.schedule, order.reveal, order.steps) == ("cosine", "random", 64)
     assert (head.prediction, head.repeats, head.steps) == ("eps", 4, 100)
     norms = [m for m in generator.modules() if isinstance(m, torch.nn.LayerNorm)]

@@ -21,7 +21,7 @@ def test_the_size_is_as_published():
 
 def test_the_order_is_the_published_one():
     order = maskgit("tiny", **TINY).order
-    assert (order.least, order.deviation, order.together) == (0.0, None, False)
+    assert (order.least, order.standard_deviation, order.together) == (0.0, None, False)
     assert (order.schedule, order.reveal, order.steps) == ("arccos", "confidence", 8)
 
 
