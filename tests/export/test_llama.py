@@ -49,6 +49,14 @@ def raster(order=None, *, vocab=(VOCAB,), prefix=1, rotary="line", head=None, **
     return generator.eval()
 
 
+def sequences():
+    """A generator of items of any length."""
+    head = CategoricalHead(32, (VOCAB + 1,))
+    part = raster().backbone
+    backbone = Backbone((12,), part.embedding, part.condition, part.transformer, rotary="line")
+    return Generator(backbone, head, RasterOrder(), end_of_sequence=True, name="tiny").eval()
+
+
 def exported(generator, folder):
     record = llama.export(generator, folder)
     assert record["verified"]["error"] < 1e-4
@@ -147,7 +155,8 @@ def test_transformers_draws_tokens_only(tmp_path):
     ],
     ids=[
         *("grid", "unrotated", "masked", "prefix", "groups", "qk_norm", "layer", "plain"),
-        *("mlp", "gelu", "bias", "streams"),
+        *("mlp", "gelu", "bias", "streams", "sequences"),
+        (sequences, "items of any length.*export one without end_of_sequence"),
     ],
 )
 def test_what_no_llama_has_is_refused_in_one_line(tmp_path, generator, reason):
