@@ -152,11 +152,11 @@ def test_transformers_draws_tokens_only(tmp_path):
         (lambda: raster(activation="gelu"), "MLPs other than SwiGLU"),
         (lambda: raster(bias=True), "linear layers with bias.*bias=False"),
         (lambda: raster(streams=1), "modulated blocks|linear layers with bias"),
+        (sequences, "items of any length.*export one without end_of_sequence"),
     ],
     ids=[
         *("grid", "unrotated", "masked", "prefix", "groups", "qk_norm", "layer", "plain"),
         *("mlp", "gelu", "bias", "streams", "sequences"),
-        (sequences, "items of any length.*export one without end_of_sequence"),
     ],
 )
 def test_what_no_llama_has_is_refused_in_one_line(tmp_path, generator, reason):
