@@ -16,7 +16,7 @@ from intaglio.codecs.quantizers.residual import ResidualQuantizer
 SIZES: dict[int, tuple[tuple[int, ...], tuple[int, ...], int, int, int | None]] = {
     24_000: ((2, 4, 8, 8), (4, 2, 1), 48, 1024, None),
     32_000: ((2, 3, 8, 8), (8, 4, 2, 1), 64, 1536, 32),
-    44_100: ((2, 4, 8, 8), (8, 4, 2, 1), 64, 1536, 32),
+    44_100: ((2, 3, 8, 8), (8, 4, 2, 1), 64, 1536, 32),
 }
 
 
@@ -24,8 +24,8 @@ def snac(sample_rate: int = 24_000, codebook_size: int = 4096) -> AudioCodec:
     """Build the codec with fresh weights.
 
     Args:
-        sample_rate: 24,000 (speech, 0.98 kbit/s), 32,000 (1.9 kbit/s) or 44,100 (music,
-            1.9 kbit/s).
+        sample_rate: 24,000 (speech, 0.98 kbit/s), 32,000 (1.9 kbit/s) or 44,100 (music, levels at
+            14, 29, 57 and 115 tokens a second, 2.6 kbit/s).
         codebook_size: codes of each level.
 
     Raises:

@@ -9,7 +9,7 @@ from intaglio.codecs.audio.snac import snac
     [
         (24_000, 19_842_914, 2048, 7, 984.375),
         (32_000, 54_546_338, 3072, 15, 1875.0),
-        (44_100, 54_759_330, 4096, 15, 1937.98828125),
+        (44_100, 54_546_338, 3072, 15, 2583.984375),
     ],
 )
 def test_sizes_and_rates_are_the_published_ones(rate, parameters, hop, groups, bits):
@@ -33,3 +33,9 @@ def test_the_coarsest_level_ticks_once_a_position():
 def test_another_rate_is_refused():
     with pytest.raises(ValueError, match="one of 24000, 32000, 44100"):
         snac(16_000)
+
+
+def test_levels_at_44_kilohertz_tick_as_released():
+    codec = snac(44_100)
+    ticks = [codec.frame_rate * groups for groups in codec.quantizer.level_groups]
+    assert [round(rate) for rate in ticks] == [14, 29, 57, 115]

@@ -25,7 +25,7 @@ def their_model(sample_rate: int) -> torch.nn.Module:
     ).eval()
 
 
-@pytest.mark.parametrize("sample_rate", [24_000, 32_000])
+@pytest.mark.parametrize("sample_rate", [24_000, 32_000, 44_100])
 def test_codes_and_samples_equal_the_release(
     sample_rate: int, monkeypatch: pytest.MonkeyPatch, same_codes: Callable[..., bool]
 ) -> None:
