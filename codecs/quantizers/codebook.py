@@ -59,7 +59,9 @@ class Codebook(nn.Module):
         dim: size of a code.
         decay: of the running means.
         kmeans_iterations: of `initialise`; 0 keeps the random codes.
-        dead_below: running count per step below which a code is replaced; 0 never.
+        dead_below: running count per step below which a code may be replaced; 0 never.
+        dead_share: a code is replaced only if its count is also below this share of the mean count,
+            which is the number of vectors per code; None leaves ``dead_below`` alone.
         cosine: codes have length 1: those of a learned codebook when they are used, others always.
         learned: the optimizer moves the codes; only counts are updated here.
         revival: ``random`` replaces dead codes; ``clustering`` has none, and after every step
@@ -87,6 +89,7 @@ class Codebook(nn.Module):
         decay: float,
         kmeans_iterations: int,
         dead_below: float,
+        dead_share: float | None = 0.1,
         cosine: bool = False,
         learned: bool = False,
         revival: Literal["random", "clustering"] = "random",
@@ -95,6 +98,7 @@ class Codebook(nn.Module):
         self.decay = decay
         self.kmeans_iterations = kmeans_iterations
         self.dead_below = dead_below
+        self.dead_share = dead_share
         self.cosine = cosine
         self.learned = learned
         self.revival = revival
@@ -171,7 +175,17 @@ class Codebook(nn.Module):
         if self.revival == "clustering":
             self._cluster(vectors, hits, good & (hits.sum() > 0))
         elif self.dead_below > 0:
-            self._revive(vectors, (self.usage < self.dead_below) & good)
+            self._revive(vectors, (self.usage < self._smallest_usage()) & good)
+
+    def _smallest_usage(self) -> Tensor:
+        """Count below which a code is dead.
+
+        Relative to the mean: with few vectors per code an absolute count would replace codes that
+        are used as often as the others.
+        """
+        if self.dead_share is None:
+            return self.usage.new_tensor(self.dead_below)
+        return (self.dead_share * self.usage.mean()).clamp(max=self.dead_below)
 
     def _revive(self, vectors: Tensor, dead: Tensor) -> None:
         """Replace dead codes by random vectors of this step."""
@@ -180,7 +194,7 @@ class Codebook(nn.Module):
             return
         rows = dead.nonzero().squeeze(1)
         self.codes[rows] = _drawn(vectors, count, self._generator())
-        self.usage[rows] = self.usage.mean().clamp(min=self.dead_below)
+        self.usage[rows] = torch.maximum(self.usage.mean(), self._smallest_usage())
 
     def _cluster(self, vectors: Tensor, hits: Tensor, good: Tensor) -> None:
         """Pull each code towards the nearest vector of this step; rarely used ones more."""

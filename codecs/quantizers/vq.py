@@ -35,14 +35,17 @@ class VectorQuantizer(Quantizer):
         decay: of the running means.
         kmeans_iterations: of the initialisation on the first training batch; 0 starts at random.
         dead_below: a code whose running count per batch, of all processes together, is below this
-            is replaced by a vector of the batch; 0 never.
+            and below ``dead_share`` is replaced by a vector of the batch; 0 never.
+        dead_share: share of the mean count, which is the number of vectors per code. None for
+            ``dead_below`` alone, as in the releases of EnCodec and WavTokenizer, whose batches are
+            large; in small ones it replaces codes that are in use.
         revival: ``random`` is what ``dead_below`` says; ``clustering`` (CVQ, as in TA-TiTok) has no
             dead codes but pulls little used ones to the nearest vectors after every batch.
         rotation_trick: gradient of Fifty et al. (2024) instead of straight-through.
         perturbation: replaces codes by near ones in the values of a training, not in ids or losses.
 
     Raises:
-        ValueError: an update or revival of another name.
+        ValueError: an update or revival of another name, or a share outside [0, 1].
     """
 
     losses = ("commitment", "codebook")
@@ -58,6 +61,7 @@ class VectorQuantizer(Quantizer):
         decay: float = 0.99,
         kmeans_iterations: int = 10,
         dead_below: float = 2.0,
+        dead_share: float | None = 0.1,
         revival: Literal["random", "clustering"] = "random",
         rotation_trick: bool = False,
         perturbation: Perturbation | None = None,
@@ -65,6 +69,8 @@ class VectorQuantizer(Quantizer):
         super().__init__()
         if update not in ("ema", "gradient") or revival not in ("random", "clustering"):
             raise ValueError(f"cannot update a codebook by {update!r} and revive by {revival!r}")
+        if dead_share is not None and not 0 <= dead_share <= 1:
+            raise ValueError(f"dead_share is a share of the mean count in [0, 1], not {dead_share}")
         self.dim = dim
         self.vocab = (codebook_size,)
         self.cosine = cosine
@@ -80,6 +86,7 @@ class VectorQuantizer(Quantizer):
             decay=decay,
             kmeans_iterations=kmeans_iterations,
             dead_below=dead_below,
+            dead_share=dead_share,
             cosine=cosine,
             learned=update == "gradient",
             revival=revival,

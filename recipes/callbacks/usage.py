@@ -44,7 +44,7 @@ class CodeUsage(Callback):
             self.warned = True
             log.warning(
                 "only %.1f %% of the codes were used in the last %d steps, out of at most %.1f %%: "
-                "the codebook is collapsing; lower the learning rate, raise dead_below "
+                "the codebook is collapsing; lower the learning rate, raise dead_share "
                 "or use a smaller codebook",
                 100 * share,
                 self.window,

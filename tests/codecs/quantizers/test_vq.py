@@ -263,3 +263,59 @@ def test_clustering_moves_nothing_without_vectors_or_with_broken_ones():
 def test_other_ways_to_train_are_refused(wrong):
     with pytest.raises(ValueError, match="cannot update"):
         VectorQuantizer(4, 8, **wrong)
+
+
+def churn(vectors_per_code: float, **options: object) -> tuple[float, float]:
+    """Share of codes replaced in a step, and share of ids that are kept over 50 steps."""
+    generator = torch.Generator().manual_seed(5)
+    torch.manual_seed(5)
+    centres = torch.randn(256, 8, generator=generator)
+    module = VectorQuantizer(8, 128, kmeans_iterations=20, **options).train()
+
+    def draw(count: int) -> torch.Tensor:
+        weights = torch.arange(1, 257) ** -0.5  # some are rarer than others, as in speech
+        chosen = torch.multinomial(weights, count, replacement=True, generator=generator)
+        return (centres[chosen] + 0.3 * torch.randn(count, 8, generator=generator))[None]
+
+    count = round(128 * vectors_per_code)
+    for _ in range(200):
+        module(draw(count))
+    probe = draw(2048)
+    before, replaced = module.encode_ids(probe), 0
+    revive = module._codebook._revive
+
+    def counted(vectors: torch.Tensor, dead: torch.Tensor) -> None:
+        nonlocal replaced
+        replaced += int(dead.sum())
+        revive(vectors, dead)
+
+    module._codebook._revive = counted
+    for _ in range(50):
+        module(draw(count))
+    kept = (module.encode_ids(probe) == before).double().mean()
+    return replaced / (50 * 128), float(kept)
+
+
+@pytest.mark.parametrize("vectors_per_code", [0.5, 2.2])
+def test_small_batches_do_not_replace_codes_that_are_in_use(vectors_per_code):
+    """2.2 vectors a code are those of WavTokenizer's recipe on one GPU."""
+    replaced, kept = churn(vectors_per_code)
+    assert replaced < 0.003 and kept > 0.85
+    replaced_by_count, kept_by_count = churn(vectors_per_code, dead_share=None)
+    assert replaced_by_count > replaced + 0.004
+    assert kept_by_count < kept - 0.15
+
+
+def test_codes_that_are_hardly_used_are_replaced_at_any_batch():
+    for count in (64, 4096):
+        module = VectorQuantizer(8, 64, kmeans_iterations=0, decay=0.9).train()
+        with torch.no_grad():
+            module.codebook[:16] = 1e3  # nothing is ever near
+        for _ in range(60):
+            module(torch.randn(1, count, 8))
+        assert module.codebook.abs().max() < 100
+
+
+def test_a_share_of_the_mean_count_is_at_most_one():
+    with pytest.raises(ValueError, match=r"in \[0, 1\], not 2"):
+        VectorQuantizer(8, 64, dead_share=2.0)
