@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from intaglio.data.formats.image import SUFFIXES, WHITE, Colour
+from intaglio.data.formats.image import WHITE, Colour
+from intaglio.data.formats.open_image import SUFFIXES
 from intaglio.data.image_transforms import Fit, flipped, shifted, to_unit
 from intaglio.data.listing import Damage
 from intaglio.data.manifest import Record

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from intaglio.data import listing
-from intaglio.data.formats.image import SUFFIXES, WHITE, Colour, ImageInfo, probe_image, read_image
+from intaglio.data.formats.image import WHITE, Colour, ImageInfo, probe_image, read_image
+from intaglio.data.formats.open_image import SUFFIXES
 from intaglio.data.image_transforms import Fit, fitted
 from intaglio.data.listing import Damage, each, read_or_next
 from intaglio.data.manifest import Record

@@ -1,39 +1,38 @@
 """Guarded image files: the size is checked before anything is decoded; read as RGB of 8 bits.
 
-Pillow reads PNG, JPEG, WebP, AVIF and the rest. Whatever cannot be trusted ends in one ValueError
-that names the file: no image, empty, truncated, damaged, too many pixels (a small file can claim
-gigabytes). Of several frames the first is read. The orientation that cameras note is applied, a
-colour profile is not. Transparency is laid over a background.
+Whatever cannot be trusted ends in one ValueError that names the file: no image, empty, truncated,
+damaged, a wrong checksum, too many pixels (a small file can claim gigabytes). Of several frames
+the first is read. The orientation that cameras note is applied, a colour profile is not.
+Transparency is laid over a background.
 """
 
-import contextlib
 import io
-import os
-import threading
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, PngImagePlugin
 from torch import Tensor
 
 from intaglio.data.formats.atomic import replacing
-
-SUFFIXES = frozenset(
-    ".png .jpg .jpeg .webp .avif .bmp .gif .tif .tiff .ppm .pgm .pnm .jp2 .tga".split()
+from intaglio.data.formats.open_image import (
+    IMAGE_LIMITS,
+    ImageLimits,
+    open_known,
+    opened,
 )
+from intaglio.data.formats.png import check_checksums, without_pixels
+
 WRITTEN = {".png": "PNG", ".webp": "WEBP", ".jpg": "JPEG", ".jpeg": "JPEG"}
 JPEG_QUALITY = 95
 WHITE = (255, 255, 255)
 TURNED = (5, 6, 7, 8)  # values of Exif's orientation that exchange the sides
 ORIENTATION = 0x0112
+ENCODED = ("PNG", "WEBP", "JPEG", "AVIF")  # what `encode_image` makes
+STRIP = 1 << 20  # pixels converted at once
 
 Colour = tuple[int, int, int]
-
-_warnings = threading.Lock()  # filters of warnings are not of one thread
 
 
 class ImageInfo(NamedTuple):
@@ -41,16 +40,6 @@ class ImageInfo(NamedTuple):
 
     height: int
     width: int
-
-
-class ImageLimits(NamedTuple):
-    """What a header may say before anything is decoded."""
-
-    max_side: int = 1 << 16
-    max_pixels: int = 1 << 27
-
-
-IMAGE_LIMITS = ImageLimits()
 
 
 def probe_image(path: str | Path, limits: ImageLimits = IMAGE_LIMITS) -> ImageInfo:
@@ -61,9 +50,9 @@ def probe_image(path: str | Path, limits: ImageLimits = IMAGE_LIMITS) -> ImageIn
         FileNotFoundError: there is no such file.
     """
     path = Path(path)
-    with _opened(path, limits) as image:
+    with opened(path, limits) as image:
         try:
-            turned = image.getexif().get(ORIENTATION) in TURNED
+            turned = _orientation(image) in TURNED
         except Exception as error:  # damaged Exif data, whatever its parser stumbles over
             raise ValueError(f"{path} is damaged: {error}") from error
         return ImageInfo(*(image.size if turned else image.size[::-1]))
@@ -87,11 +76,12 @@ def read_image(
         FileNotFoundError: there is no such file.
     """
     path = Path(path)
-    with _opened(path, limits) as image:
+    with opened(path, limits) as image:
         try:
+            _verify(image)
             image.load()
-            upright = ImageOps.exif_transpose(image)
-            return pixels_of(_rgb(upright, background))
+            ImageOps.exif_transpose(image, in_place=True)
+            return _pixels(image, background)
         except OSError as error:
             if error.errno is not None:  # of the disk
                 raise
@@ -165,7 +155,7 @@ def encode_image(pixels: Tensor, kind: str, *, quality: int | None = None) -> by
 
 def decode_image(coded: bytes) -> Tensor:
     """Pixels, uint8 [3, height, width], of the bytes of an image file of our own."""
-    with Image.open(io.BytesIO(coded)) as image:
+    with open_known(io.BytesIO(coded), ENCODED) as image:
         return pixels_of(image.convert("RGB"))
 
 
@@ -177,6 +167,35 @@ def image_of(pixels: Tensor) -> Image.Image:
 def pixels_of(image: Image.Image) -> Tensor:
     """Pixels, uint8 [3, height, width], of an RGB image of Pillow."""
     return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
+
+
+def _verify(image: Image.Image) -> None:
+    """Raise ValueError for a PNG with a wrong checksum; no other format has its own."""
+    if isinstance(image, PngImagePlugin.PngImageFile):
+        assert image.fp is not None
+        position = image.fp.tell()
+        check_checksums(image.fp)
+        image.fp.seek(position)
+
+
+def _orientation(image: Image.Image) -> int | None:
+    """Exif's orientation of an image that is not decoded, nor by this."""
+    if isinstance(image, PngImagePlugin.PngImageFile):
+        assert image.fp is not None
+        with open_known(io.BytesIO(without_pixels(image.fp)), ("PNG",)) as empty:
+            return Image.Image.getexif(empty).get(ORIENTATION)
+    return image.getexif().get(ORIENTATION)
+
+
+def _pixels(image: Image.Image, background: Colour) -> Tensor:
+    """Pixels, uint8 [3, height, width]; strips of rows are converted one by one to save memory."""
+    width, height = image.size
+    pixels, rows = torch.empty(3, height, width, dtype=torch.uint8), max(1, STRIP // width)
+    for top in range(0, height, rows):
+        bottom = min(height, top + rows)
+        strip = image.crop((0, top, width, bottom))
+        pixels[:, top:bottom] = pixels_of(_rgb(strip, background))
+    return pixels
 
 
 def _rgb(image: Image.Image, background: Colour) -> Image.Image:
@@ -191,44 +210,3 @@ def _rgb(image: Image.Image, background: Colour) -> Image.Image:
         below = Image.new("RGBA", image.size, (*background, 255))
         image = Image.alpha_composite(below, image)
     return image.convert("RGB")
-
-
-@contextlib.contextmanager
-def _opened(path: Path, limits: ImageLimits) -> Iterator[Image.Image]:
-    """An image file that exists and whose header is valid; nothing of it is decoded."""
-    if path.is_dir():
-        raise ValueError(f"{path} is a folder, not an image")
-    if not path.exists():
-        raise FileNotFoundError(f"{path} does not exist")
-    with path.open("rb") as file:
-        if os.fstat(file.fileno()).st_size == 0:
-            raise ValueError(f"{path} is an empty file")
-        with _header(path, file) as image:
-            width, height = image.size
-            if not (1 <= min(width, height) and max(width, height) <= limits.max_side):
-                raise ValueError(
-                    f"{path} has {height} x {width} pixels; a side has 1 to {limits.max_side}"
-                )
-            if width * height > limits.max_pixels:
-                raise ValueError(
-                    f"{path} has {height} x {width} pixels; the limit is {limits.max_pixels} in all"
-                )
-            yield image
-
-
-def _header(path: Path, file: io.BufferedReader) -> Image.Image:
-    """The image of an open file, not decoded yet."""
-    try:
-        with _warnings, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about sizes, which have limits here, and metadata
-            return Image.open(file)
-    except UnidentifiedImageError as error:
-        raise ValueError(f"{path} is not an image, or damaged at its beginning") from error
-    except Image.DecompressionBombError as error:
-        raise ValueError(f"{path} claims more pixels than can be decoded: {error}") from error
-    except OSError as error:
-        if error.errno is not None:
-            raise
-        raise ValueError(f"{path} is damaged: {error}") from error
-    except Exception as error:  # headers are parsed by a hundred plugins
-        raise ValueError(f"{path} is damaged: {error or type(error).__name__}") from error

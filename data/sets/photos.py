@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from intaglio.data.formats.open_image import opened
 from intaglio.data.manifest import Record
 from intaglio.data.sets.base import RealSet, write_licence
 from intaglio.data.sets.packages import debian_copyright, fetch_debian
@@ -39,7 +40,7 @@ def build(folder: Path) -> Iterator[Record]:
             path, caption = picture.relative_to(root), picture.with_suffix(".txt")
             if picture.is_symlink() or "cartoon" in path.parts or not caption.is_file():
                 continue
-            with Image.open(picture) as image:
+            with opened(picture) as image:
                 if min(image.size) < MIN_SIDE or flat_share(image) >= FLAT:
                     continue
             text = caption.read_text(encoding="utf-8", errors="replace").partition("\n")[0].strip()

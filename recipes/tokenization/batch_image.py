@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from intaglio.codecs import ImageCodec
-from intaglio.data.formats.image import SUFFIXES, read_image
+from intaglio.data.formats.image import read_image
+from intaglio.data.formats.open_image import SUFFIXES
 from intaglio.data.formats.tokens import Extent, write_tokens
 from intaglio.data.image_transforms import VIEWS, to_unit, view
 from intaglio.data.manifest import Record

@@ -12,13 +12,13 @@ import torch
 from PIL import Image
 
 from intaglio.data.formats.image import (
-    IMAGE_LIMITS,
     decode_image,
     encode_image,
     probe_image,
     read_image,
     write_image,
 )
+from intaglio.data.formats.open_image import IMAGE_LIMITS
 
 
 def picture(height=20, width=30, seed=0):

@@ -1,0 +1,157 @@
+"""Opening image files that may come from anyone: which formats, and how large.
+
+Pillow may look at the promised formats only. Those that cameras and browsers write are recognised
+under each other's names; TIFF, PNM, JPEG 2000 and TGA only under their own, or under one that says
+nothing. The size is that of the header, and nothing is decoded.
+"""
+
+import contextlib
+import io
+import os
+import threading
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+from PIL import (  # Pillow imports all of its plugins to look for one that is missing
+    AvifImagePlugin,
+    BmpImagePlugin,
+    GifImagePlugin,
+    Image,
+    Jpeg2KImagePlugin,
+    JpegImagePlugin,
+    PngImagePlugin,
+    PpmImagePlugin,
+    TgaImagePlugin,
+    TiffImagePlugin,
+    UnidentifiedImageError,
+    WebPImagePlugin,
+)
+
+PLUGINS = (
+    PngImagePlugin.PngImageFile,
+    JpegImagePlugin.JpegImageFile,
+    WebPImagePlugin.WebPImageFile,
+    AvifImagePlugin.AvifImageFile,
+    BmpImagePlugin.BmpImageFile,
+    GifImagePlugin.GifImageFile,
+    TiffImagePlugin.TiffImageFile,
+    PpmImagePlugin.PpmImageFile,
+    Jpeg2KImagePlugin.Jpeg2KImageFile,
+    TgaImagePlugin.TgaImageFile,
+)
+COMMON = ("PNG", "JPEG", "WEBP", "AVIF", "BMP", "GIF")
+RARE = {
+    **dict.fromkeys((".tif", ".tiff"), "TIFF"),
+    **dict.fromkeys((".ppm", ".pgm", ".pnm"), "PPM"),
+    ".jp2": "JPEG2000",
+    ".tga": "TGA",
+}
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".avif", ".bmp", ".gif", *RARE})
+FORMATS = (*COMMON, *dict.fromkeys(RARE.values()))
+TILE_SIDES = (322, 323)  # tags of TIFF
+
+
+class ImageLimits(NamedTuple):
+    """What a file may ask for before anything of it is decoded.
+
+    Attributes:
+        max_side: pixels.
+        max_pixels: in all.
+        max_memory: bytes taken while it is read, by `MEMORY` and the size in the header.
+        max_file: bytes of the file.
+    """
+
+    max_side: int = 1 << 16
+    max_pixels: int = 1 << 26
+    max_memory: int = 1 << 30
+    max_file: int = 1 << 29
+
+
+IMAGE_LIMITS = ImageLimits()
+MEMORY = {"WEBP": 24, "AVIF": 24, "JPEG2000": 40}  # approximate bytes for each pixel
+OTHER_MEMORY = 16  # of the other formats, whose measured peaks are 11 and below
+
+
+@contextlib.contextmanager
+def opened(path: Path, limits: ImageLimits = IMAGE_LIMITS) -> Iterator[Image.Image]:
+    """An image file that exists and whose header is valid; nothing of it is decoded.
+
+    Raises:
+        ValueError: no image, empty, or outside ``limits``.
+        FileNotFoundError: there is no such file.
+    """
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder, not an image")
+    if not path.exists():
+        raise FileNotFoundError(f"{path} does not exist")
+    if not path.is_file():
+        raise ValueError(f"{path} is a device or a pipe, not a file")
+    with path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        if size == 0:
+            raise ValueError(f"{path} is an empty file")
+        if size > limits.max_file:
+            raise ValueError(f"{path} has {size} bytes; the limit is {limits.max_file}")
+        with _header(path, file) as image:
+            _check_size(path, image, limits)
+            yield image
+
+
+def open_known(file: BinaryIO, formats: tuple[str, ...]) -> Image.Image:
+    """`PIL.Image.open` for some formats, without warnings."""
+    with _warnings, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about sizes, which have limits here, and metadata
+        return Image.open(file, formats=formats)
+
+
+_warnings = threading.Lock()  # filters of warnings are not of one thread
+
+
+def formats_under(name: Path) -> tuple[str, ...]:
+    """Formats that are looked for in a file of this name."""
+    suffix = name.suffix.lower()
+    if suffix in RARE:
+        return (*COMMON, RARE[suffix])
+    return COMMON if suffix in SUFFIXES else FORMATS
+
+
+def _check_size(path: Path, image: Image.Image, limits: ImageLimits) -> None:
+    """Raise ValueError for an image outside the limits."""
+    width, height = image.size
+    if not (1 <= min(width, height) and max(width, height) <= limits.max_side):
+        raise ValueError(f"{path} has {height} x {width} pixels; a side has 1 to {limits.max_side}")
+    pixels = width * height
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        sides = [image.tag_v2.get(tag, 1) for tag in TILE_SIDES]
+        pixels = max(pixels, sides[0] * sides[1])  # a tile may be larger than the image
+    if pixels > limits.max_pixels:
+        raise ValueError(
+            f"{path} has {height} x {width} pixels; the limit is {limits.max_pixels} in all"
+        )
+    memory = pixels * MEMORY.get(image.format or "", OTHER_MEMORY)
+    if memory > limits.max_memory:
+        raise ValueError(
+            f"{path} has {height} x {width} pixels; to read them as {image.format} takes about "
+            f"{memory >> 20} MiB, and the limit is {limits.max_memory >> 20}"
+        )
+
+
+def _header(path: Path, file: io.BufferedReader) -> Image.Image:
+    """The image of an open file, not decoded yet."""
+    formats = formats_under(path)
+    try:
+        return open_known(file, formats)
+    except UnidentifiedImageError as error:
+        raise ValueError(
+            f"{path} is not an image of {', '.join(formats)}, or damaged at its beginning"
+        ) from error
+    except Image.DecompressionBombError as error:
+        raise ValueError(f"{path} claims more pixels than can be decoded: {error}") from error
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        raise ValueError(f"{path} is damaged: {error}") from error
+    except Exception as error:  # headers are parsed by ten plugins
+        raise ValueError(f"{path} is damaged: {error or type(error).__name__}") from error
