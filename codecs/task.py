@@ -57,6 +57,7 @@ class CodecTask(TrainingTask):
         balancer: makes the weights of losses and adversaries shares of the gradient (EnCodec);
             the quantizer's losses are added as they are.
         clip_norm: largest gradient norm of either player; None leaves gradients alone.
+        discriminator_clip_norm: that of the discriminators; ``clip_norm`` if None.
         stages: which parts of the codec learn from which step on, and with which weights; all from
             the start on if None.
         accumulate: micro-batches that a batch is split into, processed one after the other, to save
@@ -84,6 +85,7 @@ class CodecTask(TrainingTask):
         discriminator_share: float = 1.0,
         balancer: Balancer | None = None,
         clip_norm: float | None = None,
+        discriminator_clip_norm: float | None = None,
         accumulate: int = 1,
         max_skipped: int = 20,
         stages: list[Stage] | None = None,
@@ -104,6 +106,7 @@ class CodecTask(TrainingTask):
         self.discriminator_optimizer = discriminator_optimizer or optimizer
         self.adversarial_from = adversarial_from
         self.discriminator_share = discriminator_share
+        self.discriminator_clip_norm = discriminator_clip_norm
         self.balancer = balancer
         self.accumulate = accumulate
         self.stages = stages or [Stage()]
@@ -247,6 +250,10 @@ class CodecTask(TrainingTask):
         self._log_terms(means, ())
         self._step(optimizer, total, "discriminator")
         self.untoggle_optimizer(optimizer)
+
+    def _largest_norm(self, name: str) -> float | None:
+        own = self.discriminator_clip_norm if name == "discriminator" else None
+        return self.clip_norm if own is None else own
 
     def _evaluate(self, batch: Batch, stage: str) -> dict[str, Tensor]:
         signal = batch[self.codec.signal]

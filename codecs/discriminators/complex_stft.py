@@ -64,6 +64,7 @@ class _ComplexSubDiscriminator(nn.Module):
                 nn.Conv2d(width, width, (3, 3), padding=(1, 1)),
             ],
             SLOPE,
+            plain_first=True,  # as in the release
         )
         self.score = weight_norm(nn.Conv2d(width, 1, (3, 3), padding=(1, 1)))
 

@@ -15,13 +15,21 @@ class ConvStack(nn.Module):
     Args:
         convs: the convolutions; they become weight-normed.
         slope: of the leaky ReLU below zero.
+        plain_first: leave the first one without weight normalisation.
     """
 
     def __init__(
-        self, convs: Iterable[nn.Conv1d] | Iterable[nn.Conv2d], slope: float = SLOPE
+        self,
+        convs: Iterable[nn.Conv1d] | Iterable[nn.Conv2d],
+        slope: float = SLOPE,
+        *,
+        plain_first: bool = False,
     ) -> None:
         super().__init__()
-        self.convs = nn.ModuleList(weight_norm(conv) for conv in convs)
+        self.convs = nn.ModuleList(
+            conv if plain_first and number == 0 else weight_norm(conv)
+            for number, conv in enumerate(convs)
+        )
         self.slope = slope
 
     def forward(self, x: Tensor) -> list[Tensor]:

@@ -80,13 +80,17 @@ class TrainingTask(LightningModule):
     def _step(self, optimizer: Any, loss: Tensor, name: str) -> bool:
         """Step, unless the loss or a gradient is not finite in any process."""
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
-        norm = nn.utils.clip_grad_norm_(parameters, self.clip_norm or math.inf)
+        norm = nn.utils.clip_grad_norm_(parameters, self._largest_norm(name) or math.inf)
         self.log(f"train/{name}_norm", norm)
         if not bool(summed(norm + loss).isfinite()):
             optimizer.zero_grad()
             return False
         optimizer.step()
         return True
+
+    def _largest_norm(self, name: str) -> float | None:
+        """Of the gradient of a player."""
+        return self.clip_norm
 
     def _log_terms(self, terms: Terms, shown: tuple[str, ...]) -> None:
         for name, value in terms.items():

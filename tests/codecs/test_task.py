@@ -225,6 +225,29 @@ def test_gradients_are_clipped(tiny_codec, clip_norm, moved):
     assert norm > moved if clip_norm is None else norm < 1.01 * moved
 
 
+def test_discriminators_have_a_largest_norm_of_their_own(tiny_codec):
+    module = task(
+        tiny_codec,
+        clip_norm=1e6,
+        discriminator_clip_norm=1e-3,
+        weights={"wave": 1e4},
+        optimizer=lambda parameters: torch.optim.SGD(parameters, lr=1.0),
+    )
+    before = {name: value.clone() for name, value in module.named_parameters()}
+    fit(module, 1)
+    moved = {
+        player: torch.stack(
+            [
+                (value - before[name]).norm()
+                for name, value in module.named_parameters()
+                if name.startswith(player)
+            ]
+        ).norm()
+        for player in ("codec", "adversaries")
+    }
+    assert 0.5e-3 < moved["adversaries"] < 1.01e-3 and moved["codec"] > 1
+
+
 def test_the_rate_warms_up_and_falls_to_its_end(tiny_codec):
     module = task(tiny_codec, warmup_steps=4, final_rate=0.1)
     rates = []

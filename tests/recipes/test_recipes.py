@@ -41,6 +41,11 @@ pytestmark = pytest.mark.filterwarnings(
 )
 
 
+def test_dacs_players_are_clipped_at_the_released_norms():
+    init = yaml.safe_load((FOLDER / "audio" / "dac.yaml").read_text())["model"]["init_args"]
+    assert (init["clip_norm"], init["discriminator_clip_norm"]) == (1000, 10)
+
+
 def _with(build, sizes):
     return lambda *args, **kwargs: build(*args, **kwargs | sizes)
 

@@ -9,12 +9,12 @@ def test_number_of_parameters():
     """A sub-discriminator: 2 → 32, four 32 → 32 and 32 → 1, with magnitudes and biases.
 
     Directions: 2 * 32 * 27 + 3 * 32 * 32 * 27 + 32 * 32 * 9 + 32 * 9 = 94 176; magnitudes and
-    biases of 5 * 32 + 1 channels.
+    biases of 5 * 32 + 1 channels; the first layer has no magnitudes, as in the release.
     """
     with torch.device("meta"):
         discriminator = ComplexSTFTDiscriminator()
     count = sum(p.numel() for p in discriminator.parameters())
-    assert count == 5 * (1_728 + 82_944 + 9_216 + 288 + 2 * 161)
+    assert count == 5 * (1_728 + 82_944 + 9_216 + 288 + 2 * 161 - 32)
 
 
 def test_shapes_halve_the_frequencies_three_times():
@@ -43,3 +43,10 @@ def test_channels_are_judged_together():
 def test_layers_look_further_over_time_from_one_to_the_next():
     convs = ComplexSTFTDiscriminator([128], width=4).sub_discriminators[0].stack.convs
     assert [conv.dilation for conv in convs] == [(1, 1), (1, 1), (2, 1), (4, 1), (1, 1)]
+
+
+def test_all_convolutions_but_the_first_are_weight_normed():
+    """As in the release, whose first convolution is a plain one."""
+    (part,) = ComplexSTFTDiscriminator([128], width=4).sub_discriminators
+    normed = [hasattr(conv, "parametrizations") for conv in [*part.stack.convs, part.score]]
+    assert normed == [False, True, True, True, True, True]
