@@ -23,6 +23,7 @@ from intaglio.data.formats.tokens import (
 )
 from intaglio.data.image_transforms import Fit, fitted, padded, to_pixels, to_unit
 from intaglio.recipes.file_jobs import FileJob, read_from, write_to
+from intaglio.recipes.tokenization.encoding_memory import check_memory
 from intaglio.recipes.tokenization.same_codec import check_same_codec
 
 IMAGE_SUFFIX = ".png"
@@ -65,6 +66,11 @@ def encode_image_file(codec: ImageCodec, job: FileJob, options: ImageEncoding) -
     """
     with read_from(job.source) as source, write_to(job.target, SUFFIX) as target:
         pixels = read_image(source, background=options.background)
+        if codec.any_size:
+            try:
+                check_memory(codec, *pixels.shape[1:])
+            except ValueError as error:
+                raise ValueError(f"{source}: {error}") from error
         tokens = _encoded(codec, pixels, options)
         height, width = pixels.shape[1:]
         extras: dict[str, str] = {} if codec.any_size else {"fit": options.fit or "crop"}
