@@ -156,14 +156,12 @@ class AudioCodec(Codec):
         """
         self.check_tokens(tokens)
         tokens = tokens._replace(ids=tokens.ids * tokens.mask.unsqueeze(-1))
-        lengths = tokens.lengths
+        lengths = self._ends(tokens) if tokens.lengths is None else tokens.lengths
         with self.inference():
             if self.segments is None:
                 y = self._decode(tokens.ids, tokens.mask, tokens.scale)
-                lengths = tokens.mask.sum(1) * self.hop_length if lengths is None else lengths
             else:
-                y, whole = self.segments.decode(tokens, self.hop_length, self._decode)
-                lengths = whole if lengths is None else lengths
+                y = self.segments.decode(tokens, self.hop_length, self._decode)
         y = y[..., : int(lengths.max())]
         inside = torch.arange(y.shape[-1], device=y.device) < lengths.unsqueeze(1)
         return y * inside.unsqueeze(1)
@@ -217,6 +215,32 @@ class AudioCodec(Codec):
         if self.normalise and tokens.scale is None:
             raise ValueError(f"tokens of {self.name} need the scale that encoding took out")
         tokens.check()
+        items, positions = tokens.mask.shape
+        pieces = 1
+        if self.segments is not None:
+            pieces = int(self.segments.pieces_of(torch.tensor(positions), self.hop_length))
+        if tokens.scale is not None and tokens.scale.shape != (items, pieces):
+            raise ValueError(
+                f"{positions} positions of {items} items need a scale of [{items}, {pieces}], got "
+                f"{list(tokens.scale.shape)}"
+            )
+        if tokens.lengths is None:
+            return
+        if tokens.lengths.shape != (items,) or tokens.lengths.is_floating_point():
+            raise ValueError(f"lengths must be integer [{items}], got {list(tokens.lengths.shape)}")
+        ends = self._ends(tokens)
+        if bool(((tokens.lengths < 0) | (tokens.lengths > ends)).any()):
+            raise ValueError(
+                f"lengths {tokens.lengths.tolist()} lie outside what the positions hold, "
+                f"{ends.tolist()} samples"
+            )
+
+    def _ends(self, tokens: Tokens) -> Tensor:
+        """Samples up to the end of the last position of each item."""
+        positions = tokens.mask.sum(1)
+        if self.segments is None:
+            return positions * self.hop_length
+        return self.segments.ends(positions, self.hop_length)
 
     def _encode(
         self, x: Tensor, lengths: Tensor | None, levels: int | None

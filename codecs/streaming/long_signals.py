@@ -178,7 +178,7 @@ def _regrouped(blocks: Iterable[Tokens], size: int) -> Iterator[tuple[Tokens, bo
             yield _part(kept, 0, size, scales=slice(1)), False
             kept = _part(kept, size, None, scales=slice(1, None))
     if kept is not None:
-        yield _part(kept, 0, size, scales=slice(1)), True
+        yield _part(kept, 0, size), True  # with all scales: too many of them are an error
 
 
 def _decode_windows(codec: BlockwiseCodec, blocks: Iterable[Tokens]) -> Iterator[Tensor]:
@@ -213,7 +213,7 @@ def _faded(old: Tensor | None, new: Tensor) -> Tensor:
 
 
 def _part(tokens: Tokens, start: int, stop: int | None, *, scales: slice = slice(None)) -> Tokens:
-    """Some positions, and some of the scales."""
+    """Some positions, and some of the scales, without the lengths of the whole."""
     scale = None if tokens.scale is None else tokens.scale[:, scales]
     ids, mask = tokens.ids[:, start:stop], tokens.mask[:, start:stop]
-    return tokens._replace(ids=ids, mask=mask, scale=scale)
+    return tokens._replace(ids=ids, mask=mask, lengths=None, scale=scale)

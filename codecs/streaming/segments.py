@@ -33,6 +33,15 @@ class Segments(NamedTuple):
         """Number of pieces of signals, at least 1; none lies within the one before."""
         return (-(-(samples - self.overlap) // self.step)).clamp(min=1)
 
+    def pieces_of(self, positions: Tensor, hop_length: int) -> Tensor:
+        """Number of pieces of items of ``positions`` positions, at least 1."""
+        return (-(-positions // (self.size // hop_length))).clamp(min=1)
+
+    def ends(self, positions: Tensor, hop_length: int) -> Tensor:
+        """Samples of items up to the end of their last position."""
+        before = self.pieces_of(positions, hop_length) - 1
+        return positions * hop_length - before * self.overlap
+
     def encode(
         self,
         x: Tensor,
@@ -67,11 +76,11 @@ class Segments(NamedTuple):
         tokens: Tokens,
         hop_length: int,
         code: Callable[[Tensor, Tensor, Tensor | None], Tensor],
-    ) -> tuple[Tensor, Tensor]:
-        """Signals [batch, channels, samples], and their lengths at the end of the last position.
+    ) -> Tensor:
+        """Signals, [batch, channels, samples].
 
         Args:
-            tokens: of whole items.
+            tokens: of whole items, with a scale for each piece, if any.
             hop_length: samples of a position.
             code: gives pieces [pieces, channels, size] of ids [pieces, positions, groups], their
                 mask [pieces, positions] and their scales [pieces, 1].
@@ -87,9 +96,7 @@ class Segments(NamedTuple):
         pieces = found.new_zeros(*used.shape, *found.shape[1:])
         pieces[used] = found
         lengths = positions * hop_length
-        last = used.sum(1, keepdim=True) - 1
-        ends = last * self.step + lengths.gather(1, last)
-        return self._join(pieces, lengths), ends.squeeze(1)
+        return self._join(pieces, lengths)
 
     def weights(self, device: torch.device) -> Tensor:
         """Weight of each sample of a piece, [size]: a triangle without zeros."""
