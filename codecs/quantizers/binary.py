@@ -5,7 +5,8 @@ LFQ (WeTok, Zhuang et al., 2025: groups of 8 bits), binary spherical quantizatio
 2024) and the bounded kind of UniWeTok (tanh(x / 2) before the sign). The sign of 0 is -1, and the
 first bit of a group is the least significant one of its id.
 
-Deviations: the entropies are the published ones, but never enumerate all codes for every vector.
+Deviations: the entropies are those of the papers, but never enumerate all codes for every vector;
+Open-MAGVIT2's release adds 1e-5 inside the logarithm of the batch entropy (``log_floor=1e-5``).
 The token entropy is the sum over bits, which is exact because the softmax over the corners of a
 cube factorises: a bit is 1 with probability sigmoid(4 u s / temperature), where codes are ±s. The
 batch entropy is summed from outer products of half the bits each. Averages are over all processes.
@@ -49,6 +50,9 @@ class BinaryQuantizer(Quantizer):
         batch_entropy: of one histogram for all groups (``shared``, as WeTok has it) or of one for
             each (``per_group``).
         enumerated_bits: bits of the largest group whose batch entropy is exact, at most 20.
+        log_floor: added to the mean probabilities inside the logarithm of the batch entropy; the
+            release has 1e-5, which is more than most probabilities of 2^18 codes and weakens the
+            gradients of rare ones.
 
     Raises:
         ValueError: a size, temperature or kind out of range.
@@ -69,6 +73,7 @@ class BinaryQuantizer(Quantizer):
         batch_weight: float = 1.0,
         batch_entropy: Literal["shared", "per_group"] = "shared",
         enumerated_bits: int = 18,
+        log_floor: float = 0.0,
     ) -> None:
         super().__init__()
         if not 1 <= bits <= 62 or groups < 1 or enumerated_bits > 20:
@@ -91,6 +96,7 @@ class BinaryQuantizer(Quantizer):
         self.batch_weight = batch_weight
         self.batch_entropy = batch_entropy
         self.enumerated_bits = enumerated_bits
+        self.log_floor = log_floor
         size = bits * groups
         self.scale = size**-0.5 if kind == "bsq" else 1.0
         self.project_in = nn.Linear(dim, size) if dim != size else nn.Identity()
@@ -159,4 +165,4 @@ class BinaryQuantizer(Quantizer):
             low, high = corners(logits[..., :half]), corners(logits[..., half:])
             total = torch.einsum("vgl,vgh->ghl", low, high)
         mean = shared_mean(total, len(logits), alone=not self.training)
-        return entropy(mean).sum((1, 2)).mean()
+        return entropy(mean, self.log_floor).sum((1, 2)).mean()

@@ -7,9 +7,14 @@ from torch.nn import functional as F
 SMALLEST = 1e-20  # of a probability inside a logarithm
 
 
-def entropy(probabilities: Tensor) -> Tensor:
-    """-p log p of each entry; the entropy of a distribution is the sum over its entries."""
-    return -probabilities * probabilities.clamp(min=SMALLEST).log()
+def entropy(probabilities: Tensor, log_floor: float = 0.0) -> Tensor:
+    """-p log(p + log_floor) of each entry; the sum over a distribution is its entropy.
+
+    Args:
+        probabilities: of any shape.
+        log_floor: 0 for the entropy itself.
+    """
+    return -probabilities * (probabilities + log_floor).clamp(min=SMALLEST).log()
 
 
 def bit_entropy(logits: Tensor) -> Tensor:

@@ -35,6 +35,8 @@ class IndexBackpropagationQuantizer(Quantizer):
         temperature: of the probabilities in the entropies; those of the gradient have 1.
         token_weight: of the entropy that is made small.
         batch_weight: of the entropy that is made large.
+        log_floor: added to the mean probabilities inside the logarithm of that entropy; the release
+            has 1e-5.
 
     Raises:
         ValueError: a temperature that is not positive.
@@ -50,6 +52,7 @@ class IndexBackpropagationQuantizer(Quantizer):
         temperature: float = 0.01,
         token_weight: float = 1.0,
         batch_weight: float = 1.0,
+        log_floor: float = 0.0,
     ) -> None:
         super().__init__()
         if temperature <= 0:
@@ -59,6 +62,7 @@ class IndexBackpropagationQuantizer(Quantizer):
         self.temperature = temperature
         self.token_weight = token_weight
         self.batch_weight = batch_weight
+        self.log_floor = log_floor
         self.codebook = nn.Parameter(torch.randn(codebook_size, dim) * dim**-0.5)
 
     def forward(self, latents: Tensor, mask: Tensor | None = None) -> Quantized:
@@ -120,4 +124,5 @@ class IndexBackpropagationQuantizer(Quantizer):
 
     def _loss(self, sums: Tensor, count: int) -> Tensor:
         means = shared_mean(sums, count, alone=not self.training)
-        return self.token_weight * means[-1] - self.batch_weight * entropy(means[:-1]).sum()
+        spread = entropy(means[:-1], self.log_floor).sum()
+        return self.token_weight * means[-1] - self.batch_weight * spread

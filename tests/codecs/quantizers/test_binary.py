@@ -222,3 +222,24 @@ def test_layers_lead_to_the_bits_only_where_sizes_differ():
 def test_sizes_out_of_range_are_refused(changes, message):
     with pytest.raises(ValueError, match=message):
         BinaryQuantizer(16, **changes)
+
+
+@pytest.mark.parametrize("floor", [0.0, 1e-5])
+def test_the_floor_of_the_logarithm_is_that_of_the_release_or_none(floor):
+    """-sum p log(p + floor) over the mean probabilities of all codes, and its gradient."""
+    options = {"log_floor": floor} if floor else {}
+    quantizer = BinaryQuantizer(14, 14, temperature=1.0, token_weight=0.0, **options)
+    latents = (0.5 * torch.randn(1, 64, 14)).requires_grad_()
+    (found,) = torch.autograd.grad(quantizer(latents).losses["entropy"], latents)
+    codes = 2.0 * (torch.arange(2**14).unsqueeze(1) >> torch.arange(14) & 1) - 1
+    loss = _log_floored(latents, codes, floor)
+    (expected,) = torch.autograd.grad(loss, latents)
+    torch.testing.assert_close(quantizer(latents).losses["entropy"], loss, atol=1e-4, rtol=1e-4)
+    assert (found - expected).norm() < 1e-3 * expected.norm()
+    (other,) = torch.autograd.grad(_log_floored(latents, codes, 1e-5 - floor), latents)
+    assert (found - other).norm() > 1e-2 * expected.norm()
+
+
+def _log_floored(latents, codes, floor):
+    p = (2 * latents[0] @ codes.t()).softmax(-1).mean(0)
+    return (p * (p + floor).log()).sum()
