@@ -1,13 +1,14 @@
 """MaskGIT: TiTok's published number of parameters; what it draws is kept."""
 
 import math
+import sys
 
 import pytest
 import torch
 
 from intaglio.generators.conditioning.guidance import Guidance
 from intaglio.generators.image.maskgit import maskgit
-from intaglio.generators.orders.base import PartialSequence
+from intaglio.generators.orders.base import PartialSequence, Step
 from intaglio.generators.samplers.sampler import Sampler
 
 TINY = {"shape": (3, 3), "vocab": (11,), "num_classes": 3, "dropout": 0.0}
@@ -61,3 +62,14 @@ def test_it_fills_a_gap():
 def test_another_size_is_refused():
     with pytest.raises(ValueError, match="L, small, tiny, not 'S'"):
         maskgit("S")
+
+
+@pytest.mark.parametrize("difference", ["annealed over the steps", "raw logit", "step / steps"])
+def test_the_documentation_names_what_differs_in_the_sampling_of_the_release(difference):
+    documentation = sys.modules[maskgit.__module__].__doc__
+    assert difference in " ".join(documentation.split())
+
+
+def test_the_guidance_has_its_full_scale_at_the_last_step():
+    times = [Step(number, 8, torch.zeros(1, 1)).time for number in range(8)]
+    assert times == [number / 7 for number in range(8)]
