@@ -1,11 +1,11 @@
 """MaskGIT (Chang et al., 2022) as the generator of TiTok (Yu et al., 2024): predicts all tokens at
 once, keeps the most confident ones and draws the others again.
 
-The published size for TiTok-L and TiTok-B. Deviations: the release has post-norm blocks (BERT), here
-they are pre-norm. Its sampling differs in three ways, so that equal logits give other tokens: the
-temperature of the tokens is annealed over the steps (here it is constant); the confidence of a
-token is its raw logit (here its log-probability); and the guidance scale follows step / steps (here
-step / (steps - 1), so that the last step has the full scale).
+The published size for TiTok-L and TiTok-B. Deviations: the release has post-norm blocks (BERT),
+here they are pre-norm. Its sampling differs in three ways, so that equal logits give other tokens:
+the temperature of the tokens is annealed over the steps (here it is constant); the confidence of a
+token is its raw logit (here its log-probability); and the guidance scale follows step / steps
+(here step / (steps - 1), so that the last step has the full scale).
 """
 
 from collections.abc import Sequence
