@@ -89,6 +89,16 @@ def describe(value: Any, *, defaults: bool = True) -> Any:
     raise ValueError(f"a recipe holds plain data and parts, not {type(value).__qualname__}")
 
 
+def as_written(recipe: Any) -> Any:
+    """A recipe with today's class paths replaced by those that `describe` writes."""
+    if isinstance(recipe, Mapping):
+        found = {key: as_written(value) for key, value in recipe.items()}
+        if isinstance(path := found.get("class_path"), str):
+            found["class_path"] = WRITTEN_PATHS.get(path, path)
+        return found
+    return [as_written(item) for item in recipe] if isinstance(recipe, list | tuple) else recipe
+
+
 def build(recipe: Any) -> Any:
     """Module that a recipe describes, with fresh weights.
 

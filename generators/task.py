@@ -196,6 +196,14 @@ class GeneratorTask(TrainingTask):
         """As `validation_step`, logged under ``test``."""
         self._evaluate(batch, batch_index, "test")
 
+    def predict_step(self, batch: Batch, batch_index: int) -> None:
+        """Refused: Lightning's ``predict`` is for codecs.
+
+        Raises:
+            ValueError: always.
+        """
+        raise ValueError(f"{self.generator.name} predicts no files: draw with `intaglio sample`")
+
     def _evaluate(self, batch: Batch, batch_index: int, stage: str) -> None:
         with torch.random.fork_rng():
             torch.manual_seed(batch_index)

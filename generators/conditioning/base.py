@@ -47,7 +47,7 @@ class Condition(Part):
         """
 
     def of_batch(self, batch: Mapping[str, Any]) -> Tensor:
-        """Condition of each item of a batch from the data module."""
+        """Condition of each item of a batch of the data, by its ``label`` or ``caption``."""
         raise NotImplementedError
 
     def forward(self, condition: Tensor) -> Tensor:

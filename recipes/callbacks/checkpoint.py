@@ -19,6 +19,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_info
 
 from intaglio.codecs.layers.distributed import summed
+from intaglio.codecs.part import as_written
 from intaglio.recipes.callbacks.checkpoint_files import FOLDER, LAST, PREVIOUS, CheckedIO
 from intaglio.recipes.callbacks.loop_counters import SavePoint, correct_counters
 
@@ -140,7 +141,7 @@ class LastCheckpoint(Checkpoint):
         """
         if trainer.state.fn != TrainerFn.FITTING:
             return
-        ours, theirs = dict(pl_module.hparams), checkpoint.get("hyper_parameters", {})
+        ours, theirs = map(as_written, (pl_module.hparams, checkpoint.get("hyper_parameters", {})))
         changed = sorted(name for name in ours if name in theirs and ours[name] != theirs[name])
         if changed:
             raise ValueError(

@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "An autoregressive generator becomes a LlamaForCausalLM if a Llama can express it;\n"
         "it is refused if its logits differ. export.json explains its ids.\n\n"
         "examples:\n  intaglio export demo/codec -o exported --format onnx,torchscript,program\n"
-        "  intaglio export runs/llamagen/last.ckpt -o exported --format llama"
+        "  intaglio export RUN/checkpoints/last.ckpt -o exported --format llama"
     )
     parser.add_argument(
         "codec",

@@ -21,7 +21,7 @@ from intaglio.recipes.sampling.requests import SampleRequest, requests_of, title
 EPILOG = """\
 examples:
   intaglio sample emoji --text "raised hand, dark skin tone" --count 8 --guidance 3 --grid -o hands
-  intaglio sample runs/llamagen/last.ckpt --codec CODEC --text "a red apple" -o apples --count 8
+  intaglio sample RUN/checkpoints/last.ckpt --codec CODEC --text "a red apple" -o apples --count 8
   intaglio sample GENERATOR --codec CODEC --class cat --class 7 -o out --guidance 2 --grid
   intaglio sample GENERATOR --codec CODEC --texts captions.txt -o out --count 10 --per-shard 1000
   intaglio sample GENERATOR --codec CODEC --text moon --inpaint photo.png --mask hole.png -o out

@@ -158,3 +158,12 @@ def test_a_line_for_a_move_opens_no_door(monkeypatch):
     monkeypatch.setitem(part.WRITTEN_PATHS, "os.system", "intaglio.codecs.old.Part")
     with pytest.raises(ValueError, match="refused"):
         build({"class_path": "intaglio.codecs.old.Part", "init_args": {}})
+
+
+def test_recipes_before_and_after_a_move_are_compared_as_written(monkeypatch):
+    monkeypatch.setitem(part.WRITTEN_PATHS, "intaglio.new.A", "intaglio.old.A")
+    moved = {"x": [{"class_path": "intaglio.new.A", "init_args": {"size": 1}}]}
+    assert part.as_written(moved) == {
+        "x": [{"class_path": "intaglio.old.A", "init_args": {"size": 1}}]
+    }
+    assert part.as_written(part.as_written(moved)) == part.as_written(moved) != moved

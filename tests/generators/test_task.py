@@ -279,3 +279,9 @@ def test_validation_is_the_same_every_time(masked):
 def test_a_batch_has_at_least_one_part(raster):
     with pytest.raises(ValueError, match="in 0 parts"):
         GeneratorTask(raster(), accumulate=0)
+
+
+def test_predict_says_that_generators_are_sampled(raster):
+    task = GeneratorTask(raster())
+    with pytest.raises(ValueError, match="draw with `intaglio sample`"):
+        task.predict_step({}, 0)

@@ -1,4 +1,4 @@
-"""Discrete codecs for audio, images and 3D shapes, and generators over their tokens.
+"""Discrete codecs for audio and images, and generators over their tokens.
 
 A codec turns a signal into integers and back::
 
