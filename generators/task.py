@@ -173,10 +173,9 @@ class GeneratorTask(TrainingTask):
         tokens, condition, mask = self._inputs(batch)
         usual = self.generator.positions * len(condition)  # near the count, known beforehand
         total, count = tokens.new_zeros(2, dtype=torch.float32)
-        masks = [None] * len(tokens) if mask is None else mask.chunk(self.accumulate)
-        parts = (x.chunk(self.accumulate) for x in (tokens, condition))
-        for inputs in zip(*parts, masks, strict=False):
-            loss = self.generator.loss(*inputs)
+        inputs = (tokens, condition) if mask is None else (tokens, condition, mask)
+        for part in zip(*(x.chunk(self.accumulate) for x in inputs), strict=True):
+            loss = self.generator.loss(*part)
             self.manual_backward(loss.sum() / usual)
             total, count = total + loss.detach().sum(), count + len(loss)
         whole = summed(count) / self.trainer.world_size

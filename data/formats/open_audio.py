@@ -1,7 +1,6 @@
 """Opens audio files with the library that reads all of them, and checks their headers."""
 
 import contextlib
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
@@ -10,6 +9,7 @@ import soundfile
 
 from intaglio.data.formats.audio_headers import mp3_samples, wav_bytes
 from intaglio.data.formats.media import MediaFile
+from intaglio.data.formats.regular_file import regular_file
 
 AudioFile: TypeAlias = soundfile.SoundFile | MediaFile
 
@@ -54,15 +54,8 @@ def opened(path: Path, limits: AudioLimits) -> Iterator[tuple[AudioFile, WaveInf
 
 
 def _check_bytes(path: Path) -> None:
-    """Refuse what is missing, cannot be opened, is empty or a cut WAV."""
-    if path.is_dir():
-        raise ValueError(f"{path} is a folder, not an audio file")
-    if not path.exists():
-        raise FileNotFoundError(f"{path} does not exist")
-    with path.open("rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        if size == 0:
-            raise ValueError(f"{path} is an empty file")
+    """Refuse what is no file, cannot be opened, is empty or a cut WAV."""
+    with regular_file(path, "an audio file") as (file, size):
         promised = wav_bytes(file)
     if promised > size:
         raise ValueError(f"{path} is truncated: {size} bytes of {promised}")

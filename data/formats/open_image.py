@@ -6,8 +6,6 @@ nothing. The size is that of the header, and nothing is decoded.
 """
 
 import contextlib
-import io
-import os
 import threading
 import warnings
 from collections.abc import Iterator
@@ -28,6 +26,8 @@ from PIL import (  # Pillow imports all of its plugins to look for one that is m
     UnidentifiedImageError,
     WebPImagePlugin,
 )
+
+from intaglio.data.formats.regular_file import regular_file
 
 PLUGINS = (
     PngImagePlugin.PngImageFile,
@@ -82,16 +82,7 @@ def opened(path: Path, limits: ImageLimits = IMAGE_LIMITS) -> Iterator[Image.Ima
         ValueError: no image, empty, or outside ``limits``.
         FileNotFoundError: there is no such file.
     """
-    if path.is_dir():
-        raise ValueError(f"{path} is a folder, not an image")
-    if not path.exists():
-        raise FileNotFoundError(f"{path} does not exist")
-    if not path.is_file():
-        raise ValueError(f"{path} is a device or a pipe, not a file")
-    with path.open("rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        if size == 0:
-            raise ValueError(f"{path} is an empty file")
+    with regular_file(path, "an image") as (file, size):
         if size > limits.max_file:
             raise ValueError(f"{path} has {size} bytes; the limit is {limits.max_file}")
         with _header(path, file) as image:
@@ -138,7 +129,7 @@ def _check_size(path: Path, image: Image.Image, limits: ImageLimits) -> None:
         )
 
 
-def _header(path: Path, file: io.BufferedReader) -> Image.Image:
+def _header(path: Path, file: BinaryIO) -> Image.Image:
     """The image of an open file, not decoded yet."""
     formats = formats_under(path)
     try:
