@@ -6,6 +6,7 @@ import importlib
 import re
 import shlex
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 import yaml
 
 from intaglio.recipes.cli import COMMANDS, TRAINING, find
+from intaglio.recipes.lightning_cli import build
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -76,6 +78,21 @@ def test_commands_exist_and_take_their_options(document: Path) -> None:
                 parser.parse_args(words)
             except (SystemExit, argparse.ArgumentError) as error:
                 pytest.fail(f"intaglio {shlex.join([name, *words])}: {error}")
+
+
+@each_document
+def test_training_commands_take_their_options(
+    document: Path, monkeypatch: Any, capsys: Any
+) -> None:
+    """Every word is parsed, as for ``--print_config``: a recipe has the arguments that are set."""
+    monkeypatch.setattr("sys.argv", ["intaglio"])
+    for name, *words in commands(document):
+        if name in TRAINING and words and not {*words} & {*PLACEHOLDERS}:
+            recipes = [find(b) if a == "-c" else b for a, b in pairwise(["", *words])]
+            with pytest.raises(SystemExit) as left:
+                build([name, *recipes, "--print_config"])
+            assert left.value.code == 0, f"intaglio {shlex.join([name, *words])}"
+            capsys.readouterr()
 
 
 @each_document
