@@ -66,10 +66,11 @@ def condition_of(generator: Generator, requests: Sequence[SampleRequest]) -> Ten
     Raises:
         ValueError: there is no such class, or a text is too long.
     """
-    condition = generator.condition
-    if isinstance(condition, PromptCondition):
-        return condition.of_texts([request.text for request in requests])
-    return condition.of_batch({"label": torch.tensor([request.label for request in requests])})
+    condition, texts = generator.condition, [request.text for request in requests]
+    if isinstance(condition, PromptCondition):  # of a batch it would take the first words
+        return condition.of_texts(texts)
+    labels = torch.tensor([request.label for request in requests])
+    return condition.of_batch({"label": labels, "caption": texts})
 
 
 def class_number(generator: Generator, name: str) -> int:
