@@ -12,7 +12,14 @@ from intaglio.data.clips import Clip, Damage, Reader, scan
 from intaglio.data.formats.wave import SUFFIXES
 from intaglio.data.manifest import Record
 from intaglio.data.modules import Folder
-from intaglio.data.transforms import RandomGain, generator_of, pad_stack, random_start, tile
+from intaglio.data.transforms import (
+    RandomGain,
+    RandomSpeed,
+    generator_of,
+    pad_stack,
+    random_start,
+    tile,
+)
 
 VALIDATION_PEAK = -3.0  # dB, as Vocos and WavTokenizer
 
@@ -32,11 +39,15 @@ class Crops(Dataset[Tensor]):
         reader: of the clips.
         size: samples of a crop; shorter clips are repeated up to it.
         gain: sets the level.
+        speed: changes the speed, and with it the pitch.
         seed: of all that is drawn.
     """
 
-    def __init__(self, reader: Reader, size: int, gain: RandomGain, seed: int) -> None:
-        self.reader, self.size, self.gain, self.seed = reader, size, gain, seed
+    def __init__(
+        self, reader: Reader, size: int, gain: RandomGain, speed: RandomSpeed, seed: int
+    ) -> None:
+        self.reader, self.size, self.gain, self.speed = reader, size, gain, speed
+        self.seed = seed
 
     def __len__(self) -> int:
         return len(self.reader)
@@ -46,8 +57,11 @@ class Crops(Dataset[Tensor]):
 
     def _crop(self, number: int, index: int) -> Tensor:
         generator = generator_of(self.seed, number, index)
-        start = random_start(self.reader.lengths[index], self.size, generator)
-        return tile(self.gain(self.reader.read(index, start, self.size), generator), self.size)
+        percent = self.speed.draw(generator)
+        size = -(-self.size * percent // 100)
+        start = random_start(self.reader.lengths[index], size, generator)
+        wave = self.speed(self.reader.read(index, start, size), percent)
+        return tile(self.gain(wave, generator), self.size)
 
 
 class WholeClips(Dataset[WholeClip]):
@@ -110,6 +124,8 @@ class AudioFolder(Folder):
         test_share: share of the texts kept for the test.
         seed: of split, order, crops and levels.
         gain: lowest and highest peak of a training crop, in dB of full scale.
+        speeds: factors of which one is drawn for each training crop, and of which the pitch is
+            changed too; "0.9, 1, 1.1" are those of Ko et al. (2015).
         min_seconds: shorter clips are left out.
         max_seconds: longer clips are cut there in validation and test.
         max_bad_share: share of files that may be damaged before the run stops.
@@ -139,6 +155,7 @@ class AudioFolder(Folder):
         test_share: float = 0.05,
         seed: int = 0,
         gain: tuple[float, float] = (-6.0, -1.0),
+        speeds: Sequence[float] = (1.0,),
         min_seconds: float = 0.1,
         max_seconds: float = 30.0,
         max_bad_share: float = 0.01,
@@ -162,7 +179,7 @@ class AudioFolder(Folder):
             )
         self.sample_rate, self.channels, self.cache = sample_rate, channels, cache
         self.crop_size, self.max_size = int(seconds * sample_rate), int(max_seconds * sample_rate)
-        self.gain = RandomGain(*gain)
+        self.gain, self.speed = RandomGain(*gain), RandomSpeed(speeds)
         self.min_seconds = min_seconds
 
     def scanned(self, folder: Path, records: Sequence[Record], damage: Damage) -> list[Clip]:
@@ -181,7 +198,7 @@ class AudioFolder(Folder):
 
     def training_items(self, reader: Reader) -> Crops:
         """Random crops."""
-        return Crops(reader, self.crop_size, self.gain, self.seed)
+        return Crops(reader, self.crop_size, self.gain, self.speed, self.seed)
 
     def whole_items(self, reader: Reader) -> WholeClips:
         """Whole clips."""

@@ -6,10 +6,13 @@ the crop, because only the crop is read, and a bound on the gain keeps a silent 
 """
 
 import hashlib
+import math
 from collections.abc import Sequence
 
 import torch
 from torch import Generator, Tensor
+
+from intaglio.data.formats.resampling import resample
 
 
 def generator_of(*key: int) -> Generator:
@@ -46,6 +49,34 @@ class RandomGain:
         return wave * min(10 ** (level / 20) / peak, 10 ** (self.max_boost / 20))
 
 
+class RandomSpeed:
+    """Play a waveform faster or slower, which changes its pitch too (Ko et al. 2015).
+
+    Args:
+        speeds: factors in whole hundredths from 0.5 to 2, drawn evenly.
+
+    Raises:
+        ValueError: no factor, or one out of range.
+    """
+
+    def __init__(self, speeds: Sequence[float] = (1.0,)) -> None:
+        if not speeds or not all(0.5 <= s <= 2 and _whole(100 * s) for s in speeds):
+            raise ValueError(
+                f"speeds must be whole hundredths from 0.5 to 2, at least one, got {list(speeds)}"
+            )
+        self.percents = [round(100 * speed) for speed in speeds]
+
+    def draw(self, generator: Generator) -> int:
+        """One of the factors, in percent; nothing is drawn where there is only one."""
+        if len(self.percents) == 1:
+            return self.percents[0]
+        return self.percents[int(torch.randint(len(self.percents), (1,), generator=generator))]
+
+    def __call__(self, wave: Tensor, percent: int) -> Tensor:
+        """Waveform [..., ceil(samples * 100 / percent)]."""
+        return resample(wave, percent, 100)
+
+
 def tile(wave: Tensor, size: int) -> Tensor:
     """Repeat a waveform [..., samples] until it has ``size`` samples; a longer one is cut."""
     repeats = -(-size // wave.shape[-1])
@@ -63,3 +94,7 @@ def pad_stack(waves: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     for row, wave in zip(batch, waves, strict=True):
         row[..., : wave.shape[-1]] = wave
     return batch, lengths
+
+
+def _whole(value: float) -> bool:
+    return math.isclose(value, round(value))

@@ -308,3 +308,15 @@ def test_epochs_are_right_in_a_trainer_that_is_resumed(folder, tmp_path, workers
     rest = [wave for epoch, wave in through if epoch == 2]
     assert {epoch for epoch, _ in resumed} == {2}
     assert all(torch.equal(a, b) for (_, a), b in zip(resumed, rest, strict=True))
+
+
+def test_crops_are_played_at_the_speeds_given(tmp_path):
+    time = torch.arange(2 * RATE) / RATE
+    for number in range(8):
+        tone = 0.5 * torch.sin(2 * torch.pi * 400 * time)[None]
+        write_wave(tmp_path / f"{number}.wav", tone, RATE)
+    made = module(tmp_path, speeds=[0.5, 2.0], validation_share=0.0, test_share=0.0)
+    waves = torch.cat(epochs(made, 4))[:, 0]
+    assert waves.shape[-1] == RATE // 2
+    pitches = torch.fft.rfft(waves).abs().argmax(dim=1) * 2
+    assert set(pitches.tolist()) == {200, 800}

@@ -5,7 +5,14 @@ import math
 import pytest
 import torch
 
-from intaglio.data.transforms import RandomGain, generator_of, pad_stack, random_start, tile
+from intaglio.data.transforms import (
+    RandomGain,
+    RandomSpeed,
+    generator_of,
+    pad_stack,
+    random_start,
+    tile,
+)
 
 
 def test_generators_of_equal_keys_are_equal_and_of_others_differ():
@@ -61,3 +68,27 @@ def test_padding():
     batch, lengths = pad_stack([torch.ones(1, 2), 2 * torch.ones(1, 4)])
     assert batch.tolist() == [[[1, 1, 0, 0]], [[2, 2, 2, 2]]]
     assert lengths.tolist() == [2, 4] and lengths.dtype == torch.int64
+
+
+def test_speed_changes_length_and_pitch() -> None:
+    time = torch.arange(16_000) / 16_000
+    wave = torch.sin(2 * math.pi * 400 * time)[None]
+    faster = RandomSpeed([1.25])(wave, 125)
+    assert faster.shape == (1, 12_800)
+    peak = torch.fft.rfft(faster[0]).abs().argmax() * 16_000 / 12_800
+    assert abs(float(peak) - 500) < 2
+
+
+def test_speeds_are_drawn_evenly_and_a_single_one_draws_nothing() -> None:
+    generator = torch.Generator().manual_seed(0)
+    drawn = [RandomSpeed([0.9, 1.0, 1.1]).draw(generator) for _ in range(3000)]
+    assert all(abs(drawn.count(percent) - 1000) < 120 for percent in (90, 100, 110))
+    before = generator.get_state()
+    assert RandomSpeed().draw(generator) == 100
+    assert torch.equal(before, generator.get_state())
+
+
+@pytest.mark.parametrize("speeds", [[], [0.4], [2.1], [1.005], [1.0, math.nan]])
+def test_speeds_out_of_range_are_refused(speeds: list[float]) -> None:
+    with pytest.raises(ValueError, match="speeds must be"):
+        RandomSpeed(speeds)
