@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from intaglio.codecs.part import Part, build, describe
+from intaglio.codecs.shipped import shipped, shipped_names
 
 FORMAT_VERSION = 1
 CONFIG = "config.json"
@@ -188,7 +189,8 @@ def load_part(source: str | Path, kind: type[P], *names: str, trainable: bool = 
     """A trained part of some kind from a bundle or a training checkpoint.
 
     Args:
-        source: a bundle's folder, or a checkpoint (``.ckpt``).
+        source: a bundle's folder, a checkpoint (``.ckpt``), or a name that comes with the package;
+            a bundle or a file of the user goes before a name.
         kind: class of the part.
         names: of the kind in messages, and of the part among the task's arguments; see `restore`.
         trainable: keep gradients, training mode and weight normalisation; otherwise the part is
@@ -198,17 +200,29 @@ def load_part(source: str | Path, kind: type[P], *names: str, trainable: bool = 
         FileNotFoundError: there is no such file or folder.
         ValueError: it is damaged, foreign, of a newer version, or of another kind.
     """
-    path = Path(source)
+    path = located(source, *names)
     if not path.exists():
+        known = ", ".join(shipped_names(names))
         raise FileNotFoundError(
-            f"there is no {' or '.join(names)} at {path}: give a bundle folder or a checkpoint"
+            f"there is no {' or '.join(names)} at {path}: give a bundle folder, a checkpoint, or "
+            f"the name of one that comes with the package ({known or 'none does'})"
         )
     if path.is_dir() and not (path / CONFIG).is_file():
         raise FileNotFoundError(f"{path} is no bundle: it has no {CONFIG}")
     part = read(path, trainable) if path.is_dir() else restore(path, names, trainable)
     if not isinstance(part, kind):
-        raise ValueError(f"{path} holds a {type(part).__name__}, not a {' or '.join(names)}")
+        raise ValueError(f"{path} holds {type(part).__name__}, not a {' or '.join(names)}")
     return part if trainable else part.requires_grad_(False).eval()
+
+
+def located(source: str | Path, *names: str) -> Path:
+    """Path of a source: its own, unless it is the name of a shipped part of one of the kinds and no
+    file or bundle of the user; a folder of recordings that is called as one is no bundle."""
+    path = Path(source)
+    own = path.is_dir() and ((path / CONFIG).exists() or (path / WEIGHTS).exists())
+    if own or (path.exists() and not path.is_dir()):
+        return path
+    return next((found for name in names if (found := shipped(source, name))), path)
 
 
 def restore(

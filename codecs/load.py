@@ -10,8 +10,9 @@ def load(source: str | Path, trainable: bool = False) -> Codec:
     """Codec with its trained weights.
 
     Args:
-        source: a bundle (folder with ``config.json`` and ``model.safetensors``) or a training
-            checkpoint (``.ckpt``).
+        source: a bundle (folder with ``config.json`` and ``model.safetensors``), a training
+            checkpoint (``.ckpt``), or a name that comes with the package (``speech``, ``emoji``).
+            Weights that are stored in float16 become float32, of which the fingerprint is.
         trainable: keep gradients and training mode on, for fine-tuning; otherwise the codec is
             frozen and in evaluation mode.
 

@@ -34,7 +34,6 @@ from intaglio.recipes.evaluation.tables import records as json_records
 from intaglio.recipes.modalities.files import decode_files, encode_files
 from intaglio.recipes.sampling.folder import provenance_record, write_samples
 from intaglio.recipes.sampling.images import image_pipeline, write_grid
-from intaglio.recipes.sampling.pretrained import pretrained
 from intaglio.recipes.sampling.requests import requests_of
 
 if TYPE_CHECKING:
@@ -242,10 +241,8 @@ def _but_for(ties: int) -> str:
 def _images(out: Path) -> Figure:
     """Draw images of captions with the generator that is part of the package."""
     _say("drawing images")
-    shipped = pretrained("emoji")
-    assert shipped is not None
-    codec = load_image_codec(str(shipped.codec), "auto")
-    generator = load_generator(shipped.generator).to(next(codec.parameters()).device)
+    codec = load_image_codec("emoji", "auto")
+    generator = load_generator("emoji").to(next(codec.parameters()).device)
     options = {**DEFAULTS, "guidance": 3.0, "temperature": 0.9}
     requests = requests_of(generator, texts=CAPTIONS, count=IMAGES)
     files, _ = write_samples(

@@ -52,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the command."""
     parser.epilog = EPILOG
     parser.add_argument(
-        "generators", nargs="+", metavar="GENERATOR", help="bundle or training checkpoint"
+        "generators", nargs="+", metavar="GENERATOR", help="bundle, training checkpoint, or emoji"
     )
     add_codec_options(parser)
     add_evaluation_options(
@@ -90,7 +90,7 @@ def run(args: argparse.Namespace) -> None:
             raise ValueError(f"--{option} must be at least 2, got {getattr(args, option)}")
     options = sampling(args)
     sampler = sampler_of(options)
-    codec = load_image_codec(args.codec or default_source(), args.device)
+    codec = load_image_codec(args.codec or default_source(args.generators[0]), args.device)
     device = next(codec.parameters()).device
     extractor = feature_extractor(args.features, inception_file=args.inception, device=device)
     generators = by_name([load_generator(source, device) for source in args.generators])

@@ -20,7 +20,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "codec",
         metavar="PART",
-        help="bundle folder or training checkpoint of a codec or a generator",
+        help="bundle folder or training checkpoint of a codec or a generator, or the name of one "
+        "that comes with the package: speech, emoji",
     )
     parser.add_argument("-o", "--out", required=True, metavar="FOLDER", help="folder for the files")
     parser.add_argument(

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from torch import nn
 
 from intaglio.codecs import Codec
-from intaglio.codecs.bundle import fingerprint, load_part
+from intaglio.codecs.bundle import WEIGHTS, fingerprint, load_part, located
 from intaglio.codecs.part import Part, describe
+from intaglio.codecs.shipped import CARD, FOLDER, KINDS
 from intaglio.data.formats import shards
 from intaglio.data.formats.tokens import SUFFIX, iter_tokens
 from intaglio.generators import Generator
@@ -31,7 +33,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the command."""
     parser.epilog = EPILOG
     parser.add_argument(
-        "path", help="token file, tar shard, bundle folder or training checkpoint (.ckpt)"
+        "path",
+        help="token file, tar shard, bundle folder, training checkpoint (.ckpt), or the name of "
+        "parts that come with the package (speech, emoji)",
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
@@ -43,21 +47,28 @@ def run(args: argparse.Namespace) -> None:
         OSError: the path does not exist or cannot be read.
         ValueError: it is damaged, of a newer version or not of this package.
     """
-    path = Path(args.path)
-    if path.is_dir() or path.suffix == ".ckpt":
-        part = load_part(path, Part, "codec", "generator")
-        facts = _generator_facts(part) if isinstance(part, Generator) else _codec_facts(part)
-        facts = {"kind": "bundle" if path.is_dir() else "training checkpoint"} | facts | _disk(path)
-    elif path.suffix == shards.SUFFIX:
-        facts = _shard_facts(path)
-    else:
-        facts = _file_facts(path)
+    paths = dict.fromkeys(located(args.path, kind) for kind in KINDS)
+    named = [path for path in paths if path != Path(args.path)]  # of a name, all that comes with it
+    card = {"card": str(FOLDER / args.path / CARD)}
+    found = [_facts(path) | card for path in named] or [_facts(Path(args.path))]
     if args.json:
-        print(json.dumps(facts, indent=2, allow_nan=False))
+        print(json.dumps(found if len(found) > 1 else found[0], indent=2, allow_nan=False))
         return
-    width = max(map(len, facts))
-    for name, value in facts.items():
-        print(f"{name.replace('_', ' '):{width}}  {_shown(value)}")
+    for number, facts in enumerate(found):
+        width = max(map(len, facts))
+        print(end="\n" if number else "")
+        for name, value in facts.items():
+            print(f"{name.replace('_', ' '):{width}}  {_shown(value)}")
+
+
+def _facts(path: Path) -> dict[str, Any]:
+    """What a file or a folder holds."""
+    if path.is_dir() or path.suffix == ".ckpt":
+        part = load_part(path, Part, *KINDS)
+        facts = _generator_facts(part) if isinstance(part, Generator) else _codec_facts(part)
+        kind = "bundle" if path.is_dir() else "training checkpoint"
+        return {"kind": kind} | facts | _disk(path)
+    return _shard_facts(path) if path.suffix == shards.SUFFIX else _file_facts(path)
 
 
 def _file_facts(path: Path) -> dict[str, Any]:
@@ -113,19 +124,17 @@ def _shard_facts(path: Path) -> dict[str, Any]:
             modality = modality_called(header.modality)
             seconds += modality.token_facts(header, 0).get("seconds", 0.0)
             codecs.add(f"{header.codec} ({header.fingerprint})")
-    return facts | {
-        "samples": samples,
-        "files": dict(sorted(files.items())),
-        "codecs": sorted(codecs),
-        "positions": positions,
-        "seconds": seconds,
-        "bytes": path.stat().st_size,
-    }
+    facts |= {"samples": samples, "files": dict(sorted(files.items()))}
+    if codecs:  # a shard of drawn images has no tokens
+        facts |= {"codecs": sorted(codecs), "positions": positions}
+    if seconds:
+        facts["seconds"] = seconds
+    return facts | {"bytes": path.stat().st_size}
 
 
 def _codec_facts(codec: Part) -> dict[str, Any]:
     if not isinstance(codec, Codec):
-        raise ValueError(f"it holds a {type(codec).__name__}, neither a codec nor a generator")
+        raise ValueError(f"it holds {type(codec).__name__}, neither a codec nor a generator")
     return {
         "codec": codec.name,
         "class": describe(codec)["class_path"],
@@ -171,10 +180,19 @@ def _generator_facts(generator: Generator) -> dict[str, Any]:
 
 def _disk(path: Path) -> dict[str, Any]:
     files = path.iterdir() if path.is_dir() else [path]
-    return {
+    half = {"weights": "float16 in the file, float32 in memory"} if _is_half(path) else {}
+    return half | {
         "bytes": sum(file.stat().st_size for file in files if file.is_file()),
         "checksum": "good" if path.is_dir() else "none: only bundles have one",
     }
+
+
+def _is_half(path: Path) -> bool:
+    """Whether it is a bundle with weights in float16."""
+    if not path.is_dir():
+        return False
+    with safe_open(path / WEIGHTS, "pt") as file:
+        return any(file.get_slice(name).get_dtype() == "F16" for name in file.keys())
 
 
 def _perplexity(counts: Sequence[int]) -> float:

@@ -15,7 +15,6 @@ from intaglio.recipes.modalities import modality_of
 from intaglio.recipes.sampling.folder import provenance_record, write_samples
 from intaglio.recipes.sampling.images import kept_tokens, read_region, write_grid
 from intaglio.recipes.sampling.pipeline import SamplingPipeline
-from intaglio.recipes.sampling.pretrained import pretrained
 from intaglio.recipes.sampling.requests import SampleRequest, requests_of, title_of
 
 EPILOG = """\
@@ -87,11 +86,8 @@ def run(args: argparse.Namespace) -> None:
     """
     _check(args)
     sampler = sampler_of(sampling(args), positions=args.tokens)
-    shipped = pretrained(args.generator)
-    own = str(shipped.codec) if shipped else None
-    codec = load_any_codec(args.codec or own or default_source(), args.device)
-    generator = load(shipped.generator if shipped else args.generator)
-    generator = generator.to(next(codec.parameters()).device)
+    codec = load_any_codec(args.codec or default_source(args.generator), args.device)
+    generator = load(args.generator).to(next(codec.parameters()).device)
     modality = modality_of(codec)
     medium = modality.medium(generator, codec)
     given = None

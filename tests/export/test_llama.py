@@ -205,7 +205,7 @@ def test_the_command(tmp_path, monkeypatch, capsys):
     assert "100.00% of the greedy tokens equal" in capsys.readouterr().out
     for words, reason in (
         (["--format", "llama,onnx"], "llama is the format of a generator"),
-        ([], "holds a Generator, not a codec"),
+        ([], "holds Generator, not a codec"),
     ):
         assert call(*words) == 1
         error = capsys.readouterr().err

@@ -41,7 +41,7 @@ def test_another_codec_is_refused():
 
 def test_a_codec_is_no_generator(raster, tiny_codec, tmp_path):
     save(tiny_codec, tmp_path / "codec")
-    with pytest.raises(ValueError, match="holds a AudioCodec, not a generator"):
+    with pytest.raises(ValueError, match="holds AudioCodec, not a generator"):
         load(tmp_path / "codec")
     with pytest.raises(FileNotFoundError, match="there is no generator at"):
         load(tmp_path / "nothing")

@@ -8,6 +8,8 @@ from typing import TypeVar
 import torch
 
 from intaglio.codecs import AudioCodec, Codec, ImageCodec, load
+from intaglio.codecs.bundle import located
+from intaglio.codecs.shipped import shipped, shipped_names
 
 VARIABLE = "INTAGLIO_CODEC"
 DEMO = Path("demo/codec")
@@ -22,7 +24,8 @@ def add_codec_options(parser: argparse.ArgumentParser, several: bool = False) ->
         "--codec",
         metavar="BUNDLE",
         action="append" if several else "store",
-        help=f"bundle folder or training checkpoint (else ${VARIABLE}, else {DEMO} if it exists)",
+        help="bundle folder, training checkpoint, or the name of a codec of the package "
+        f"({', '.join(shipped_names(['codec']))}); else ${VARIABLE}, else {DEMO} if it exists",
     )
     parser.add_argument(
         "--device", default="auto", help="cpu, cuda, cuda:1, mps; auto takes CUDA if there is one"
@@ -39,17 +42,19 @@ def chosen_any_codec(args: argparse.Namespace) -> Codec:
     return load_any_codec(args.codec or default_source(), args.device)
 
 
-def default_source() -> str:
-    """The codec to use if the options name none.
+def default_source(generator: str | None = None) -> str:
+    """The codec to use if the options name none; for a generator of the package, its own.
 
     Raises:
         ValueError: there is none.
     """
+    if generator and shipped(generator, "codec") == located(generator, "codec"):
+        return generator
     source = os.environ.get(VARIABLE) or (str(DEMO) if DEMO.is_dir() else None)
     if source is None:
         raise ValueError(
-            f"no codec is named: give --codec BUNDLE, set {VARIABLE}, or run `intaglio demo`, "
-            f"which makes {DEMO}"
+            f"no codec is named: give --codec BUNDLE or the name of one that comes with the package "
+            f"({', '.join(shipped_names(['codec']))}), set {VARIABLE}, or run `intaglio demo`"
         )
     return source
 
@@ -79,7 +84,7 @@ def _of_kind(kind: type[C], source: str, device_name: str) -> C:
     codec = load_any_codec(source, device_name)
     if not isinstance(codec, kind):
         name = type(codec).__name__
-        raise ValueError(f"{source} holds a {name}, not a codec of {SIGNALS[kind]}")
+        raise ValueError(f"{source} holds {name}, not a codec of {SIGNALS[kind]}")
     return codec
 
 

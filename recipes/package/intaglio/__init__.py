@@ -4,7 +4,7 @@ A codec turns a signal into integers and back::
 
     import intaglio
 
-    codec = intaglio.load("my_codec")  # a folder that `save` wrote, or a training checkpoint
+    codec = intaglio.load("speech")  # or a folder that `save` wrote, or a training checkpoint
     tokens = codec.encode(wave)  # wave: [batch, channels, samples] in [-1, 1]
     print(tokens.ids)  # int64 [batch, positions, groups]
     decoded = codec.decode(tokens)  # the layout and the length of `wave`

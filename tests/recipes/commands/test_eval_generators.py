@@ -111,7 +111,7 @@ def test_wrong_words_are_one_line(
     status, _, err = intaglio("eval", "generator", *words)
     assert status == 2 and "required: GENERATOR" in err
     line = refusal("eval", "generator", image_bundle, *words)
-    assert "holds a ImageCodec, not a generator; a codec is given with --codec" in line
+    assert "holds ImageCodec, not a generator; a codec is given with --codec" in line
     assert "not a codec of images" in refusal(
         "eval", "generator", generators / "classes", "--codec", bundle, "--data", shards
     )

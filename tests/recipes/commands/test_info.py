@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -79,6 +80,27 @@ def test_a_shard(intaglio, shard):
     assert (facts["positions"], facts["seconds"]) == (200, 4.0)
     shard.with_suffix(".json").unlink()
     assert json.loads(intaglio("info", shard, "--json").out)["checksum"].startswith("none")
+
+
+def test_a_shard_without_tokens_has_no_zeros_of_them(intaglio, tmp_path):
+    path = tmp_path / "drawn.tar"
+    with path.open("wb") as file:
+        writer = ShardWriter(file)
+        writer.add("a", {"png": b"pixels", "json": b"{}"})
+        writer.close()
+    facts = json.loads(intaglio("info", path, "--json").out)
+    assert (facts["samples"], facts["files"]) == (1, {"json": 1, "png": 1})
+    assert not facts.keys() & {"codecs", "positions", "seconds"}
+
+
+def test_a_name_shows_all_that_comes_with_it(intaglio, bundle, in_tmp_path):
+    codec, generator = json.loads(intaglio("info", "emoji", "--json").out)
+    assert (codec["codec"], generator["generator"]) == ("image_small", "llamagen")
+    assert generator["codec_fingerprint"] == codec["fingerprint"]
+    assert codec["weights"] == generator["weights"] == "float16 in the file, float32 in memory"
+    assert Path(codec["card"]).is_file()
+    save(load(bundle), in_tmp_path / "emoji")  # the user's own goes before
+    assert json.loads(intaglio("info", "emoji", "--json").out)["codec"] == "tiny"
 
 
 def test_a_damaged_shard_is_one_line(refusal, shard, tokens):

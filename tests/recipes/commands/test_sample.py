@@ -207,4 +207,4 @@ def test_another_codec_is_refused(refusal, generators, tiny_image_codec_of, tmp_
     line = refusal(*("sample", generators["classes"], "--codec", other, "-o", tmp_path / "out"))
     assert "draws tokens of tiny picture" in line and "not of other picture" in line
     line = refusal("sample", other, "--codec", other, "-o", tmp_path / "out")
-    assert "holds a ImageCodec, not a generator" in line
+    assert "holds ImageCodec, not a generator" in line

@@ -1,4 +1,4 @@
-"""The pretrained generator: it is small, says where it is from, and draws what the text says."""
+"""The generator that comes with the package draws what the text says."""
 
 import json
 from pathlib import Path
@@ -10,22 +10,6 @@ from intaglio.data.formats.image import read_image
 from intaglio.generators import load
 from intaglio.generators.conditioning.guidance import Guidance
 from intaglio.generators.samplers.sampler import Sampler
-from intaglio.recipes.sampling.pretrained import FOLDER, pretrained
-
-
-def test_it_is_small_and_says_where_it_is_from():
-    sizes = [path.stat().st_size for path in FOLDER.rglob("*") if path.is_file()]
-    assert 1e6 < sum(sizes) < 10e6
-    for folder in FOLDER.iterdir():
-        assert "MIT" in (folder / "NOTICE.md").read_text()
-
-
-def test_a_folder_of_the_user_goes_before(in_tmp_path):
-    assert pretrained("emoji").generator.is_dir() and pretrained("emoji").codec.is_dir()
-    for name in ("", ".", "..", "nothing", "emoji/codec"):
-        assert pretrained(name) is None
-    (in_tmp_path / "emoji").mkdir()
-    assert pretrained("emoji") is None
 
 
 def test_it_draws_what_the_text_says(intaglio, in_tmp_path):
@@ -48,7 +32,7 @@ def test_it_draws_the_tokens_that_it_always_drew(scale):
     """Drawn when it was published; in double precision, so that rounding decides no token."""
     golden = json.loads(Path(__file__).with_name("emoji_tokens.json").read_text())
     wanted = [item for item in golden if item["scale"] == scale]
-    generator = load(pretrained("emoji").generator).double()
+    generator = load("emoji").double()
     drawn = Sampler(guidance=Guidance(scale, "linear")).generate(
         generator,
         generator.condition.of_texts([item["text"] for item in wanted]),
