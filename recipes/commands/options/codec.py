@@ -53,7 +53,7 @@ def default_source(generator: str | None = None) -> str:
     source = os.environ.get(VARIABLE) or (str(DEMO) if DEMO.is_dir() else None)
     if source is None:
         raise ValueError(
-            f"no codec is named: give --codec BUNDLE or the name of one that comes with the package "
+            f"no codec is named: give --codec BUNDLE or the name of one in the package "
             f"({', '.join(shipped_names(['codec']))}), set {VARIABLE}, or run `intaglio demo`"
         )
     return source
