@@ -40,10 +40,10 @@ FLOORS = {
     "data": {
         "__init__": 0,
         "formats": 0,
-        "transforms": 0,
+        "transforms": 1,
         "manifest": 1,
         "image_transforms": 1,
-        "sampler": 1,
+        "sampler": 2,
         "synthetic": 1,
         "sets": 2,
         "listing": 3,
