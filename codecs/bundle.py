@@ -22,11 +22,10 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from intaglio.codecs.part import Part, build, describe
-from intaglio.codecs.shipped import shipped, shipped_names
+from intaglio.codecs.shipped import BUNDLE_FILES, located, shipped_names
 
 FORMAT_VERSION = 1
-CONFIG = "config.json"
-WEIGHTS = "model.safetensors"
+CONFIG, WEIGHTS = BUNDLE_FILES
 MAX_CONFIG_BYTES = 1 << 20
 
 P = TypeVar("P", bound=Part)
@@ -213,16 +212,6 @@ def load_part(source: str | Path, kind: type[P], *names: str, trainable: bool = 
     if not isinstance(part, kind):
         raise ValueError(f"{path} holds {type(part).__name__}, not a {' or '.join(names)}")
     return part if trainable else part.requires_grad_(False).eval()
-
-
-def located(source: str | Path, *names: str) -> Path:
-    """Path of a source: its own, unless it is the name of a shipped part of one of the kinds and no
-    file or bundle of the user; a folder of recordings that is called as one is no bundle."""
-    path = Path(source)
-    own = path.is_dir() and ((path / CONFIG).exists() or (path / WEIGHTS).exists())
-    if own or (path.exists() and not path.is_dir()):
-        return path
-    return next((found for name in names if (found := shipped(source, name))), path)
 
 
 def restore(

@@ -9,6 +9,7 @@ from pathlib import Path
 FOLDER = Path(__file__).parents[1] / "recipes" / "weights"
 CARD = "MODEL_CARD.md"
 KINDS = ("codec", "generator")
+BUNDLE_FILES = ("config.json", "model.safetensors")
 
 
 def shipped(name: str | Path, kind: str) -> Path | None:
@@ -21,3 +22,14 @@ def shipped_names(kinds: Iterable[str] = KINDS) -> list[str]:
     kinds = list(kinds)
     folders = sorted(FOLDER.iterdir()) if FOLDER.is_dir() else []
     return [each.name for each in folders if any((each / kind).is_dir() for kind in kinds)]
+
+
+def located(source: str | Path, *kinds: str) -> Path:
+    """Path of a source: its own, unless it is a name of the package with one of the kinds.
+
+    A file or a bundle of the user goes before; a folder of recordings called so is no bundle.
+    """
+    path = Path(source)
+    if path.is_file() or any((path / name).exists() for name in BUNDLE_FILES):
+        return path
+    return next((found for kind in kinds if (found := shipped(source, kind))), path)

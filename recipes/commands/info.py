@@ -13,9 +13,9 @@ from safetensors import safe_open
 from torch import nn
 
 from intaglio.codecs import Codec
-from intaglio.codecs.bundle import WEIGHTS, fingerprint, load_part, located
+from intaglio.codecs.bundle import WEIGHTS, fingerprint, load_part
 from intaglio.codecs.part import Part, describe
-from intaglio.codecs.shipped import CARD, FOLDER, KINDS
+from intaglio.codecs.shipped import CARD, FOLDER, KINDS, located
 from intaglio.data.formats import shards
 from intaglio.data.formats.tokens import SUFFIX, iter_tokens
 from intaglio.generators import Generator

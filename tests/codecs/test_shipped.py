@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from intaglio.codecs import load
-from intaglio.codecs.bundle import fingerprint, load_part, located, read_config, save
+from intaglio.codecs.bundle import fingerprint, load_part, read_config, save
 from intaglio.codecs.part import Part
-from intaglio.codecs.shipped import CARD, FOLDER, shipped, shipped_names
+from intaglio.codecs.shipped import CARD, FOLDER, located, shipped, shipped_names
 from intaglio.generators import load as load_generator
 
 NAMES = [(name, kind) for kind in ("codec", "generator") for name in shipped_names([kind])]

@@ -8,8 +8,7 @@ from typing import TypeVar
 import torch
 
 from intaglio.codecs import AudioCodec, Codec, ImageCodec, load
-from intaglio.codecs.bundle import located
-from intaglio.codecs.shipped import shipped, shipped_names
+from intaglio.codecs.shipped import located, shipped, shipped_names
 
 VARIABLE = "INTAGLIO_CODEC"
 DEMO = Path("demo/codec")
