@@ -19,14 +19,8 @@ from intaglio.codecs.losses.balancer import Balancer
 from intaglio.codecs.losses.base import LatentLoss, ReconstructionLoss
 from intaglio.codecs.tokens import Tokens
 from intaglio.codecs.training.base import Batch, Terms, TrainingTask
+from intaglio.codecs.training.micro_batches import MicroBatch, means_over, split
 from intaglio.codecs.training.stages import Stage, check, enter, stage_at
-
-
-class MicroBatch(NamedTuple):
-    """Some items of a batch, and their share of it."""
-
-    signal: Tensor
-    share: float
 
 
 class GeneratorLoss(NamedTuple):
@@ -136,7 +130,7 @@ class CodecTask(TrainingTask):
     def training_step(self, batch: Batch, batch_index: int) -> dict[str, Tensor]:
         """One step of the generator, then one of the discriminators; gives the ids to callbacks."""
         self._seed_step()
-        parts = _split(batch[self.codec.signal], self.accumulate)
+        parts = split(batch[self.codec.signal], self.accumulate)
         stage = stage_at(self.stages, self.global_step)
         if stage is not self.entered:  # going through a large codec takes a tenth of a second
             enter(stage, self.codec, self.frozen)
@@ -155,26 +149,30 @@ class CodecTask(TrainingTask):
             ids.append(output.quantized.ids.detach())
             terms.append(loss.terms | {"loss": loss.total})
             stats.append(output.quantized.stats)
-        means = _means(terms, parts)
+        means = means_over(terms, parts)
         self._log_terms(means, tuple(self.losses) + ("loss",))
         stepped = self._step(generator, means["loss"], "generator")
         self.untoggle_optimizer(generator)
         if stepped and adversarial and self._discriminators_learn():
             self._discriminator_step(parts, fakes)
         self._count(stepped, batch)
-        self._log_terms(_means(stats, parts), ("perplexity",))
+        self._log_terms(means_over(stats, parts), ("perplexity",))
         self.batches += 1
         return {"ids": torch.cat(ids)}
 
-    def validation_step(self, batch: Batch, batch_index: int) -> dict[str, Tensor]:
+    def validation_step(
+        self, batch: Batch, batch_index: int, dataloader_idx: int = 0
+    ) -> dict[str, Tensor]:
         """Losses of whole clips that went through tokens and back."""
         return self._evaluate(batch, "val")
 
-    def test_step(self, batch: Batch, batch_index: int) -> dict[str, Tensor]:
+    def test_step(
+        self, batch: Batch, batch_index: int, dataloader_idx: int = 0
+    ) -> dict[str, Tensor]:
         """As `validation_step`, logged under ``test``."""
         return self._evaluate(batch, "test")
 
-    def predict_step(self, batch: Batch, batch_index: int) -> Any:
+    def predict_step(self, batch: Batch, batch_index: int, dataloader_idx: int = 0) -> Any:
         """Tokens of a batch."""
         return self._tokens(batch)
 
@@ -245,7 +243,7 @@ class CodecTask(TrainingTask):
             total = torch.stack(list(terms.values())).sum()
             self.manual_backward(part.share * total)
             losses.append(terms | {"total": total})
-        means = _means(losses, parts)
+        means = means_over(losses, parts)
         total = means.pop("total")
         self._log_terms(means, ())
         self._step(optimizer, total, "discriminator")
@@ -275,23 +273,9 @@ class CodecTask(TrainingTask):
             return self.codec.encode_batch(batch)
 
 
-def _split(signal: Tensor, count: int) -> list[MicroBatch]:
-    return [MicroBatch(part, len(part) / len(signal)) for part in signal.chunk(count)]
-
-
 def _weighted(terms: Terms, weights: dict[str, float], like: Tensor) -> Tensor:
     """Weighted sum; zero, of the kind of ``like``, if there are no terms."""
     total = like.new_zeros(())
     for name, term in terms.items():
         total = total + weights[name] * term
     return total
-
-
-def _means(terms: list[Terms], parts: list[MicroBatch]) -> Terms:
-    """Means over the batch of terms of its micro-batches, without gradients."""
-    return {
-        name: torch.stack(
-            [part.share * term[name].detach() for term, part in zip(terms, parts, strict=True)]
-        ).sum()
-        for name in terms[0]
-    }

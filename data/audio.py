@@ -10,7 +10,7 @@ from torch.utils.data import Dataset
 
 from intaglio.data.clips import Clip, Damage, Reader, scan
 from intaglio.data.formats.wave import SUFFIXES
-from intaglio.data.manifest import Record
+from intaglio.data.manifest import Record, Side
 from intaglio.data.modules import Folder
 from intaglio.data.transforms import (
     RandomGain,
@@ -115,13 +115,16 @@ class AudioFolder(Folder):
 
     Args:
         root: a folder searched at any depth, a ``.jsonl`` manifest (a folder's ``manifest.jsonl``
-            counts as one), or the name of a set fetched with ``intaglio data get``.
+            counts as one), or the name of a set fetched with ``intaglio data get``; or a list of
+            them.
         sample_rate: in Hz; other rates are resampled.
         seconds: length of a training crop; shorter clips are repeated.
         batch_size: clips in a batch of each process; incomplete training batches are dropped.
         num_workers: processes that read; 0 reads in the main one, which is best with ``cache``.
         validation_share: share of the texts kept for validation.
         test_share: share of the texts kept for the test.
+        test_speakers: speakers in the manifests whose clips are all for the test, whatever is said
+            in them; others may say the same in training.
         seed: of split, order, crops and levels.
         gain: lowest and highest peak of a training crop, in dB of full scale.
         speeds: factors of which one is drawn for each training crop, and of which the pitch is
@@ -135,7 +138,8 @@ class AudioFolder(Folder):
             one batch.
 
     Raises:
-        ValueError: in `setup`: no audio, no clip for training, too many damaged files.
+        ValueError: in `setup`: no audio, no clip for training, too many damaged files, nobody of
+            the name of a speaker.
         FileNotFoundError: in `setup`: nothing at ``root``.
     """
 
@@ -145,7 +149,7 @@ class AudioFolder(Folder):
 
     def __init__(
         self,
-        root: str,
+        root: str | list[str],
         sample_rate: int,
         seconds: float,
         *,
@@ -153,6 +157,7 @@ class AudioFolder(Folder):
         num_workers: int = 0,
         validation_share: float = 0.05,
         test_share: float = 0.05,
+        test_speakers: Sequence[str] = (),
         seed: int = 0,
         gain: tuple[float, float] = (-6.0, -1.0),
         speeds: Sequence[float] = (1.0,),
@@ -180,10 +185,18 @@ class AudioFolder(Folder):
         self.sample_rate, self.channels, self.cache = sample_rate, channels, cache
         self.crop_size, self.max_size = int(seconds * sample_rate), int(max_seconds * sample_rate)
         self.gain, self.speed = RandomGain(*gain), RandomSpeed(speeds)
-        self.min_seconds = min_seconds
+        self.min_seconds, self.test_speakers = min_seconds, frozenset(test_speakers)
+
+    def side_of(self, record: Record) -> Side:
+        """The test for the speakers that are held out, otherwise as the text says."""
+        return "test" if record.speaker in self.test_speakers else super().side_of(record)
 
     def scanned(self, folder: Path, records: Sequence[Record], damage: Damage) -> list[Clip]:
         """Clips whose headers can be read."""
+        speakers = {record.speaker for record in records} - {""}
+        if unknown := sorted(self.test_speakers - speakers):
+            known = ", ".join(sorted(speakers)[:10]) or "nobody; speakers stand in a manifest"
+            raise ValueError(f"no clip is by {', '.join(unknown)} of test_speakers, but by {known}")
         return scan(folder, records, damage)
 
     def chosen(self, files: list[Clip]) -> tuple[list[Clip], str]:

@@ -12,7 +12,7 @@ from typing import Protocol, TypeVar
 
 import torch
 
-from intaglio.data.manifest import Record, read_manifest
+from intaglio.data.manifest import Record, read_manifest, source_key
 from intaglio.data.sets import MANIFEST, SETS, folder_of
 
 T = TypeVar("T")
@@ -106,6 +106,31 @@ def find(root: str | Path, suffixes: Collection[str], *, kind: str) -> tuple[Pat
     if not records:
         raise ValueError(f"no {kind} files in {root}")
     return folder, sorted(records)
+
+
+def find_all(
+    roots: Sequence[str | Path], suffixes: Collection[str], *, kind: str
+) -> tuple[Path, list[Record]]:
+    """As `find`, of several roots one after the other; a file that two of them hold counts once.
+
+    Of several roots, records have absolute paths, and the ``source`` by which `find` of one root
+    would split them: an item is on the same side whether its root is given alone or with others.
+
+    Raises:
+        ValueError: as `find`, or no root is given.
+        FileNotFoundError: there is nothing at one of them.
+    """
+    if not roots:
+        raise ValueError(f"no folder of {kind} files is given: data.root is empty")
+    if len(roots) == 1:
+        return find(roots[0], suffixes, kind=kind)
+    found: dict[str, Record] = {}
+    for root in roots:
+        folder, records = find(root, suffixes, kind=kind)
+        for record in records:
+            path = str((folder / record.path).resolve())
+            found.setdefault(path, record._replace(path=path, source=source_key(record)))
+    return Path(), list(found.values())
 
 
 def each(

@@ -7,9 +7,9 @@ from typing import Any, Protocol
 
 import torch
 from lightning import LightningDataModule
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import ConcatDataset, DataLoader, Dataset
 
-from intaglio.data.listing import Damage, find
+from intaglio.data.listing import Damage, find_all
 from intaglio.data.manifest import Record, Side, source_key, split_of
 from intaglio.data.sampler import PassLoader, PassSampler, ShareSampler, trained_batches
 
@@ -152,13 +152,19 @@ class Sided(Loading):
         """Batches of whole items; no loader if nothing was kept for the test."""
         return self._whole("test")
 
-    def predict_dataloader(self) -> list[DataLoader[Any]]:
+    def predict_dataloader(self) -> DataLoader[Any]:
         """Batches of all items, whatever side of the split they are on."""
-        return [loader for side in self.readers for loader in self._whole(side)]
+        items = [self.whole_items(reader) for reader in self.readers.values() if len(reader)]
+        return self.in_order(ConcatDataset(items), self.collate_whole)
 
     def _whole(self, side: Side) -> list[DataLoader[Any]]:
         reader = self.readers[side]
         if len(reader) == 0:
+            if self.trainer is not None and self.trainer.state.fn in ("validate", "test"):
+                raise ValueError(
+                    f"no item of the data is on the {side} side of the split: give a larger "
+                    f"data.{side}_share, or more data"
+                )
             return []
         return [self.in_order(self.whole_items(reader), self.collate_whole)]
 
@@ -171,7 +177,8 @@ class Folder(Sided):
 
     Args:
         root: a folder searched at any depth, a ``.jsonl`` manifest (a folder's ``manifest.jsonl``
-            counts as one), or the name of a set fetched with ``intaglio data get``.
+            counts as one), or the name of a set fetched with ``intaglio data get``; or a list of
+            them.
         batch_size: items in a batch of each process; incomplete training batches are dropped.
         num_workers: processes that read.
         shares: of the sources, for validation and for the test.
@@ -192,7 +199,7 @@ class Folder(Sided):
 
     def __init__(
         self,
-        root: str,
+        root: str | list[str],
         *,
         batch_size: int,
         num_workers: int,
@@ -207,7 +214,8 @@ class Folder(Sided):
             seed=seed,
             samples_per_epoch=samples_per_epoch,
         )
-        self.root, self.shares, self.max_bad_share = root, shares, max_bad_share
+        self.roots = [root] if isinstance(root, str) else root
+        self.shares, self.max_bad_share = shares, max_bad_share
         self.damage: Damage | None = None
 
     def setup(self, stage: str | None = None) -> None:
@@ -219,14 +227,14 @@ class Folder(Sided):
         """
         if self.damage is not None:
             return
-        folder, records = find(self.root, self.suffixes, kind=self.kind)
+        folder, records = find_all(self.roots, self.suffixes, kind=self.kind)
         damage = Damage(len(records), self.max_bad_share)
         files = self.scanned(folder, records, damage)
         damage.check()
         kept, left_out = self.chosen(files)
         sides: dict[Side, list[Any]] = {"train": [], "validation": [], "test": []}
         for file in kept:
-            sides[split_of(source_key(file.record), self.shares, self.seed)].append(file)
+            sides[self.side_of(file.record)].append(file)
         readers = {side: self.reader(members, damage) for side, members in sides.items()}
         damage.check()
         if len(damage):
@@ -237,10 +245,15 @@ class Folder(Sided):
             reasons = [f"{len(records)} files", f"{len(damage)} damaged", left_out]
             others = len(sides["validation"]) + len(sides["test"])
             raise ValueError(
-                f"no {self.noun} for training in {self.root}: {', '.join(filter(None, reasons))}, "
+                f"no {self.noun} for training in {', '.join(self.roots)}: "
+                f"{', '.join(filter(None, reasons))}, "
                 f"{others} kept for validation and test"
             )
         self.readers, self.damage = readers, damage
+
+    def side_of(self, record: Record) -> Side:
+        """Side of the split that an item is on."""
+        return split_of(source_key(record), self.shares, self.seed)
 
     def scanned(self, folder: Path, records: Sequence[Record], damage: Damage) -> list[Any]:
         """Files whose headers can be read, each a `Found`; ``damage`` collects the others."""

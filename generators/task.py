@@ -187,15 +187,15 @@ class GeneratorTask(TrainingTask):
         self._count(self._step(optimizer, mean, "generator"), batch)
         self.batches += 1
 
-    def validation_step(self, batch: Batch, batch_index: int) -> None:
+    def validation_step(self, batch: Batch, batch_index: int, dataloader_idx: int = 0) -> None:
         """Loss of whole items; what is masked or noised is the same in every validation."""
         self._evaluate(batch, batch_index, "val")
 
-    def test_step(self, batch: Batch, batch_index: int) -> None:
+    def test_step(self, batch: Batch, batch_index: int, dataloader_idx: int = 0) -> None:
         """As `validation_step`, logged under ``test``."""
         self._evaluate(batch, batch_index, "test")
 
-    def predict_step(self, batch: Batch, batch_index: int) -> None:
+    def predict_step(self, batch: Batch, batch_index: int, dataloader_idx: int = 0) -> None:
         """Refused: Lightning's ``predict`` is for codecs.
 
         Raises:

@@ -11,19 +11,23 @@ from collections.abc import Sequence
 from intaglio.codecs.audio_codec import AudioCodec
 from intaglio.codecs.decoders.vocos import VocosDecoder
 from intaglio.codecs.encoders.seanet import SEANetEncoder
+from intaglio.codecs.quantizers.base import Quantizer
 from intaglio.codecs.quantizers.fsq import FSQ
 
 
-def speech_small(levels: Sequence[int] = (7, 5, 5, 5, 5)) -> AudioCodec:
+def speech_small(
+    levels: Sequence[int] = (7, 5, 5, 5, 5), *, quantizer: Quantizer | None = None
+) -> AudioCodec:
     """Build the codec with fresh weights: 62.5 tokens a second, 0.76 kbit/s with 4,375 codes.
 
     Args:
         levels: levels of each dimension of a code; their product is the codebook size.
+        quantizer: of latents of 128 channels, instead of the one with these levels.
     """
     strides = (4, 4, 4, 4)
     return AudioCodec(
         encoder=SEANetEncoder(dim=128, strides=strides, width=8, lstm_layers=0, final_norm=True),
-        quantizer=FSQ(128, levels),
+        quantizer=quantizer or FSQ(128, levels),
         decoder=VocosDecoder(
             dim=128,
             width=256,

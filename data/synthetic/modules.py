@@ -3,18 +3,45 @@
 The batches are those of `intaglio.data.audio` and `intaglio.data.image`.
 """
 
+from functools import partial
+
 import torch
+from lightning import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from intaglio.data.audio import WholeClip, collate_clips, collate_crops
-from intaglio.data.image import ImageItem, collate_images
+from intaglio.data.audio import AudioFolder, WholeClip, collate_clips, collate_crops
+from intaglio.data.image import ImageFolder, ImageItem, collate_images
 from intaglio.data.modules import Loading
 from intaglio.data.synthetic.audio import speechlike
 from intaglio.data.synthetic.images import KINDS, shapes_image
 from intaglio.data.transforms import generator_of
 
-__all__ = ["SyntheticAudio", "SyntheticImages", "speechlike"]
+__all__ = ["SyntheticAudio", "SyntheticImages", "debug_audio", "debug_images", "speechlike"]
+
+
+def debug_audio(
+    sample_rate: int,
+    seconds: float,
+    *,
+    root: str | list[str] | None = None,
+    batch_size: int = 2,
+    num_workers: int = 0,
+    channels: int = 1,
+) -> LightningDataModule:
+    """`SyntheticAudio`, or `AudioFolder` if a root is given: what ``overlays/debug`` trains on."""
+    made = SyntheticAudio if root is None else partial(AudioFolder, root)
+    return made(
+        sample_rate, seconds, batch_size=batch_size, num_workers=num_workers, channels=channels
+    )
+
+
+def debug_images(
+    size: int, *, root: str | None = None, batch_size: int = 2, num_workers: int = 0
+) -> LightningDataModule:
+    """`SyntheticImages`, or `ImageFolder` if a root is given: for ``overlays/debug_images``."""
+    made = SyntheticImages if root is None else partial(ImageFolder, root)
+    return made(size, batch_size=batch_size, num_workers=num_workers)
 
 
 class _Signals(Dataset[Tensor]):

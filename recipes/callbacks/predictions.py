@@ -39,6 +39,8 @@ class TokenFiles(BasePredictionWriter):
         modality = modality_of(codec)
         folder = Path(trainer.log_dir or trainer.default_root_dir) / "predictions"
         for item, path in enumerate(batch["path"]):
-            target = folder / f"{self.count:06}_{Path(path).stem}{SUFFIX}"
+            # of several processes, each has every so many items: see `data.sampler.ShareSampler`
+            number = self.count * trainer.world_size + trainer.global_rank
+            target = folder / f"{number:06}_{Path(path).stem}{SUFFIX}"
             modality.write_item(codec, tokens, target, item=item)
             self.count += 1

@@ -320,3 +320,78 @@ def test_crops_are_played_at_the_speeds_given(tmp_path):
     assert waves.shape[-1] == RATE // 2
     pitches = torch.fft.rfft(waves).abs().argmax(dim=1) * 2
     assert set(pitches.tolist()) == {200, 800}
+
+
+def sides(made: AudioFolder) -> dict[str, list[str]]:
+    """Names of the files on each side."""
+    return {side: [clip.path.name for clip in made.readers[side].clips] for side in made.readers}
+
+
+def test_several_roots_are_read_and_split_as_each_alone(tmp_path):
+    """A file that two roots hold counts once, on the side where the first root has it."""
+    one, two = tmp_path / "one", tmp_path / "two"
+    fill(one, 12)
+    fill(two / "inner", 15)
+    for path in (two / "inner").rglob("*.*"):
+        path.rename(path.with_name(f"x{path.name}"))
+    both = AudioFolder(
+        [str(one), str(two), f"{two}/inner"], RATE, 0.5, batch_size=2, test_share=0.2
+    )
+    both.setup()
+    alone = []
+    for root in (one, two):
+        alone.append(AudioFolder(str(root), RATE, 0.5, batch_size=2, test_share=0.2))
+        alone[-1].setup()
+    for side, names in sides(both).items():
+        assert names == sum((sides(made)[side] for made in alone), [])
+    assert sum(map(len, sides(both).values())) == 27
+
+
+def test_clips_of_one_text_in_two_roots_lie_on_one_side(tmp_path):
+    for root in "ab":
+        paths = fill(tmp_path / root, 8)
+        records = [
+            Record(f"{path.parent.name}/{path.name}", text=f"sentence {number}")
+            for number, path in enumerate(paths)
+        ]
+        write_manifest(tmp_path / root / "manifest.jsonl", records)
+    made = AudioFolder(
+        [str(tmp_path / root) for root in "ab"], RATE, 0.5, batch_size=2, test_share=0.3
+    )
+    made.setup()
+    for reader in made.readers.values():
+        texts = [clip.record.text for clip in reader.clips]
+        assert all(texts.count(text) == 2 for text in texts)
+
+
+def test_speakers_that_are_held_out_are_in_the_test_only(tmp_path):
+    paths = fill(tmp_path, 24)
+    records = [
+        Record(f"{p.parent.name}/{p.name}", text=f"No {i % 6}", speaker=("ann", "bo", "cy")[i % 3])
+        for i, p in enumerate(paths)
+    ]
+    write_manifest(tmp_path / "manifest.jsonl", records)
+    options = {"validation_share": 0.2, "test_share": 0.2}
+    made = module(tmp_path, test_speakers=["bo"], **options)
+    found = {
+        side: [clip.record.speaker for clip in reader.clips]
+        for side, reader in made.readers.items()
+    }
+    assert found["test"].count("bo") == 8 and "ann" in found["train"]
+    assert "bo" not in found["train"] + found["validation"]
+    plain = sides(module(tmp_path, **options))
+    bo = {path.name for path, record in zip(paths, records, strict=True) if record.speaker == "bo"}
+    for side in ("train", "validation"):  # the others stay where they were
+        assert sides(made)[side] == [name for name in plain[side] if name not in bo]
+    with pytest.raises(ValueError, match=r"no clip is by bob .* by ann, bo, cy"):
+        module(tmp_path, test_speakers=["bob"])
+
+
+def test_an_empty_side_has_no_loader_in_fit_and_is_refused_where_it_is_asked_for(folder):
+    made = module(folder, validation_share=0.0, test_share=0.0)
+    assert made.val_dataloader() == [] and made.test_dataloader() == []
+    made.trainer = Trainer(logger=False, barebones=True)
+    for function, load in (("validate", made.val_dataloader), ("test", made.test_dataloader)):
+        made.trainer.state.fn = function
+        with pytest.raises(ValueError, match="on the .* side of the split"):
+            load()

@@ -109,9 +109,7 @@ def test_validation_holds_all_images_of_its_side_as_they_are(folder):
     assert torch.equal(images, to_unit(torch.stack([reader.read(i) for i in range(len(reader))])))
     sides = [{file.path for file in one.files} for one in made.readers.values()]
     assert sum(map(len, sides)) == len(set.union(*sides)) == 30
-    predicted = [
-        path for one in made.predict_dataloader() for batch in one for path in batch["path"]
-    ]
+    predicted = [path for batch in made.predict_dataloader() for path in batch["path"]]
     assert len(predicted) == 30
 
 

@@ -1,0 +1,68 @@
+"""Commands of the documents as they are printed, run on small data."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from intaglio.codecs import load
+
+DOCUMENTS = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def speech(tmp_path_factory) -> Path:
+    """Noise of 20 clips, on all sides of the split."""
+    import soundfile
+    import torch
+
+    folder = tmp_path_factory.mktemp("speech")
+    for number in range(20):
+        soundfile.write(folder / f"{number}.wav", 0.1 * torch.randn(2000).numpy(), 1000)
+    return folder
+
+
+def printed(document: str, pattern: str) -> list[str]:
+    """Words behind ``intaglio`` of the first command of a document that a pattern fits."""
+    lines = re.findall(r"intaglio [^`\n]+", (DOCUMENTS / document).read_text())
+    return next(line for line in lines if re.search(pattern, line)).split()[1:]
+
+
+@pytest.fixture
+def trained(launcher, tiny_recipe, speech, tmp_path):
+    """Folder of a run of two steps on recordings, with clips on all sides of the split."""
+    words = ["fit", "-c", tiny_recipe, "--trainer.max_steps=2"]
+    words += ["--data=intaglio.data.audio.AudioFolder", f"--data.root={speech}"]
+    words += ["--data.sample_rate=1000", "--data.seconds=0.4", "--data.batch_size=2"]
+    words += ["--data.validation_share=0.2", "--data.test_share=0.2"]
+    words += ["--trainer.callbacks+=intaglio.recipes.callbacks.predictions.TokenFiles"]
+    assert launcher.run(tmp_path, *words) == 0, launcher.output.read_text()
+    return tmp_path / "run" / "version_0"
+
+
+def test_a_run_on_recordings_is_validated_tested_and_predicted_as_printed(trained, launcher):
+    for command in ("validate", "test", "predict"):
+        words = printed("docs/commands.md", f"intaglio {command} ")
+        folder = trained.parents[1]
+        words = [word.replace("RUN", str(trained)) for word in words]
+        assert launcher.run(folder, *words) == 0, launcher.output.read_text()
+    files = sorted(path.name for path in folder.glob("run/*/predictions/*"))
+    assert [name[:6] for name in files] == [f"{number:06}" for number in range(20)]
+    assert {name[7:].partition(".")[0] for name in files} == {str(number) for number in range(20)}
+
+
+def test_a_recipe_is_tried_on_recordings_with_an_added_callback(speech, launcher, tmp_path):
+    """The commands of docs/training.md, with options that it prints."""
+    words = printed("docs/training.md", "-c overlays/debug")
+    added = re.findall(r"(--trainer\.callbacks\S+)", (DOCUMENTS / "docs/training.md").read_text())
+    words += ["--data.root", speech, *(word.strip("`") for word in added)]
+    assert launcher.run(tmp_path, *words) == 0, launcher.output.read_text()
+    config = (tmp_path / "runs/speech_small/version_0/config.yaml").read_text()
+    assert f"root: {speech}" in config and "EarlyStopping" in config
+
+
+def test_another_quantizer_of_audio_is_one_option(launcher, tmp_path):
+    words = printed("CONTRIBUTING.md", "VectorQuantizer")
+    assert launcher.run(tmp_path, *words) == 0, launcher.output.read_text()
+    [checkpoint] = tmp_path.rglob("last.ckpt")
+    assert load(checkpoint).vocab == (512,)
