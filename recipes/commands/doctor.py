@@ -17,7 +17,6 @@ from packaging.requirements import Requirement
 IMPORTS = {  # module: whether the core needs it, and the advice if its import fails
     "intaglio.codecs": (True, "install intaglio again"),
     "lightning.pytorch.cli": (False, "training needs it; install lightning again"),
-    "torchaudio": (False, "resampling and training need it; install the one that fits torch"),
 }
 PROGRAMS = {
     "c2enc": "`intaglio eval audio` compares with Codec 2; install the package codec2",
