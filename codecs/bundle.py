@@ -23,6 +23,7 @@ from torch.nn.utils import parametrize
 
 from intaglio.codecs.part import Part, build, describe
 from intaglio.codecs.shipped import BUNDLE_FILES, located, shipped_names
+from intaglio.codecs.trust import trusting
 
 FORMAT_VERSION = 1
 CONFIG, WEIGHTS = BUNDLE_FILES
@@ -184,7 +185,13 @@ def read_config(folder: str | Path) -> dict[str, Any]:
     return config
 
 
-def load_part(source: str | Path, kind: type[P], *names: str, trainable: bool = False) -> P:
+def load_part(
+    source: str | Path,
+    kind: type[P],
+    *names: str,
+    trainable: bool = False,
+    trust: Sequence[str] = (),
+) -> P:
     """A trained part of some kind from a bundle or a training checkpoint.
 
     Args:
@@ -194,6 +201,7 @@ def load_part(source: str | Path, kind: type[P], *names: str, trainable: bool = 
         names: of the kind in messages, and of the part among the task's arguments; see `restore`.
         trainable: keep gradients, training mode and weight normalisation; otherwise the part is
             frozen and in evaluation mode.
+        trust: modules, besides this package, whose parts the file may name. Their code runs.
 
     Raises:
         FileNotFoundError: there is no such file or folder.
@@ -208,7 +216,8 @@ def load_part(source: str | Path, kind: type[P], *names: str, trainable: bool = 
         )
     if path.is_dir() and not (path / CONFIG).is_file():
         raise FileNotFoundError(f"{path} is no bundle: it has no {CONFIG}")
-    part = read(path, trainable) if path.is_dir() else restore(path, names, trainable)
+    with trusting(trust):
+        part = read(path, trainable) if path.is_dir() else restore(path, names, trainable)
     if not isinstance(part, kind):
         raise ValueError(f"{path} holds {type(part).__name__}, not a {' or '.join(names)}")
     return part if trainable else part.requires_grad_(False).eval()

@@ -2,20 +2,17 @@
 
 A recipe is plain data, ``{"class_path": …, "init_args": {…}}``, nested where a part receives parts.
 It is what a bundle stores, what YAML recipes spell out and what a fingerprint hashes. A recipe
-names code, so only code of this package is ever built from one: see `build`.
+names code, so only code of this package, or that the user trusts, is built from one: see `build`.
 """
 
 import functools
-import importlib
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any, cast
+from typing import Any, ClassVar
 
 from torch import nn
 
-# Sub-packages that parts come from. Neither can be spread over several folders, so that no module
-# but theirs is imported, wherever a recipe comes from and whatever lies in the working directory.
-HOMES = ("intaglio.codecs.", "intaglio.generators.")
+from intaglio.codecs import trust
 
 # Path of a class or builder today: its path when it was first released. That path is what recipes
 # are written with and fingerprints hash: bundles, token files and generators survive a move.
@@ -23,8 +20,15 @@ WRITTEN_PATHS: dict[str, str] = {}
 
 
 class Part(nn.Module):
-    """A module of this package that can be described as a recipe and built again from it."""
+    """A module that can be described as a recipe and built again from it.
 
+    Attributes:
+        loadable: whether a bundle or a checkpoint may name the class. A part that reads files or
+            imports packages when it is made is not.
+        init_args: arguments that it was made with.
+    """
+
+    loadable: ClassVar[bool] = True
     init_args: dict[str, Any]
 
     def __init__(self) -> None:
@@ -102,8 +106,8 @@ def as_written(recipe: Any) -> Any:
 def build(recipe: Any) -> Any:
     """Module that a recipe describes, with fresh weights.
 
-    Every class path, at any depth, must name a class or a builder function that this package itself
-    defines and that gives a `Part`; anything else is refused before anything is built.
+    Every class path, at any depth, must be one that a file may name, as `trust.maker` judges;
+    anything else is refused before anything is built.
 
     Raises:
         ValueError: a class path that is foreign, unknown or no part.
@@ -140,25 +144,7 @@ def _build(value: Any) -> Any:
     return value
 
 
-def _maker(path: Any) -> Any:
-    """Class or builder function at ``path``, or ValueError."""
-    module_name, _, name = str(path).rpartition(".")
-    if module_name != "intaglio" and not f"{module_name}.".startswith(HOMES):
-        raise ValueError(f"refused to build {path!r}: it is no part of intaglio")
+def _maker(path: Any) -> Callable[..., Any]:
+    """Class or builder function at ``path``, which may be that of its release, or ValueError."""
     moved = {written: today for today, written in WRITTEN_PATHS.items()}
-    module_name, _, name = moved.get(path, path).rpartition(".")
-    try:
-        maker = getattr(importlib.import_module(module_name), name)
-    except (ImportError, AttributeError) as error:
-        raise ValueError(f"there is no {path} in this version of intaglio") from error
-    made = maker if inspect.isclass(maker) else _return_class(maker)
-    home = getattr(maker, "__module__", "")
-    if not (inspect.isclass(made) and issubclass(made, Part) and home.startswith(HOMES)):
-        raise ValueError(f"refused to build {path}: it is not a part of intaglio")
-    return maker
-
-
-def _return_class(maker: Any) -> Any:
-    if not inspect.isfunction(maker):
-        return None
-    return cast(Any, inspect.get_annotations(maker, eval_str=True).get("return"))
+    return trust.maker(moved.get(path, path) if isinstance(path, str) else path, Part)

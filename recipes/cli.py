@@ -133,7 +133,13 @@ def _run(words: list[str]) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     module.add_arguments(parser)
-    return module.run(parser.parse_args(words[1:])) or 0
+    args = parser.parse_args(words[1:])
+    if not getattr(args, "trust", []):
+        return module.run(args) or 0
+    from intaglio.recipes.commands.options.trust import trusted
+
+    with trusted(args.trust):
+        return module.run(args) or 0
 
 
 def _with_paths(words: list[str]) -> list[str]:

@@ -1,6 +1,11 @@
 """The training commands: Lightning's command line, in which ``--ckpt_path last`` finds the run."""
 
+import argparse
+import re
+import sys
 import warnings
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from jsonargparse import ArgumentError
@@ -9,12 +14,15 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from intaglio.recipes.callbacks.checkpoint_files import newest, run_folder
 from intaglio.recipes.callbacks.config import RecipeInCheckpoint
+from intaglio.recipes.commands.options.trust import add_trust_option, importable, trusted
 
 OLD_CALLS = r"\s+.*(JsonargparseDeprecationWarning|deprecated in v4)"
 
 
 def build(args: list[str] | None = None, run: bool = True) -> LightningCLI:
     """Build what a recipe names, and run the command if there is one.
+
+    A recipe is the user's program: what it names is imported, also from the current folder.
 
     Args:
         args: words of the command line; those of the process if None.
@@ -29,21 +37,39 @@ def build(args: list[str] | None = None, run: bool = True) -> LightningCLI:
     warnings.filterwarnings("ignore", r"Attribute .* is an instance of `nn\.Module`", UserWarning)
     # frozen parts are in evaluation mode on purpose
     warnings.filterwarnings("ignore", r"Found \d+ module\(s\) in eval mode", UserWarning)
+    words = sys.argv[1:] if args is None else args
+    options = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    add_trust_option(options)
+    trust = options.parse_known_args(words)[0].trust
     try:
-        return TrainingCLI(
-            LightningModule,
-            LightningDataModule,
-            save_config_callback=RecipeInCheckpoint,
-            save_config_kwargs={"overwrite": True},
-            parser_kwargs={"parser_mode": "omegaconf+"},
-            subclass_mode_model=True,
-            subclass_mode_data=True,
-            auto_configure_optimizers=False,
-            args=args,
-            run=run,
-        )
+        with trusted(trust), importable(modules_named_in(words)):
+            return TrainingCLI(
+                LightningModule,
+                LightningDataModule,
+                save_config_callback=RecipeInCheckpoint,
+                save_config_kwargs={"overwrite": True},
+                parser_kwargs={"parser_mode": "omegaconf+"},
+                subclass_mode_model=True,
+                subclass_mode_data=True,
+                auto_configure_optimizers=False,
+                args=args,
+                run=run,
+            )
     except ArgumentError as error:
         raise ValueError(str(error)) from error
+
+
+def modules_named_in(words: Sequence[str]) -> list[str]:
+    """What dotted names, as class paths are, begin with: in words of the command line that give a
+    value, and in the recipes among them.
+    """
+    values = [word.partition("=")[2] if word.startswith("-") else word for word in words]
+    texts = [
+        Path(value).read_text("utf-8", "replace") if Path(value).is_file() else value
+        for value in values
+        if not re.search(r"[\n\0]", value)
+    ]
+    return re.findall(r"(?<![\w./-])([A-Za-z_]\w*)\.[A-Za-z_]", "\n".join(texts))
 
 
 class TrainingCLI(LightningCLI):
@@ -56,6 +82,10 @@ class TrainingCLI(LightningCLI):
     def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
         """A parser that raises ``ArgumentError`` where others print pages of usage and exit."""
         return super().init_parser(exit_on_error=False, **kwargs)
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """The options that `build` has read from the words."""
+        add_trust_option(parser)
 
     def before_fit(self) -> None:
         """Resume the run if it has a checkpoint."""

@@ -30,7 +30,7 @@ MAY_IMPORT = {
 FLOORS = {
     "codecs": {
         # the contracts, and every base.py of the parts
-        "__init__ lazy part tokens bundle streaming codec audio_codec image_codec load shipped": 0,
+        "__init__ lazy trust part tokens bundle streaming codec audio_codec image_codec load shipped": 0,
         "layers": 1,
         **dict.fromkeys(("quantizers", "encoders", "decoders", "discriminators", "losses"), 2),
         **dict.fromkeys(MODALITIES, 3),

@@ -85,6 +85,8 @@ class LPIPS(PerceptualLoss):
         ModuleNotFoundError: torchmetrics, which brings the weights of the channels, is missing.
     """
 
+    loadable = False
+
     def __init__(self, file: str | None = None) -> None:
         super().__init__(VGG16(file), weights=channel_weights())
 

@@ -19,6 +19,8 @@ from intaglio.codecs.part import Part
 class FeatureNetwork(Part):
     """Base of the networks whose features are compared. Frozen, in evaluation mode."""
 
+    loadable = False  # their weights come from files and packages
+
     def forward(self, x: Tensor) -> list[Tensor]:
         """Maps [batch, channels, …] of images [batch, 3, height, width] in [-1, 1]."""
         raise NotImplementedError

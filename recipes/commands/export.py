@@ -4,6 +4,7 @@ import argparse
 from typing import Any
 
 from intaglio.recipes.commands.options.codec import chosen_any_codec
+from intaglio.recipes.commands.options.trust import add_trust_option
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="onnx, torchscript, program, or several of these separated by commas; "
         "llama for a generator (onnx)",
     )
+    add_trust_option(parser)
 
 
 def run(args: argparse.Namespace) -> None:

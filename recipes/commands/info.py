@@ -19,6 +19,7 @@ from intaglio.codecs.shipped import CARD, FOLDER, KINDS, located
 from intaglio.data.formats import shards
 from intaglio.data.formats.tokens import SUFFIX, iter_tokens
 from intaglio.generators import Generator
+from intaglio.recipes.commands.options.trust import add_trust_option
 from intaglio.recipes.modalities import modality_called, modality_of
 
 EPILOG = """\
@@ -38,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "parts that come with the package (speech, emoji)",
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    add_trust_option(parser)
 
 
 def run(args: argparse.Namespace) -> None:

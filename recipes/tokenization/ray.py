@@ -13,11 +13,13 @@ With Ray installed (``pip install 'ray[data]'``; tried with 2.60):
     tokens.write_parquet("tokens")
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from intaglio.codecs.trust import trusting
 from intaglio.recipes.commands.options.codec import load_codec
 from intaglio.recipes.tokenization.batch import SourceFile
 from intaglio.recipes.tokenization.batch_audio import AudioTokenizer
@@ -31,6 +33,7 @@ class TokenizeBatch:
         device: as the option ``--device`` of the commands.
         batch_seconds: audio encoded at once.
         entropy: entropy code where it saves bytes.
+        trust: modules whose parts the codec may name, as for `intaglio.load`.
 
     Raises:
         ValueError: there is no such device, or the codec is damaged or not an audio codec.
@@ -44,10 +47,11 @@ class TokenizeBatch:
         *,
         batch_seconds: float = 60.0,
         entropy: bool = False,
+        trust: Sequence[str] = (),
     ) -> None:
-        self._tokenizer = AudioTokenizer(
-            load_codec(codec, device), batch_seconds=batch_seconds, entropy=entropy
-        )
+        with trusting(trust):
+            loaded = load_codec(codec, device)
+        self._tokenizer = AudioTokenizer(loaded, batch_seconds=batch_seconds, entropy=entropy)
 
     def __call__(self, batch: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Columns ``tokens``, the bytes of token files, and ``reason``, why some are empty, instead

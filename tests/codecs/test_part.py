@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from intaglio.codecs import part
+from intaglio.codecs import part, trust
 from intaglio.codecs.audio.speech_small import speech_small
 from intaglio.codecs.bundle import fingerprint, load_part, save
 from intaglio.codecs.part import Part, build, describe
@@ -113,6 +113,8 @@ def define(monkeypatch):
         setattr(module, kind.__name__, kind)
         kind.__module__ = name
         monkeypatch.setitem(sys.modules, name, module)
+        shipped = trust.shipped_modules() | {name}
+        monkeypatch.setattr(trust, "shipped_modules", lambda: shipped)
 
     return put
 

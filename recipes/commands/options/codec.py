@@ -1,4 +1,4 @@
-"""Which codec a command uses, and where it runs: the options ``--codec`` and ``--device``."""
+"""Which codec a command uses, and where it runs: ``--codec``, ``--trust`` and ``--device``."""
 
 import argparse
 import os
@@ -9,6 +9,7 @@ import torch
 
 from intaglio.codecs import AudioCodec, Codec, ImageCodec, load
 from intaglio.codecs.shipped import located, shipped, shipped_names
+from intaglio.recipes.commands.options.trust import add_trust_option
 
 VARIABLE = "INTAGLIO_CODEC"
 DEMO = Path("demo/codec")
@@ -18,7 +19,7 @@ C = TypeVar("C", bound=Codec)
 
 
 def add_codec_options(parser: argparse.ArgumentParser, several: bool = False) -> None:
-    """Add the two options; with ``several``, ``--codec`` may be repeated and gives a list."""
+    """Add the options; with ``several``, ``--codec`` may be repeated and gives a list."""
     parser.add_argument(
         "--codec",
         metavar="BUNDLE",
@@ -29,6 +30,7 @@ def add_codec_options(parser: argparse.ArgumentParser, several: bool = False) ->
     parser.add_argument(
         "--device", default="auto", help="cpu, cuda, cuda:1, mps; auto takes CUDA if there is one"
     )
+    add_trust_option(parser)
 
 
 def chosen_any_codec(args: argparse.Namespace) -> Codec:

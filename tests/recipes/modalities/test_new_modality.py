@@ -19,7 +19,6 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from intaglio.codecs import Codec, Reconstruction, Tokens, load
-from intaglio.codecs import part as parts
 from intaglio.codecs.bundle import save
 from intaglio.codecs.decoders.base import Decoder
 from intaglio.codecs.encoders.base import Encoder
@@ -27,6 +26,7 @@ from intaglio.codecs.layers.transformer import Transformer
 from intaglio.codecs.losses.waveform import WaveformLoss
 from intaglio.codecs.quantizers.fsq import FSQ
 from intaglio.codecs.task import CodecTask
+from intaglio.codecs.trust import trusting
 from intaglio.data import listing
 from intaglio.data.formats import token_header
 from intaglio.data.formats.atomic import replacing
@@ -240,12 +240,12 @@ class Series(Modality[SeriesCodec]):
 
 
 @pytest.fixture
-def series(monkeypatch) -> None:
+def series(monkeypatch) -> Iterator[None]:
     """The modality, in the tables."""
     monkeypatch.setattr(modalities, "MODALITIES", (*MODALITIES, Series()))  # 5. the table
     monkeypatch.setitem(token_header.FORMS, "series", SERIES_HEADER)
-    # what a test defines is outside the package, whose bundles build nothing else
-    monkeypatch.setattr(parts, "HOMES", (*parts.HOMES, __name__))
+    with trusting([__name__]):  # what a test defines is outside the package
+        yield
 
 
 @pytest.fixture
