@@ -18,9 +18,9 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as load_safetensors
 from safetensors.torch import save as save_safetensors
-from torch import Tensor, nn
-from torch.nn.utils import parametrize
+from torch import Tensor
 
+from intaglio.codecs.folding import fold, folded_state, unfolded
 from intaglio.codecs.part import Part, build, describe
 from intaglio.codecs.shipped import BUNDLE_FILES, located, shipped_names
 from intaglio.codecs.trust import trusting
@@ -50,33 +50,6 @@ def _fingerprint(part: Part, state: dict[str, Tensor]) -> str:
         data = tensor.detach().cpu().contiguous().view(-1).view(torch.uint8)
         digest.update(data.numpy().tobytes())
     return digest.hexdigest()[:32]
-
-
-def folded_state(module: nn.Module) -> dict[str, Tensor]:
-    """State of a module as it would be after `fold`, without changing the module."""
-    state = dict(module.state_dict())
-    for prefix, child in module.named_modules():
-        if parametrize.is_parametrized(child):
-            for name in child.parametrizations:
-                dot = f"{prefix}." if prefix else ""
-                inner = f"{dot}parametrizations.{name}."
-                state = {key: value for key, value in state.items() if not key.startswith(inner)}
-                state[f"{dot}{name}"] = getattr(child, name).detach()
-    return state
-
-
-def fold(module: nn.Module) -> nn.Module:
-    """Replace weight normalisation by plain weights, in place: faster, exportable, same output."""
-    for child in list(module.modules()):
-        if not parametrize.is_parametrized(child):
-            continue
-        weights = {name: getattr(child, name).detach() for name in child.parametrizations}  # type: ignore[union-attr]
-        # torch's own removal would also take the weights from deep copies, which share the class
-        del child.parametrizations
-        child.__class__ = type(child).__bases__[0]
-        for name, weight in weights.items():
-            child.register_parameter(name, nn.Parameter(weight))
-    return module
 
 
 def save(part: Part, folder: str | Path, *, half: bool = False) -> Path:
@@ -155,7 +128,7 @@ def read(folder: str | Path, trainable: bool = False) -> Part:
         )
     if trainable:
         part = build(config["recipe"])
-        part.load_state_dict(_unfolded(part, state))
+        part.load_state_dict(unfolded(part, state))
     return part
 
 
@@ -267,19 +240,6 @@ def _filled(part: Any, state: dict[str, Tensor], source: str) -> Any:
             f"the weights in {source} do not fit its recipe: {reason[:300]}"
         ) from error
     return part
-
-
-def _unfolded(part: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """A folded state in the terms of a part with weight normalisation."""
-    state = dict(state)
-    for prefix, child in part.named_modules():
-        if parametrize.is_parametrized(child):
-            for name, chain in child.parametrizations.items():
-                dot = f"{prefix}." if prefix else ""
-                originals = chain[0].right_inverse(state.pop(f"{dot}{name}"))
-                for number, original in enumerate(originals):
-                    state[f"{dot}parametrizations.{name}.original{number}"] = original
-    return state
 
 
 # Not `intaglio.data.formats.atomic`, which codecs do not import: that writes one file, and here all

@@ -8,7 +8,7 @@ from types import ModuleType
 from typing import Any
 
 from intaglio.codecs import Codec
-from intaglio.codecs.bundle import fold
+from intaglio.codecs.folding import fold
 from intaglio.export import onnx, program, torchscript
 from intaglio.export.graphs import Graphs, check
 from intaglio.export.signals import signal_of

@@ -29,7 +29,7 @@ MAY_IMPORT = {
 # longest name of this table that its own begins with; names on one line are one group.
 FLOORS = {
     "codecs": {
-        "trust shipped": -1,
+        "trust shipped folding": -1,
         # the contracts, and every base.py of the parts
         "__init__ lazy part tokens bundle streaming codec audio_codec image_codec load": 0,
         "layers": 1,

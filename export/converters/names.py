@@ -7,7 +7,7 @@ from typing import TypeVar
 from torch import Tensor
 
 from intaglio.codecs import Codec
-from intaglio.codecs.bundle import fold
+from intaglio.codecs.folding import fold
 
 AnyCodec = TypeVar("AnyCodec", bound=Codec)
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from intaglio.codecs import AudioCodec
 from intaglio.codecs.audio.speech_small import speech_small
 from intaglio.codecs.audio.wavtokenizer import wavtokenizer
-from intaglio.codecs.bundle import fold
+from intaglio.codecs.folding import fold
 from intaglio.export import onnx
 from intaglio.export.converters import dac, encodec
 from intaglio.export.graphs import Graphs

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from intaglio.codecs import load
-from intaglio.codecs.bundle import fold, folded_state, restore, save
+from intaglio.codecs.bundle import restore, save
+from intaglio.codecs.folding import fold, folded_state
 from intaglio.codecs.part import describe
 from intaglio.codecs.quantizers.fsq import FSQ
 

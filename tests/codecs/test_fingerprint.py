@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from intaglio.codecs import bundle, codec
-from intaglio.codecs.bundle import fold
+from intaglio.codecs.folding import fold
 
 
 @pytest.fixture
