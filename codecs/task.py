@@ -110,9 +110,9 @@ class CodecTask(TrainingTask):
             raise ValueError(f"a batch cannot be split into {accumulate} micro-batches")
         check(self.stages, codec)
         named = set(self.weights).union(*(stage.weights for stage in self.stages))
-        unknown = named - set(losses) - set(self.latent_losses) - codec.losses - COMMON_LOSSES
-        if unknown:
-            raise ValueError(f"weights name no loss: {', '.join(sorted(unknown))}")
+        known = {*losses, *self.latent_losses, *codec.losses, *COMMON_LOSSES}
+        if unknown := ", ".join(sorted(named - known)):
+            raise ValueError(f"weights name no loss: {unknown}; losses are {sorted(known)}")
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """One optimizer for the codec and, if there are adversaries, one for them."""

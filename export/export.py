@@ -36,6 +36,8 @@ def export(codec: Codec, folder: str | Path, formats: Sequence[str]) -> list[dic
     unknown = [name for name in formats if name not in FORMATS]
     if unknown or not formats:
         raise ValueError(f"formats are {', '.join(FORMATS)}; got {', '.join(unknown) or 'none'}")
+    if "onnx" in formats:
+        onnx.check_installed()
     check(codec)
     fold(codec).eval()
     graphs = Graphs(codec)

@@ -3,6 +3,7 @@
 The LSTM becomes ONNX's own LSTM node. The exporter's way, unrolling, would fix the number of steps.
 """
 
+import importlib.util
 import logging
 import warnings
 from collections.abc import Callable, Sequence
@@ -17,6 +18,7 @@ from intaglio.export.graphs import Graphs, open_lstm
 from intaglio.export.verify import Runner
 
 OPSET = 18
+PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 
 
 def write(graphs: Graphs, folder: Path) -> list[Path]:
@@ -28,7 +30,7 @@ def write(graphs: Graphs, folder: Path) -> list[Path]:
     Raises:
         ModuleNotFoundError: the ONNX packages are missing.
     """
-    _need("onnxscript")
+    check_installed()
     paths = [folder / "encoder.onnx", folder / "decoder.onnx"]
     names = (((graphs.signal,), "ids"), (graphs.names, graphs.signal))
     for program, (sources, target), path in zip(graphs.programs, names, paths, strict=True):
@@ -38,7 +40,7 @@ def write(graphs: Graphs, folder: Path) -> list[Path]:
 
 def run(folder: Path) -> tuple[Runner, Runner]:
     """Encoder and decoder in ONNX Runtime, as functions of tensors."""
-    _need("onnxruntime")
+    check_installed()
     import onnxruntime
 
     def session(name: str) -> Runner:
@@ -119,10 +121,14 @@ def _lstm_node() -> Callable[..., Any]:
     return lstm
 
 
-def _need(package: str) -> None:
-    try:
-        __import__(package)
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            f"ONNX export needs {package}: pip install 'intaglio[export]'"
-        ) from error
+def check_installed() -> None:
+    """Ask for the packages before any work.
+
+    Raises:
+        ModuleNotFoundError: one of them is not installed.
+    """
+    for package in PACKAGES:
+        if importlib.util.find_spec(package) is None:
+            raise ModuleNotFoundError(
+                f"ONNX export needs {package}: pip install 'intaglio[export]'"
+            )

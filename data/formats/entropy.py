@@ -181,6 +181,15 @@ def _weights(classes: NDArray[np.uint8]) -> NDArray[np.int64]:
     return np.asarray(middles[classes], np.int64)
 
 
+def check_installed() -> None:
+    """Ask for the coder before any work.
+
+    Raises:
+        ModuleNotFoundError: it is not installed.
+    """
+    _stream()
+
+
 def _stream() -> Any:
     try:
         import constriction

@@ -25,6 +25,7 @@ from intaglio.recipes.evaluation.audio.comparison import Comparison, evaluate_co
 from intaglio.recipes.evaluation.audio.metrics import select
 from intaglio.recipes.evaluation.audio.recognition import Recogniser
 from intaglio.recipes.evaluation.audio.recordings import read_recordings
+from intaglio.recipes.evaluation.figures.canvas import pyplot
 from intaglio.recipes.evaluation.items import Item, choose
 from intaglio.recipes.evaluation.report.codec import TrainingRun, codec_report
 from intaglio.recipes.evaluation.report.page import ExportedFile, Figure, write_report
@@ -82,6 +83,7 @@ def run(args: argparse.Namespace) -> None:
     """
     if args.minutes <= 0 or args.clips < 1:
         raise ValueError(f"--minutes and --clips must be positive: {args.minutes}, {args.clips}")
+    pyplot()  # what the report needs is asked for now, not after the training
     torch.set_num_threads(min(2, torch.get_num_threads()))
     out = Path(args.out)
     _clear(out)

@@ -19,7 +19,8 @@ IMPORTS = {  # module: whether the core needs it, and the advice if its import f
     "lightning.pytorch.cli": (False, "training needs it; install lightning again"),
 }
 PROGRAMS = {
-    "c2enc": "`intaglio eval audio` compares with Codec 2; install the package codec2",
+    "c2enc": "`intaglio eval audio` compares with Codec 2; install the package codec2, or run "
+    "`intaglio demo`, which fetches it",
     "opusenc": "for making Opus files by hand; intaglio itself uses soundfile",
     "ffmpeg": "for converting media by hand; intaglio itself uses the media extra",
 }
@@ -58,13 +59,14 @@ def run(args: argparse.Namespace) -> int:
         found = [check._asdict() for check in checks]
         print(json.dumps({"core_works": works, "missing": missing, "checks": found}, indent=2))
         return 0 if works else 1
+    width = 2 + max(len(check.name) for check in checks)
     group = None
     for check in checks:
         if check.group != group:
             group = check.group
             print(group)
         mark = "ok" if check.good else "FAILS" if check.needed else "-"
-        print(f"  {mark:6}{check.name:24}{check.detail}")
+        print(f"  {mark:6}{check.name:{width}}{check.detail}")
     core = "the core works" if works else "the core does not work: see the lines marked FAILS"
     print(f"result: {core}; optional things missing: {missing}")
     return 0 if works else 1
@@ -160,6 +162,11 @@ def _write_test() -> Check:
 
 
 def _programs() -> Iterator[Check]:
+    from intaglio.data.sets.tools import codec2_programs
+
+    codec2 = codec2_programs()  # what `eval` uses: of the system or fetched
     for name, use in PROGRAMS.items():
         path = shutil.which(name)
+        if name == "c2enc":
+            path = str(codec2.encoder) if codec2 else None
         yield Check("programs", name, path is not None, False, path or f"not found: {use}")

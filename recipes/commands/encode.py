@@ -2,9 +2,7 @@
 
 import argparse
 
-import numpy as np
-
-from intaglio.data.formats.entropy import StaticPrior, encode_chunk
+from intaglio.data.formats import entropy
 from intaglio.recipes.commands.options.codec import add_codec_options, chosen_any_codec
 from intaglio.recipes.modalities import modality_of
 from intaglio.recipes.modalities.files import encode_files
@@ -58,7 +56,7 @@ def run(args: argparse.Namespace) -> None:
         ModuleNotFoundError: an extra is missing.
     """
     if args.entropy:  # a missing extra is reported now, not after hours
-        encode_chunk(np.zeros((1, 1), np.int64), StaticPrior.of([np.ones(2, np.int64)]))
+        entropy.check_installed()
     codec = chosen_any_codec(args)
     modality = modality_of(codec)
     given = modality_options(codec, modality, "encode", args)

@@ -28,9 +28,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
         f"examples:\n{examples}\n\n`intaglio eval KIND --help` lists the options of one."
     )
-    kinds = parser.add_subparsers(
-        metavar="|".join(KINDS), required=True, parser_class=KindParser, title="what to evaluate"
-    )
+    kinds = parser.add_subparsers(metavar="KIND", parser_class=KindParser, title="what to evaluate")
+    lines = (f"\n  intaglio eval {name:11}{one.ABOUT}" for name, one in KINDS.items())
+    missing = f"say what to evaluate, {', '.join(KINDS)}:{''.join(lines)}"
+    parser.set_defaults(run=lambda _: parser.error(missing))
     for name, module in KINDS.items():
         kind = kinds.add_parser(
             name,

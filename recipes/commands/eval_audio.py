@@ -12,6 +12,7 @@ from intaglio.data.manifest import Record
 from intaglio.recipes.commands.options.codec import add_codec_options, default_source, load_codec
 from intaglio.recipes.commands.options.evaluation import (
     add_evaluation_options,
+    check_figures,
     check_folders,
     names,
 )
@@ -113,6 +114,7 @@ def run(args: argparse.Namespace) -> None:
         ModuleNotFoundError: the plot needs matplotlib.
     """
     check_folders(args.json, args.plot)
+    check_figures(args.plot)
     sources = args.codec or [default_source()]
     codec = None if args.suite else load_codec(sources[0], args.device)
     metrics = _metrics(args)

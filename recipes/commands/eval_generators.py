@@ -16,7 +16,11 @@ from intaglio.recipes.commands.options.codec import (
     default_source,
     load_image_codec,
 )
-from intaglio.recipes.commands.options.evaluation import add_evaluation_options, check_folders
+from intaglio.recipes.commands.options.evaluation import (
+    add_evaluation_options,
+    check_figures,
+    check_folders,
+)
 from intaglio.recipes.commands.options.sampler import add_sampler_options, sampler_of, sampling
 from intaglio.recipes.evaluation.generators.comparison import control_rows, evaluate_generator
 from intaglio.recipes.evaluation.generators.evaluator import GeneratorEvaluator, Samples
@@ -85,6 +89,7 @@ def run(args: argparse.Namespace) -> None:
         ModuleNotFoundError: the package of the features or of the figures is not installed.
     """
     check_folders(args.json, args.plot)
+    check_figures(args.plot)
     for option in ("items", "limit"):
         if getattr(args, option) is not None and getattr(args, option) < 2:
             raise ValueError(f"--{option} must be at least 2, got {getattr(args, option)}")

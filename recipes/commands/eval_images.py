@@ -18,6 +18,7 @@ from intaglio.recipes.commands.options.codec import (
 )
 from intaglio.recipes.commands.options.evaluation import (
     add_evaluation_options,
+    check_figures,
     check_folders,
     names,
 )
@@ -107,6 +108,7 @@ def run(args: argparse.Namespace) -> None:
         ModuleNotFoundError: a figure needs matplotlib.
     """
     check_folders(args.json, args.plot)
+    check_figures(args.plot, args.figures)
     codecs = [load_image_codec(one, args.device) for one in args.codec or [default_source()]]
     metrics = select_image_metrics(
         names(args.metrics) if args.metrics else None,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from intaglio.data.formats import entropy
 from intaglio.data.formats.shards import ShardRow
 from intaglio.recipes.commands.options.codec import add_codec_options, chosen_any_codec
 from intaglio.recipes.errors import explain
@@ -66,6 +67,7 @@ def run(args: argparse.Namespace) -> None:
     Raises:
         OSError: an input is missing, or the output cannot be written.
         ValueError: an option is wrong, a shard is damaged, or too many recordings are.
+        ModuleNotFoundError: an extra is missing.
     """
     if not 0 <= args.job_index < args.num_jobs:
         raise ValueError(
@@ -93,6 +95,8 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _tokenizer(args: argparse.Namespace) -> AnyTokenizer:
+    if args.entropy:  # a missing extra is reported now, not after hours
+        entropy.check_installed()
     codec = chosen_any_codec(args)
     modality = modality_of(codec)
     given = modality_options(codec, modality, "tokenize", args)

@@ -5,6 +5,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 import pytest
 
+from intaglio.data.sets import tools
 from intaglio.recipes.commands import doctor
 
 
@@ -35,6 +36,23 @@ def test_a_sound_environment_is_good(intaglio, monkeypatch, tmp_path):
 def test_the_table_ends_with_the_result(intaglio):
     status, out, _ = intaglio("doctor")
     assert status == 0 and out.splitlines()[-1].startswith("result: the core works; optional")
+
+
+def test_details_are_aligned_behind_the_longest_name(intaglio):
+    lines = [line for line in intaglio("doctor").out.splitlines() if line.startswith("  ")]
+    column = lines[0].index("3.")  # python's version
+    assert {line[column - 2 : column].strip() for line in lines} == {""}
+    assert all(line[column] != " " for line in lines)
+
+
+def test_a_fetched_codec2_is_found(intaglio, monkeypatch, tmp_path):
+    programs = tools.Programs(tmp_path / "c2enc", tmp_path / "c2dec", tmp_path)
+    monkeypatch.setattr(tools, "codec2_programs", lambda: programs)
+    check = checks_of(intaglio("doctor", "--json").out)["programs", "c2enc"]
+    assert check["good"] and check["detail"] == str(tmp_path / "c2enc")
+    monkeypatch.setattr(tools, "codec2_programs", lambda: None)
+    check = checks_of(intaglio("doctor", "--json").out)["programs", "c2enc"]
+    assert not check["good"] and "intaglio demo" in check["detail"]
 
 
 def without(monkeypatch, missing):
