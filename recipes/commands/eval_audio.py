@@ -12,7 +12,6 @@ from intaglio.data.manifest import Record
 from intaglio.recipes.commands.options.codec import add_codec_options, default_source, load_codec
 from intaglio.recipes.commands.options.evaluation import (
     add_evaluation_options,
-    check_figures,
     check_folders,
     names,
 )
@@ -32,6 +31,7 @@ from intaglio.recipes.evaluation.audio.recordings import (
     save_audio,
 )
 from intaglio.recipes.evaluation.comparison import evaluate
+from intaglio.recipes.evaluation.figures.canvas import check_installed
 from intaglio.recipes.evaluation.items import Item, choose
 from intaglio.recipes.evaluation.rows import Row
 from intaglio.recipes.evaluation.scores import Metric
@@ -114,7 +114,7 @@ def run(args: argparse.Namespace) -> None:
         ModuleNotFoundError: the plot needs matplotlib.
     """
     check_folders(args.json, args.plot)
-    check_figures(args.plot)
+    check_installed(args.plot)
     sources = args.codec or [default_source()]
     codec = None if args.suite else load_codec(sources[0], args.device)
     metrics = _metrics(args)

@@ -18,10 +18,10 @@ from intaglio.recipes.commands.options.codec import (
 )
 from intaglio.recipes.commands.options.evaluation import (
     add_evaluation_options,
-    check_figures,
     check_folders,
 )
 from intaglio.recipes.commands.options.sampler import add_sampler_options, sampler_of, sampling
+from intaglio.recipes.evaluation.figures.canvas import check_installed
 from intaglio.recipes.evaluation.generators.comparison import control_rows, evaluate_generator
 from intaglio.recipes.evaluation.generators.evaluator import GeneratorEvaluator, Samples
 from intaglio.recipes.evaluation.generators.features import NETWORKS, feature_extractor
@@ -89,7 +89,7 @@ def run(args: argparse.Namespace) -> None:
         ModuleNotFoundError: the package of the features or of the figures is not installed.
     """
     check_folders(args.json, args.plot)
-    check_figures(args.plot)
+    check_installed(args.plot)
     for option in ("items", "limit"):
         if getattr(args, option) is not None and getattr(args, option) < 2:
             raise ValueError(f"--{option} must be at least 2, got {getattr(args, option)}")

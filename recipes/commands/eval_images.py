@@ -18,10 +18,10 @@ from intaglio.recipes.commands.options.codec import (
 )
 from intaglio.recipes.commands.options.evaluation import (
     add_evaluation_options,
-    check_figures,
     check_folders,
     names,
 )
+from intaglio.recipes.evaluation.figures.canvas import check_installed
 from intaglio.recipes.evaluation.image.baselines import ImageBaseline, image_baselines
 from intaglio.recipes.evaluation.image.comparison import compare_images
 from intaglio.recipes.evaluation.image.inception import FILES as INCEPTION_FILES
@@ -108,7 +108,7 @@ def run(args: argparse.Namespace) -> None:
         ModuleNotFoundError: a figure needs matplotlib.
     """
     check_folders(args.json, args.plot)
-    check_figures(args.plot, args.figures)
+    check_installed(args.plot, args.figures)
     codecs = [load_image_codec(one, args.device) for one in args.codec or [default_source()]]
     metrics = select_image_metrics(
         names(args.metrics) if args.metrics else None,

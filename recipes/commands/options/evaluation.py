@@ -3,8 +3,6 @@
 import argparse
 from pathlib import Path
 
-from intaglio.recipes.evaluation.figures.canvas import pyplot
-
 SIDES = ("test", "validation", "all")
 
 
@@ -69,13 +67,3 @@ def check_folders(*paths: str | None) -> None:
     for path in paths:
         if path and not Path(path).absolute().parent.is_dir():
             raise FileNotFoundError(f"{path}: there is no folder {Path(path).parent}")
-
-
-def check_figures(*paths: str | None) -> None:
-    """Ask for what figures need, before anything is scored, if any are wanted.
-
-    Raises:
-        ModuleNotFoundError: matplotlib is not installed.
-    """
-    if any(paths):
-        pyplot()

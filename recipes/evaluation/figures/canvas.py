@@ -34,6 +34,16 @@ STYLE = {
 }
 
 
+def check_installed(*wanted: str | None) -> None:
+    """Ask for what figures need before any work, if any of the files is wanted.
+
+    Raises:
+        ModuleNotFoundError: matplotlib is not installed.
+    """
+    if any(wanted):
+        pyplot()
+
+
 def pyplot() -> Any:
     """matplotlib's ``pyplot``, set to draw into memory.
 
