@@ -201,9 +201,11 @@ class AudioFolder(Folder):
 
     def chosen(self, files: list[Clip]) -> tuple[list[Clip], str]:
         """Clips that are long enough."""
-        long = [c for c in files if c.info.frames >= self.min_seconds * c.info.sample_rate]
-        short = len(files) - len(long)
-        return long, f"{short} shorter than {self.min_seconds:g} s" if short else ""
+        return self.kept(
+            files,
+            lambda clip: clip.info.frames >= self.min_seconds * clip.info.sample_rate,
+            f"shorter than {self.min_seconds:g} s",
+        )
 
     def reader(self, files: list[Clip], damage: Damage) -> Reader:
         """Reader of the clips of one side of the split."""

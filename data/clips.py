@@ -36,12 +36,12 @@ def find(root: str | Path) -> tuple[Path, list[Record]]:
 
 def scan(folder: Path, records: Sequence[Record], damage: Damage) -> list[Clip]:
     """Clips whose headers can be read; the others go to ``damage``."""
+    paths = [folder / record.path for record in records]
 
     def check(number: int) -> Clip:
-        path = folder / records[number].path
-        return Clip(number, path, probe(path), records[number])
+        return Clip(number, paths[number], probe(paths[number]), records[number])
 
-    return [clip for clip in each(check, range(len(records)), damage) if clip is not None]
+    return [clip for clip in each(check, paths, damage) if clip is not None]
 
 
 class Reader:
@@ -107,7 +107,7 @@ class Reader:
             return wave.shape[1]
 
         numbers = [clip.number for clip in self.clips]
-        lengths = list(each(decode, range(len(starts)), self.damage, numbers))
+        lengths = list(each(decode, [clip.path for clip in self.clips], self.damage, numbers))
         good = [index for index, length in enumerate(lengths) if length is not None]
         self.clips = [self.clips[index] for index in good]
         self.lengths = [length for length in lengths if length is not None]

@@ -184,9 +184,11 @@ class ImageFolder(Folder):
 
     def chosen(self, files: list[Picture]) -> tuple[list[Picture], str]:
         """Images that are large enough."""
-        large = [file for file in files if min(file.info) >= self.min_side]
-        small = len(files) - len(large)
-        return large, f"{small} with a side below {self.min_side} pixels" if small else ""
+        return self.kept(
+            files,
+            lambda file: min(file.info) >= self.min_side,
+            f"with a side below {self.min_side} pixels",
+        )
 
     def reader(self, files: list[Picture], damage: Damage) -> PictureReader:
         """Reader of the images of one side of the split."""

@@ -5,13 +5,14 @@ only its content is damaged, and too many of them stop the run.
 """
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol, TypeVar
 
 import torch
 
+from intaglio.data.formats.printable import printable
 from intaglio.data.manifest import Record, read_manifest, source_key
 from intaglio.data.sets import MANIFEST, SETS, folder_of
 
@@ -28,6 +29,10 @@ class Numbered(Protocol):
     @property
     def number(self) -> int:
         """Its number among all that were found."""
+
+    @property
+    def path(self) -> Path:
+        """Where it is."""
 
 
 class Damage:
@@ -135,28 +140,28 @@ def find_all(
 
 def each(
     work: Callable[[int], T],
-    indices: Iterable[int],
+    paths: Sequence[Path],
     damage: Damage,
     numbers: Sequence[int] | None = None,
 ) -> list[T | None]:
     """Results of ``work``, made in threads, None where a file is damaged.
 
     Args:
-        work: takes an index; a ValueError or OSError means that the file is damaged.
-        indices: what to work on.
+        work: takes the index of a file; whatever it raises means that the file is damaged.
+        paths: of the files.
         damage: collects those that cannot be read.
-        numbers: of the files of all indices, among all that were found; the indices if None.
+        numbers: of the files, among all that were found; their indices if None.
     """
 
     def guarded(index: int) -> tuple[T | None, str]:
         try:
             return work(index), ""
-        except (ValueError, OSError) as error:
-            return None, str(error) or type(error).__name__
+        except Exception as error:
+            return None, _reason(paths[index], error)
 
     results: list[T | None] = []
     with ThreadPoolExecutor(THREADS) as pool:
-        for index, (result, reason) in enumerate(pool.map(guarded, indices)):
+        for index, (result, reason) in enumerate(pool.map(guarded, range(len(paths)))):
             if reason:
                 damage.add(index if numbers is None else numbers[index], reason)
             results.append(result)
@@ -170,7 +175,7 @@ def read_or_next(
 
     Args:
         index: which of the files.
-        read: takes an index; a ValueError or OSError means that the file is damaged.
+        read: takes an index; whatever it raises means that the file is damaged.
         damage: collects those that cannot be read.
         files: all of them.
 
@@ -181,10 +186,18 @@ def read_or_next(
         current = (index + step) % len(files)
         try:
             return read(current)
-        except (ValueError, OSError) as error:
-            if damage.add(files[current].number, str(error)):
-                logger.warning("%s; the next file is used instead", error)
+        except Exception as error:
+            reason = _reason(files[current].path, error)
+            if damage.add(files[current].number, reason):
+                logger.warning("%s; the next file is used instead", reason)
     raise ValueError(f"none of {len(files)} files can be read: {damage.summary()}")
+
+
+def _reason(path: Path, error: Exception) -> str:
+    """Why a file cannot be read, with its name, safe to print."""
+    kind = "" if isinstance(error, ValueError | OSError) and str(error) else type(error).__name__
+    reason = ": ".join(filter(None, (kind, " ".join(str(error).split()))))
+    return printable(reason if str(path) in reason else f"{path}: {reason}")
 
 
 def _located(root: str, kind: str) -> Path:

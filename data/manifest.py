@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from intaglio.data.formats.atomic import replacing
+from intaglio.data.formats.regular_file import read_text
 
 Side = Literal["train", "validation", "test"]
 
@@ -45,18 +46,15 @@ def read_manifest(path: str | Path) -> list[Record]:
     """Records of a manifest; keys that `Record` does not name are left out, empty lines too.
 
     Raises:
-        ValueError: a line is no record; the message gives its number.
+        ValueError: a line is no record, and the message gives its number; or no file of text.
         FileNotFoundError: there is no such file.
     """
-    records = []
-    with open(path, encoding="utf-8") as file:
-        try:
-            for number, line in enumerate(file, start=1):
-                if line.strip():
-                    records.append(_record(line, f"{path}, line {number}"))
-        except UnicodeDecodeError as error:
-            raise ValueError(f"{path} is not UTF-8 text: {error.reason}") from error
-    return records
+    lines = read_text(Path(path), "a manifest").split("\n")
+    return [
+        _record(line, f"{path}, line {number}")
+        for number, line in enumerate(lines, start=1)
+        if line.strip()
+    ]
 
 
 def write_manifest(path: str | Path, records: Iterable[Record]) -> None:

@@ -9,6 +9,7 @@ import torch
 from lightning import LightningDataModule
 from torch.utils.data import ConcatDataset, DataLoader, Dataset
 
+from intaglio.data.formats.printable import first_of
 from intaglio.data.listing import Damage, find_all
 from intaglio.data.manifest import Record, Side, source_key, split_of
 from intaglio.data.sampler import PassLoader, PassSampler, ShareSampler, trained_batches
@@ -262,6 +263,14 @@ class Folder(Sided):
     def chosen(self, files: list[Any]) -> tuple[list[Any], str]:
         """The files to use, and what was left out for which reason; "" if nothing was."""
         return files, ""
+
+    def kept(
+        self, files: list[Any], wanted: Callable[[Any], bool], why_not: str
+    ) -> tuple[list[Any], str]:
+        """For `chosen`: the files that are wanted, and how many others there are, and which."""
+        others = [file.record.path for file in files if not wanted(file)]
+        reason = f"{len(others)} {why_not} ({first_of(others)})" if others else ""
+        return [file for file in files if wanted(file)], reason
 
     def reader(self, files: list[Any], damage: Damage) -> Any:
         """What reads the files of one side of the split; its length is their number."""

@@ -41,12 +41,12 @@ def find_images(root: str | Path) -> tuple[Path, list[Record]]:
 
 def scan_images(folder: Path, records: Sequence[Record], damage: Damage) -> list[Picture]:
     """Images whose headers can be read; the others go to ``damage``."""
+    paths = [folder / record.path for record in records]
 
     def check(number: int) -> Picture:
-        path = folder / records[number].path
-        return Picture(number, path, probe_image(path), records[number])
+        return Picture(number, paths[number], probe_image(paths[number]), records[number])
 
-    return [found for found in each(check, range(len(records)), damage) if found is not None]
+    return [found for found in each(check, paths, damage) if found is not None]
 
 
 def classes_of(records: Sequence[Record]) -> dict[str, str]:
@@ -112,7 +112,7 @@ class PictureReader:
             return True
 
         numbers = [file.number for file in self.files]
-        done = each(decode, range(len(self.files)), self.damage, numbers)
+        done = each(decode, [file.path for file in self.files], self.damage, numbers)
         good = [index for index, fine in enumerate(done) if fine]
         self.files = [self.files[index] for index in good]
         self._cache = kept if len(good) == len(done) else kept[good]

@@ -230,7 +230,10 @@ def read_token_set(folder: Path) -> tuple[TokenSource, list[_Entry]]:
                     )
                 longest = max(found.shape, source.shape)
                 source = source._replace(shape=longest, any_length=True)
-            record = _record(sample.files, _image_key(sample.key, header))
+            try:
+                record = _record(sample.files, _image_key(sample.key, header))
+            except (ValueError, TypeError, RecursionError) as error:
+                raise ValueError(f"{shard}: {sample.key}: a damaged record: {error}") from error
             records[record.path] = record
             views.setdefault(record.path, []).append(ids.to(_small(header.vocab)))
     if source is None:
@@ -264,6 +267,8 @@ def _image_key(key: str, header: TokenHeader) -> str:
 def _record(files: dict[str, bytes], key: str) -> Record:
     """The record of a sample; without one its path is its key."""
     given = json.loads(files.get("json", b"{}"))
+    if not isinstance(given, dict):
+        raise ValueError(f"its JSON is no object, but {given!r:.40}")
     known = {name: given[name] for name in Record._fields if name in given}
     if "txt" in files:
         known.setdefault("text", files["txt"].decode().strip())

@@ -10,10 +10,15 @@ import importlib
 import importlib.metadata
 import os
 import sys
-import traceback
 from pathlib import Path
 
-from intaglio.recipes.errors import USER_ERRORS, explain
+from intaglio.recipes.errors import (
+    USER_ERRORS,
+    explain,
+    is_out_of_memory,
+    say,
+    show_traceback,
+)
 
 TRAINING = ("fit", "validate", "test", "predict")
 COMMANDS = {
@@ -72,10 +77,11 @@ def main() -> int:
     except BrokenPipeError:  # the reader of our output has closed it, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except USER_ERRORS as error:
-        if os.environ.get("INTAGLIO_TRACEBACK", "0") != "0":
-            traceback.print_exc()
-        print(f"intaglio: error: {explain(error)}", file=sys.stderr)
+    except Exception as error:
+        if not (isinstance(error, USER_ERRORS) or is_out_of_memory(error)):
+            raise
+        show_traceback(error)
+        say(f"error: {explain(error)}")
         return 1
 
 

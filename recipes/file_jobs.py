@@ -4,7 +4,6 @@ The path ``-`` stands for standard input and standard output.
 """
 
 import contextlib
-import errno
 import shutil
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -15,10 +14,9 @@ from typing import NamedTuple
 from torch import Tensor
 from tqdm import tqdm
 
-from intaglio.recipes.errors import USER_ERRORS, explain
+from intaglio.recipes.errors import ends_a_job, explain, of_file, say, show_traceback
 
 STANDARD = Path("-")
-_HOPELESS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # the next file would fare no better
 
 
 class FileJob(NamedTuple):
@@ -76,6 +74,8 @@ def plan_files(
             raise FileExistsError(f"{target} exists; add --overwrite or choose another output")
         if target.is_dir() or (target.exists() and _is_same(source, target)):
             raise ValueError(f"{target} is a folder or the input itself; choose another output")
+        if target.exists() and not target.is_file():
+            raise ValueError(f"{target} is a device or a pipe, not a file; - is standard output")
     return jobs
 
 
@@ -86,28 +86,48 @@ def refuse_suffixes(jobs: list[FileJob], suffixes: Collection[str], why: str) ->
             raise ValueError(f"{job.source}: {why}")
 
 
-def run_all(jobs: list[FileJob], work: Callable[[FileJob], None], verb: str) -> None:
-    """Do the work for each job; of several, those that fail are named at the end.
+def run_all(
+    jobs: list[FileJob], work: Callable[[FileJob], None], verb: str, *, max_bad_share: float = 1.0
+) -> None:
+    """Do the work for each job; of several, those that fail in whatever way are named at the end.
 
     Args:
         jobs: what to do.
         work: does one job.
         verb: what is done to the files, for the message: "encoded".
+        max_bad_share: share of the jobs, in [0, 1], that may fail before the rest is given up.
 
     Raises:
-        ValueError: some of several jobs failed; their reasons have been printed to stderr.
+        ValueError: some of several jobs failed, and their reasons have been printed to stderr; or
+            the only one did, and its reason did not name the file.
         Exception: what the work raised, if it is the only job or the disk is full.
     """
-    failures = []
-    for job in tqdm(jobs, disable=len(jobs) == 1, unit="file", file=sys.stderr):
-        try:
-            work(job)
-        except USER_ERRORS as error:
-            if len(jobs) == 1 or (isinstance(error, OSError) and error.errno in _HOPELESS):
-                raise
-            failures.append(explain(error))
-    for reason in failures:
-        print(f"intaglio: skipped: {reason}", file=sys.stderr)
+    failures: list[str] = []
+    done = 0
+    try:
+        for job in tqdm(jobs, disable=len(jobs) == 1, unit="file", file=sys.stderr):
+            done += 1
+            try:
+                work(job)
+            except Exception as error:
+                name = "standard input" if job.source == STANDARD else job.source
+                fault = of_file(name, error)
+                if ends_a_job(error) or (len(jobs) == 1 and fault is error):
+                    raise
+                if len(jobs) == 1:
+                    raise fault from error
+                show_traceback(error)
+                failures.append(explain(fault))
+            if len(failures) > max_bad_share * len(jobs):
+                break
+    finally:
+        for reason in failures:
+            say(f"skipped: {reason}")
+    if done < len(jobs):
+        raise ValueError(
+            f"stopped after {done} of {len(jobs)} files: {len(failures)} could not be {verb}, more "
+            f"than the {max_bad_share:.1%} that --max-bad-share allows; see above"
+        )
     if failures:
         raise ValueError(f"{len(failures)} of {len(jobs)} files could not be {verb}; see above")
 

@@ -1,6 +1,7 @@
 """Opens audio files with the library that reads all of them, and checks their headers."""
 
 import contextlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
@@ -66,7 +67,7 @@ def _open(path: Path) -> tuple[AudioFile, WaveInfo]:
     sound = counted = None
     if path.suffix.lower() != ".g722":  # libsndfile would take it for something else
         with contextlib.suppress(soundfile.LibsndfileError, TypeError):  # TypeError: .raw
-            sound = _SoundFile(path)
+            sound = _SoundFile(os.fsencode(path))  # which a name need not be UTF-8 for
     if sound is not None and sound.format == "MP3":
         counted = mp3_samples(path)
         if counted is not None and sound.frames < counted:

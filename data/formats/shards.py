@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from intaglio.data.formats.atomic import replacing
+from intaglio.data.formats.regular_file import check_regular
 from intaglio.data.formats.tar import (
     BLOCK,
     MAX_MEMBER_BYTES,
@@ -36,6 +37,7 @@ __all__ = [
 ]
 
 SUFFIX = ".tar"
+MAX_SAMPLE_FILES = 64  # of one key; they are held in memory together
 EMPTY_BYTES = 2 * BLOCK  # more zeros than that once were something
 MAX_ROW_BYTES = 1 << 26
 
@@ -88,6 +90,8 @@ class ShardWriter:
         """
         if key in self._keys or not files:
             raise ValueError(f"sample {key!r} was written before or has no files")
+        if len(files) > MAX_SAMPLE_FILES:
+            raise ValueError(f"sample {key!r} has {len(files)} files, the limit {MAX_SAMPLE_FILES}")
         for ext, content in files.items():
             name = f"{key}.{ext}"
             if _split_name(name) != (key, ext):
@@ -111,8 +115,9 @@ def read_shard(path: str | Path, *, max_bytes: int = MAX_MEMBER_BYTES) -> Iterat
         max_bytes: largest file that is accepted.
 
     Raises:
-        ShardError: truncated, damaged, no tar archive, empty, or a member that is unsafe, too large
-            or there twice.
+        ShardError: truncated, damaged, no tar archive, empty, a member that is unsafe, too large
+            or there twice, or more than `MAX_SAMPLE_FILES` of one key.
+        ValueError: a folder, a device or a pipe.
         OSError: it cannot be read.
     """
     seen: set[str] = set()
@@ -126,6 +131,10 @@ def read_shard(path: str | Path, *, max_bytes: int = MAX_MEMBER_BYTES) -> Iterat
                 raise ShardError(f"{path}: files of sample {key!r} do not follow each other")
             seen.add(key)
             sample = Sample(key, {})
+        if len(sample.files) == MAX_SAMPLE_FILES:
+            raise ShardError(
+                f"{path}: sample {key!r} has more than {MAX_SAMPLE_FILES} files, the limit"
+            )
         if ext in sample.files:
             raise ShardError(f"{path}: {name!r} is there twice")
         sample.files[ext] = content
@@ -143,6 +152,7 @@ def check_shard(path: str | Path, row: ShardRow) -> None:
         OSError: it cannot be read.
     """
     path = Path(path)
+    check_regular(path, "a tar archive")
     size = path.stat().st_size
     if size != row.bytes:
         raise ShardError(f"{path} has {size} bytes, its row says {row.bytes}; copy it again")
@@ -177,6 +187,7 @@ def read_row(shard: str | Path) -> ShardRow:
     """
     shard = Path(shard)
     path = row_path(shard)
+    check_regular(path, "the row of a shard")
     with path.open("rb") as file:
         text = file.read(MAX_ROW_BYTES + 1)
     try:

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from intaglio.data.formats.regular_file import check_regular
+
 BLOCK = 512
 MAX_MEMBER_BYTES = 1 << 30
 MAX_END_BLOCKS = 22  # two, and what fills the usual record of 20 blocks
@@ -34,8 +36,10 @@ def tar_members(path: Path, max_bytes: int) -> Iterator[tuple[str, bytes]]:
 
     Raises:
         ShardError: truncated, damaged, no tar archive, or a member that is unsafe or too large.
+        ValueError: a folder, a device or a pipe.
         OSError: it cannot be read.
     """
+    check_regular(path, "a tar archive")
     size = path.stat().st_size
     if size == 0 or size % BLOCK:
         raise ShardError(f"{path} is empty, truncated or no tar archive: {size} bytes")

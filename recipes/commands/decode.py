@@ -3,6 +3,7 @@
 import argparse
 
 from intaglio.recipes.commands.options.codec import add_codec_options, chosen_any_codec
+from intaglio.recipes.commands.options.jobs import add_share_option, bad_share
 from intaglio.recipes.modalities import modality_of
 from intaglio.recipes.modalities.files import decode_files
 from intaglio.recipes.modalities.options import add_modality_options, modality_options
@@ -17,7 +18,8 @@ examples:
 Recordings are written as 16-bit WAV (or FLAC, if OUT ends so) with the rate, the channels and the
 number of samples that they had. Images are written as PNG (or WebP or JPEG, if OUT ends so); a
 codec that takes any size restores the size that the image had. Only the codec that made a token
-file can decode it.
+file can decode it. Damaged files of a folder are skipped, named at the end, and make the exit
+status 1.
 """
 
 
@@ -35,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_codec_options(parser)
     parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
+    add_share_option(parser, 1.0)
     add_modality_options(parser, "decode")
 
 
@@ -45,8 +48,16 @@ def run(args: argparse.Namespace) -> None:
         OSError: an input is missing, an output exists or cannot be written.
         ValueError: a codec or an input is damaged, or they do not belong together.
     """
+    share = bad_share(args)
     codec = chosen_any_codec(args)
     modality = modality_of(codec)
     given = modality_options(codec, modality, "decode", args)
     options = modality.decoding(**given)
-    decode_files(codec, args.inputs, args.out, options=options, overwrite=args.overwrite)
+    decode_files(
+        codec,
+        args.inputs,
+        args.out,
+        options=options,
+        overwrite=args.overwrite,
+        max_bad_share=share,
+    )

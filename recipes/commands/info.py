@@ -17,15 +17,20 @@ from intaglio.codecs.bundle import WEIGHTS, fingerprint, load_part
 from intaglio.codecs.part import Part, describe
 from intaglio.codecs.shipped import CARD, FOLDER, KINDS, located
 from intaglio.data.formats import shards
+from intaglio.data.formats.printable import printable
+from intaglio.data.formats.regular_file import check_regular
 from intaglio.data.formats.tokens import SUFFIX, iter_tokens
 from intaglio.generators import Generator
+from intaglio.recipes.commands.options.jobs import add_share_option, bad_share
 from intaglio.recipes.commands.options.trust import add_trust_option
+from intaglio.recipes.file_jobs import STANDARD, FileJob, run_all
 from intaglio.recipes.modalities import modality_called, modality_of
 
 EPILOG = """\
 Everything is read and every checksum verified: a table means that the file is intact. A tar shard
 is compared with the row next to it, if it has one. Bundles and checkpoints may be of codecs or of
-generators.
+generators. Of several paths, those that cannot be read are named at the end and make the exit
+status 1.
 """
 MAX_NAMES = 20  # of a list in the table; JSON has all
 
@@ -35,10 +40,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EPILOG
     parser.add_argument(
         "path",
+        nargs="+",
         help="token file, tar shard, bundle folder, training checkpoint (.ckpt), or the name of "
         "parts that come with the package (speech, emoji)",
     )
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    parser.add_argument(
+        "--json", action="store_true", help="print JSON instead of a table; of several, a list"
+    )
+    add_share_option(parser, 1.0)
     add_trust_option(parser)
 
 
@@ -47,20 +56,41 @@ def run(args: argparse.Namespace) -> None:
 
     Raises:
         OSError: the path does not exist or cannot be read.
-        ValueError: it is damaged, of a newer version or not of this package.
+        ValueError: it is damaged, of a newer version or not of this package; or one of several is.
     """
-    paths = dict.fromkeys(located(args.path, kind) for kind in KINDS)
-    named = [path for path in paths if path != Path(args.path)]  # of a name, all that comes with it
-    card = {"card": str(FOLDER / args.path / CARD)}
-    found = [_facts(path) | card for path in named] or [_facts(Path(args.path))]
-    if args.json:
-        print(json.dumps(found if len(found) > 1 else found[0], indent=2, allow_nan=False))
-        return
-    for number, facts in enumerate(found):
-        width = max(map(len, facts))
-        print(end="\n" if number else "")
-        for name, value in facts.items():
-            print(f"{name.replace('_', ' '):{width}}  {_shown(value)}")
+    jobs = [FileJob(Path(path), STANDARD) for path in args.path]
+    found: list[dict[str, Any]] = []
+
+    def read(job: FileJob) -> None:
+        name = {"path": str(job.source)} if len(jobs) > 1 else {}
+        found.extend(name | facts for facts in _all_facts(job.source))
+
+    try:
+        run_all(jobs, read, "read", max_bad_share=bad_share(args))
+    finally:
+        if args.json and found:
+            print(
+                json.dumps(
+                    found if max(len(found), len(jobs)) > 1 else found[0], indent=2, allow_nan=False
+                )
+            )
+        elif found:
+            print("\n\n".join(map(_table, found)))
+
+
+def _table(facts: dict[str, Any]) -> str:
+    width = max(map(len, facts))
+    return "\n".join(
+        f"{name.replace('_', ' '):{width}}  {printable(_shown(value))}"
+        for name, value in facts.items()
+    )
+
+
+def _all_facts(path: Path) -> list[dict[str, Any]]:
+    """What a file or a folder holds; of a name, all that comes with it."""
+    named = [one for one in dict.fromkeys(located(path, kind) for kind in KINDS) if one != path]
+    card = {"card": str(FOLDER / path / CARD)}
+    return [_facts(one) | card for one in named] or [_facts(path)]
 
 
 def _facts(path: Path) -> dict[str, Any]:
@@ -74,6 +104,8 @@ def _facts(path: Path) -> dict[str, Any]:
 
 
 def _file_facts(path: Path) -> dict[str, Any]:
+    if path.exists():
+        check_regular(path, "a token file")
     with path.open("rb") as file:
         try:
             header, blocks = iter_tokens(file)

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from intaglio.codecs import ImageCodec
+from intaglio.data.formats.regular_file import read_text
 from intaglio.generators import Generator, load
 from intaglio.recipes.commands.options.codec import (
     add_codec_options,
@@ -134,7 +135,8 @@ def _requests(generator: Generator, args: argparse.Namespace) -> list[SampleRequ
     """One request for each image, in order."""
     texts = args.texts or []
     if args.file is not None:
-        texts = [line for line in Path(args.file).read_text("utf-8").splitlines() if line.strip()]
+        lines = read_text(Path(args.file), "a list of texts").splitlines()
+        texts = [line for line in lines if line.strip()]
         if not texts:
             raise ValueError(f"{args.file} has no text")
     return requests_of(

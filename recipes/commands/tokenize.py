@@ -8,9 +8,11 @@ from pathlib import Path
 from tqdm import tqdm
 
 from intaglio.data.formats import entropy
+from intaglio.data.formats.printable import first_of, printable
 from intaglio.data.formats.shards import ShardRow
 from intaglio.recipes.commands.options.codec import add_codec_options, chosen_any_codec
-from intaglio.recipes.errors import explain
+from intaglio.recipes.commands.options.jobs import add_share_option, bad_share
+from intaglio.recipes.errors import ends_a_job, explain_file, say, show_traceback
 from intaglio.recipes.modalities import modality_of
 from intaglio.recipes.modalities.options import add_modality_options, modality_options
 from intaglio.recipes.tokenization.shard_jobs import (
@@ -50,12 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--job-index", type=int, default=0, metavar="I", help="number of this job, from 0 (0)"
     )
     parser.add_argument("--num-jobs", type=int, default=1, metavar="N", help="number of jobs (1)")
-    parser.add_argument(
-        "--max-bad-share",
-        type=float,
-        default=0.01,
-        help="share of damaged items above which the exit status is 1 (0.01)",
-    )
+    add_share_option(parser, 0.01)
     parser.add_argument("--overwrite", action="store_true", help="make finished shards again")
     parser.add_argument("--dry-run", action="store_true", help="only list the shards")
     add_modality_options(parser, "tokenize")
@@ -74,24 +71,24 @@ def run(args: argparse.Namespace) -> None:
             f"job {args.job_index} of {args.num_jobs}: jobs are counted from 0, to the number of "
             "jobs less 1"
         )
-    if not 0 <= args.max_bad_share <= 1:
-        raise ValueError(f"the share of damaged items is in [0, 1], not {args.max_bad_share}")
+    share = bad_share(args)
     out = Path(args.out)
     tokenizer = _tokenizer(args)
     jobs = plan_shards(tokenizer, args.input, out, args.per_shard)
     if args.dry_run:
         _list(jobs, tokenizer, args)
         return
-    rows, failures = _make_all(jobs[args.job_index :: args.num_jobs], tokenizer, args)
+    own = jobs[args.job_index :: args.num_jobs]
+    rows, failures = _make_all(own, tokenizer, share, overwrite=args.overwrite)
     complete = not failures and gather(jobs, tokenizer, out)
     _report(rows, complete, tokenizer, out)
     for reason in failures:
-        print(f"intaglio: skipped: {reason}", file=sys.stderr)
+        say(f"skipped: {reason}")
     if failures:
         raise ValueError(
             f"{len(failures)} of {len(rows) + len(failures)} shards could not be made; see above"
         )
-    _check_share(rows, tokenizer, args.max_bad_share)
+    _check_share(rows, len(own), tokenizer, share)
 
 
 def _tokenizer(args: argparse.Namespace) -> AnyTokenizer:
@@ -104,20 +101,29 @@ def _tokenizer(args: argparse.Namespace) -> AnyTokenizer:
 
 
 def _make_all(
-    jobs: Sequence[ShardJob], tokenizer: AnyTokenizer, args: argparse.Namespace
+    jobs: Sequence[ShardJob], tokenizer: AnyTokenizer, max_share: float, *, overwrite: bool
 ) -> tuple[list[ShardRow], list[str]]:
-    """Rows of all shards of this job, and reasons why there are not more."""
+    """Rows of all shards of this job, and reasons why there are not more.
+
+    Fewer if so many files are damaged that the share of all is sure to be too large.
+    """
     rows, failures = [], []
-    known = [None if args.overwrite else finished(job, tokenizer) for job in jobs]
+    known = [None if overwrite else finished(job, tokenizer) for job in jobs]
     left = tokenizer.views * sum(
         len(job.records) for job, row in zip(jobs, known, strict=True) if row is None
     )
+    total = tokenizer.views * sum(len(job.records) for job in jobs)  # 0: they come in shards
     with tqdm(total=left or None, unit="file", disable=None, file=sys.stderr) as progress:
         for job, row in zip(jobs, known, strict=True):
             try:
                 rows.append(make(job, tokenizer, progress) if row is None else row)
-            except ValueError as error:
-                failures.append(explain(error))
+            except Exception as error:
+                if ends_a_job(error):
+                    raise
+                show_traceback(error)
+                failures.append(explain_file(job.shard or job.target, error))
+            if total and len(_damaged(rows)) > max_share * total:
+                break
     return rows, failures
 
 
@@ -126,7 +132,7 @@ def _list(jobs: Sequence[ShardJob], tokenizer: AnyTokenizer, args: argparse.Name
         done = not args.overwrite and finished(job, tokenizer) is not None
         what = job.shard if job.shard is not None else f"{len(job.records)} {tokenizer.noun}"
         state = "finished" if done else "to do"
-        print(f"{job.target}  job {number % args.num_jobs}  {what}  {state}")
+        print(printable(f"{job.target}  job {number % args.num_jobs}  {what}  {state}"))
 
 
 def _files(tokenizer: AnyTokenizer) -> str:
@@ -135,21 +141,31 @@ def _files(tokenizer: AnyTokenizer) -> str:
 
 def _report(rows: Sequence[ShardRow], complete: bool, tokenizer: AnyTokenizer, out: Path) -> None:
     count = sum(row.samples for row in rows)
-    lost = sum(len(row.about["damaged"]) for row in rows)
     end = (
         f"all shards are listed in {out / ROWS}"
         if complete
         else "other shards are not finished yet"
     )
-    print(f"{count} {_files(tokenizer)} in {len(rows)} shards, {lost} damaged; {end}")
+    print(
+        f"{count} {_files(tokenizer)} in {len(rows)} shards, {len(_damaged(rows))} damaged; "
+        f"{printable(end)}"
+    )
 
 
-def _check_share(rows: Sequence[ShardRow], tokenizer: AnyTokenizer, max_share: float) -> None:
+def _damaged(rows: Sequence[ShardRow]) -> list[str]:
+    """Why each of the damaged files cannot be read."""
+    return [file["reason"] for row in rows for file in row.about["damaged"]]
+
+
+def _check_share(
+    rows: Sequence[ShardRow], num_jobs: int, tokenizer: AnyTokenizer, max_share: float
+) -> None:
     total = sum(row.about["total"] for row in rows)
-    damaged = [file for row in rows for file in row.about["damaged"]]
+    damaged = _damaged(rows)
     if len(damaged) > max_share * total:
+        end = "" if len(rows) == num_jobs else f"stopped after {len(rows)} of {num_jobs} shards: "
         raise ValueError(
-            f"{len(damaged)} of {total} {_files(tokenizer)} cannot be read, more than "
-            f"{max_share:.1%}; the rows next to the shards name them, the first is "
-            f"{damaged[0]['name']}: {damaged[0]['reason']}"
+            f"{end}{len(damaged)} of {total} {_files(tokenizer)} cannot be read, more than "
+            f"{max_share:.1%} (--max-bad-share); the rows next to the shards name all: "
+            f"{first_of(damaged, joined_by='; ')}"
         )

@@ -1,6 +1,5 @@
 """What is evaluated: which records of a data set, and the items that are read from them."""
 
-import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,7 +9,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from intaglio.data.manifest import Record, source_key, split_of
-from intaglio.recipes.errors import explain
+from intaglio.recipes.errors import explain_file, say
 
 
 class Item(NamedTuple):
@@ -118,8 +117,8 @@ def read_items(
     for record in tqdm(chosen, desc="reading", unit="file", disable=None, leave=False):
         try:
             items.append(read(record))
-        except (ValueError, OSError) as error:
-            tqdm.write(f"intaglio: skipped: {explain(error)}", file=sys.stderr)
+        except Exception as error:
+            say(f"skipped: {explain_file(record.path, error)}")
     if not items:
         raise ValueError(f"none of {len(chosen)} files in {folder} can be read")
     return items

@@ -10,7 +10,13 @@ from intaglio.recipes.file_jobs import STANDARD, plan_files, refuse_suffixes, ru
 
 
 def encode_files(
-    codec: Codec, inputs: Sequence[str], out: str, *, options: Any = None, overwrite: bool = False
+    codec: Codec,
+    inputs: Sequence[str],
+    out: str,
+    *,
+    options: Any = None,
+    overwrite: bool = False,
+    max_bad_share: float = 1.0,
 ) -> None:
     """Encode files and folders to token files.
 
@@ -20,6 +26,7 @@ def encode_files(
         out: token file for a single input file, or "-"; otherwise a folder.
         options: an `AudioEncoding` or `ImageEncoding`, by the codec; its defaults if None.
         overwrite: whether the files to write may exist.
+        max_bad_share: share of the files, in [0, 1], that may fail before the rest is given up.
 
     Raises:
         OSError: an input is missing, an output exists or cannot be written.
@@ -34,11 +41,22 @@ def encode_files(
         refuse_suffixes(
             jobs, foreign, f"it is {other.item}, {codec.name} is a codec of {modality.plural}"
         )
-    run_all(jobs, lambda job: modality.encode_file(codec, job, chosen), "encoded")
+    run_all(
+        jobs,
+        lambda job: modality.encode_file(codec, job, chosen),
+        "encoded",
+        max_bad_share=max_bad_share,
+    )
 
 
 def decode_files(
-    codec: Codec, inputs: Sequence[str], out: str, *, options: Any = None, overwrite: bool = False
+    codec: Codec,
+    inputs: Sequence[str],
+    out: str,
+    *,
+    options: Any = None,
+    overwrite: bool = False,
+    max_bad_share: float = 1.0,
 ) -> None:
     """Decode token files and folders of them.
 
@@ -48,6 +66,7 @@ def decode_files(
         out: file for a single input file, or "-"; otherwise a folder.
         options: an `AudioDecoding` or `ImageDecoding`, by the codec; its defaults if None.
         overwrite: whether the files to write may exist.
+        max_bad_share: share of the files, in [0, 1], that may fail before the rest is given up.
 
     Raises:
         OSError: an input is missing, an output exists or cannot be written.
@@ -59,4 +78,9 @@ def decode_files(
     for job in jobs:
         if job.target != STANDARD:
             modality.check_decoded(job.target)
-    run_all(jobs, lambda job: modality.decode_file(codec, job, chosen), "decoded")
+    run_all(
+        jobs,
+        lambda job: modality.decode_file(codec, job, chosen),
+        "decoded",
+        max_bad_share=max_bad_share,
+    )

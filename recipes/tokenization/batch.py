@@ -4,6 +4,7 @@ Files are decoded in threads, a few ahead, and encoded in batches. What shares a
 the files alone, and no item on its neighbours, so the same files give the same bytes.
 """
 
+import math
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,8 +13,10 @@ from tempfile import NamedTemporaryFile
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
 from intaglio.codecs import Codec
+from intaglio.data.formats.printable import printable
 from intaglio.data.manifest import Record
-from intaglio.recipes.errors import explain
+from intaglio.recipes.errors import ends_a_job, explain_file, show_traceback
+from intaglio.recipes.tokenization.halving import Halving
 
 THREADS = 8  # decoding waits for the disk more than for the processor
 
@@ -65,6 +68,7 @@ class Tokenizer(Generic[C, Item]):
 
     def __init__(self, codec: C, *, entropy: bool = False) -> None:
         self.codec, self.entropy = codec, entropy
+        self._batch = Halving(math.inf, least=1, unit=f"{self.noun} at once")
 
     @property
     def about(self) -> dict[str, Any]:
@@ -82,15 +86,17 @@ class Tokenizer(Generic[C, Item]):
     def run(self, sources: Iterable[SourceFile]) -> Iterator[Outcome]:
         """Outcomes in the order of the sources, which are taken as they are needed.
 
+        Whatever is wrong with a file is its outcome. A batch that does not fit into memory is
+        halved.
+
         Raises:
-            OSError: a file cannot be read for a reason that is not its own.
-            ModuleNotFoundError: a format needs the ``media`` extra, or ``entropy`` is missing.
+            OSError: the disk is full.
         """
-        window: list[Item | str] = []
+        window: list[tuple[SourceFile, Item | str]] = []
         with ThreadPoolExecutor(THREADS) as pool:
-            for item in self._ahead(pool, sources):
-                window.append(item)
-                if self._full([item for item in window if not isinstance(item, str)]):
+            for source, item in self._ahead(pool, sources):
+                window.append((source, item))
+                if self._full([item for _, item in window if not isinstance(item, str)]):
                     yield from self._encoded(window)
                     window = []
         yield from self._encoded(window)
@@ -103,44 +109,72 @@ class Tokenizer(Generic[C, Item]):
         """Content of a file.
 
         Raises:
-            ValueError, FileNotFoundError: it cannot be read.
+            Exception: it cannot be read.
         """
         raise NotImplementedError
 
+    def _batches(self, items: Sequence[Item]) -> list[list[int]]:
+        """Indices of the items that are encoded together, batch by batch; all if not overridden."""
+        return [list(range(len(items)))]
+
     def _files(self, items: Sequence[Item]) -> list[bytes]:
-        """Token files of the items."""
+        """Token files of the items of a batch, which is not empty.
+
+        Raises:
+            Exception: one of them cannot be encoded, or they do not fit into memory together.
+        """
         raise NotImplementedError
 
     def _ahead(
         self, pool: ThreadPoolExecutor, sources: Iterable[SourceFile]
-    ) -> Iterator[Item | str]:
+    ) -> Iterator[tuple[SourceFile, Item | str]]:
         """Items, or reasons why there are none, with some more under way."""
-        waiting: deque[Future[Item | str]] = deque()
+        waiting: deque[tuple[SourceFile, Future[Item | str]]] = deque()
         for source in sources:
-            waiting.append(pool.submit(self._read, source))
+            waiting.append((source, pool.submit(self._read, source)))
             if len(waiting) > THREADS:
-                yield waiting.popleft().result()
+                source, item = waiting.popleft()
+                yield source, item.result()
         while waiting:
-            yield waiting.popleft().result()
+            source, item = waiting.popleft()
+            yield source, item.result()
 
     def _read(self, source: SourceFile) -> Item | str:
         if source.fault:
             return source.fault
-        if isinstance(source.content, Path):
-            return self._tried(source, source.content)
-        suffix = Path(source.name).suffix
-        with NamedTemporaryFile(suffix=suffix) as file:
-            file.write(source.content)
-            file.flush()
-            return self._tried(source, Path(file.name))
-
-    def _tried(self, source: SourceFile, path: Path) -> Item | str:
+        path = source.content
         try:
-            return self._decoded(source, path)
-        except (ValueError, FileNotFoundError) as error:
-            return explain(error).replace(str(path), source.name)
+            if isinstance(path, Path):
+                return self._decoded(source, path)
+            with NamedTemporaryFile(suffix=Path(source.name).suffix) as file:
+                file.write(path)
+                file.flush()
+                path = Path(file.name)
+                return self._decoded(source, path)
+        except Exception as error:
+            return _reason(source, error, str(path) if isinstance(path, Path) else "")
 
-    def _encoded(self, window: Sequence[Item | str]) -> Iterator[Outcome]:
-        files = iter(self._files([item for item in window if not isinstance(item, str)]))
-        for item in window:
-            yield Outcome(b"", item) if isinstance(item, str) else Outcome(next(files), "")
+    def _encoded(self, window: Sequence[tuple[SourceFile, Item | str]]) -> Iterator[Outcome]:
+        sources = [source for source, item in window if not isinstance(item, str)]
+        items = [item for _, item in window if not isinstance(item, str)]
+        outcomes = [Outcome(b"", "")] * len(items)
+        for indices in self._batches(items) if items else []:
+            results = self._batch.map([items[index] for index in indices], self._files)
+            for index, result in zip(indices, results, strict=True):
+                outcomes[index] = (
+                    Outcome(b"", _reason(sources[index], result))
+                    if isinstance(result, Exception)
+                    else Outcome(result, "")
+                )
+        made = iter(outcomes)
+        for _, item in window:
+            yield Outcome(b"", item) if isinstance(item, str) else next(made)
+
+
+def _reason(source: SourceFile, error: Exception, path: str = "") -> str:
+    """Why there are no tokens of a file: one line that names it, not a temporary ``path``."""
+    if ends_a_job(error):
+        raise error
+    show_traceback(error)
+    reason = explain_file(path or source.name, error)
+    return reason.replace(printable(path), printable(source.name)) if path else reason

@@ -14,12 +14,15 @@ from intaglio.data.clips import find
 from intaglio.data.formats.tokens import write_tokens
 from intaglio.data.formats.wave import SUFFIXES, read_wave, resample
 from intaglio.data.manifest import Record
+from intaglio.recipes.errors import is_out_of_memory
 from intaglio.recipes.tokenization.audio_file import audio_header, num_scales
 from intaglio.recipes.tokenization.batch import SourceFile, Tokenizer
+from intaglio.recipes.tokenization.halving import Halving
 
 WINDOW = 8  # batches that are looked through for recordings of similar length
 LONG_SECONDS = 300.0  # longer ones are encoded alone, in blocks, to bound the memory
 BLOCK_SECONDS = 30.0  # of these
+LEAST_SECONDS = 0.1  # of a block, however short memory is
 
 
 class Wave(NamedTuple):
@@ -53,6 +56,9 @@ class AudioTokenizer(Tokenizer[AudioCodec, Wave]):
             raise ValueError(f"a batch must hold some audio, got {batch_seconds} seconds")
         super().__init__(codec, entropy=entropy)
         self.batch_seconds = batch_seconds
+        self._block = Halving(
+            BLOCK_SECONDS, least=LEAST_SECONDS, unit="seconds of a long recording at once"
+        )
 
     def find(self, source: str) -> tuple[Path, list[Record]]:
         """See `intaglio.data.clips.find`."""
@@ -67,12 +73,15 @@ class AudioTokenizer(Tokenizer[AudioCodec, Wave]):
         return Wave(resample(wave, rate, self.codec.sample_rate), rate, wave.shape[-1])
 
     def _files(self, items: Sequence[Wave]) -> list[bytes]:
-        files = [b""] * len(items)
-        for indices in self._batches(items):
-            batch = self._tokens([items[index] for index in indices])
-            for index, tokens in zip(indices, batch, strict=True):
-                files[index] = self._file(tokens, items[index])
-        return files
+        try:
+            batch = self._tokens(items)
+        except Exception as error:
+            if len(items) > 1 or not is_out_of_memory(error):
+                raise
+            batch = []
+        if not batch:  # here, where the error no longer holds what had been made
+            batch = [self._in_blocks(items[0])]
+        return [self._file(tokens, wave) for tokens, wave in zip(batch, items, strict=True)]
 
     def _batches(self, items: Sequence[Wave]) -> list[list[int]]:
         """Indices of recordings of similar length, batch by batch."""
@@ -92,9 +101,7 @@ class AudioTokenizer(Tokenizer[AudioCodec, Wave]):
         longest = max(map(_samples, batch))
         if longest > LONG_SECONDS * codec.sample_rate:
             (wave,) = batch
-            size = round(BLOCK_SECONDS * codec.sample_rate)
-            blocks = (block.to(device) for block in wave.samples.unsqueeze(0).split(size, dim=-1))
-            return [concatenated(list(codec.encode_blocks(blocks)))]
+            return [self._in_blocks(wave)]
         x = torch.zeros(len(batch), codec.channels, longest)
         for item, wave in enumerate(batch):
             x[item, :, : _samples(wave)] = wave.samples
@@ -104,6 +111,17 @@ class AudioTokenizer(Tokenizer[AudioCodec, Wave]):
             _item(tokens, item, num_scales(codec, _samples(wave)))
             for item, wave in enumerate(batch)
         ]
+
+    def _in_blocks(self, wave: Wave) -> Tokens:
+        """Tokens of a recording, block by block."""
+        device = next(self.codec.parameters()).device
+
+        def encoded(seconds: float) -> Tokens:
+            size = max(1, round(seconds * self.codec.sample_rate))
+            blocks = (block.to(device) for block in wave.samples.unsqueeze(0).split(size, dim=-1))
+            return concatenated(list(self.codec.encode_blocks(blocks)))
+
+        return self._block.run(encoded)
 
     def _file(self, tokens: Tokens, wave: Wave) -> bytes:
         ids = tokens.ids[0].cpu()

@@ -82,8 +82,6 @@ class ImageTokenizer(Tokenizer[ImageCodec, Square]):
         return Square(view(read_image(path), self.size, source.view), source.view)
 
     def _files(self, items: Sequence[Square]) -> list[bytes]:
-        if not items:
-            return []
         device = next(self.codec.parameters()).device
         pixels = torch.stack([item.pixels for item in items])
         tokens = self.codec.encode(to_unit(pixels).to(device))

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from intaglio.codecs import AudioCodec, Tokens
+from intaglio.data.formats.regular_file import check_regular
 from intaglio.data.formats.resampling import resample_blocks
 from intaglio.data.formats.tokens import TokenFileError, TokenHeader, iter_tokens
 from intaglio.data.formats.wave import write_blocks
@@ -69,6 +70,7 @@ def decode_audio_file(codec: AudioCodec, job: FileJob, options: AudioDecoding) -
 
 def _checked(codec: AudioCodec, path: Path) -> tuple[TokenHeader, SourceAudio]:
     """Header of an intact token file of this codec, and the source that it describes."""
+    check_regular(path, "a token file")
     with path.open("rb") as file:
         header, blocks = iter_tokens(file)
         source = _check_codec(header, codec)

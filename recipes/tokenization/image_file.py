@@ -12,6 +12,7 @@ from torch import Tensor
 from intaglio.codecs import ImageCodec, Tokens
 from intaglio.data.formats.atomic import replacing
 from intaglio.data.formats.image import WHITE, Colour, read_image, write_image
+from intaglio.data.formats.regular_file import check_regular
 from intaglio.data.formats.tokens import (
     SUFFIX,
     Extent,
@@ -94,6 +95,7 @@ def decode_image_file(codec: ImageCodec, job: FileJob, options: ImageDecoding) -
         ValueError: the input is damaged or of another codec, or has too few positions.
     """
     with read_from(job.source) as source:
+        check_regular(source, "a token file")
         try:
             with source.open("rb") as file:
                 header, ids = read_tokens(file)

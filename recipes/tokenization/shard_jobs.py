@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from tqdm import tqdm
 
 from intaglio.data.formats.atomic import replacing
+from intaglio.data.formats.regular_file import check_regular
 from intaglio.data.formats.shards import (
     SUFFIX,
     ShardError,
@@ -80,6 +81,8 @@ def plan_shards(tokenizer: AnyTokenizer, source: str, out: Path, per_shard: int)
     path = Path(source).expanduser()
     if path.is_dir() and out.resolve().is_relative_to(path.resolve()):
         raise ValueError(f"{out} lies within the input {path}; choose another output")
+    if path.exists() and not path.is_dir():
+        check_regular(path, "an input")
     folder = path if path.is_dir() else path.parent
     shards = [path] if path.suffix == SUFFIX else _shards(path)
     if shards:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from lightning import LightningModule, Trainer
 
+from intaglio.data import clips
 from intaglio.data.audio import AudioFolder
 from intaglio.data.formats.wave import read_wave, write_wave
 from intaglio.data.manifest import Record, write_manifest
@@ -187,6 +188,35 @@ def test_damaged_files_are_counted_and_named(tmp_path, caplog):
     assert all(str(path) in line for path in paths[:3]) and "empty file" in line
     assert sum(len(reader) for reader in made.readers.values()) == 17
     assert len(made.damage) == 3
+
+
+def test_what_is_wrong_in_whatever_way_is_named_with_its_file(tmp_path, caplog, monkeypatch):
+    """A message of a library names no file, and its class is any."""
+    paths = fill(tmp_path, 20)
+    read = clips.read_wave
+
+    def broken(path, *args, **options):
+        if path == paths[3]:
+            raise AttributeError("no kernel for \x1b[2J")
+        return read(path, *args, **options)
+
+    monkeypatch.setattr(clips, "read_wave", broken)
+    made = module(tmp_path, cache=True, max_bad_share=0.1)
+    assert made.damage.summary().endswith(f"{paths[3]}: AttributeError: no kernel for \\x1b[2J")
+    made = module(tmp_path, max_bad_share=0.1)
+    with caplog.at_level(logging.WARNING):
+        epochs(made)
+    assert f"{paths[3]}: AttributeError: no kernel for \\x1b[2J; the next" in caplog.text
+
+
+def test_short_clips_are_left_out_by_name(tmp_path, caplog):
+    fill(tmp_path, 20)
+    for number in range(5):
+        write_wave(tmp_path / f"short{number}.wav", torch.zeros(9), RATE)
+    with caplog.at_level(logging.WARNING):
+        module(tmp_path)
+    shown = "short0.wav, short1.wav, short2.wav and 2 more"
+    assert f"left out: 5 shorter than 0.1 s ({shown})" in caplog.text
 
 
 def test_too_many_damaged_files_stop_the_run(tmp_path):

@@ -40,6 +40,15 @@ def shard(tmp_path):
     return write
 
 
+@pytest.mark.parametrize(
+    "files", [{"txt": "Käse".encode("latin-1")}, {"json": b"{"}, {"json": b"[1]"}, {"json": b"7"}]
+)
+def test_a_damaged_text_next_to_tokens_is_named(shard, files):
+    folder = shard("a.tar", {"x": {"intaglio": token_file(torch.zeros(6, 1).long())} | files})
+    with pytest.raises(ValueError, match=r"a\.tar: x: a damaged record: "):
+        read_token_set(folder)
+
+
 def ids_of(number, view=0):
     return torch.full((6, 1), (number + 7 * view) % 40)
 

@@ -1,6 +1,7 @@
 """Fixtures of the command line's tests: a way to call it, a tiny codec, a recording."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -151,7 +152,7 @@ def record() -> Callable[..., Path]:
 
     def write(path: Path, samples: int = 4001, rate: int = 8000, channels: int = 1) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
-        soundfile.write(path, 0.1 * torch.randn(samples, channels).numpy(), rate)
+        soundfile.write(os.fsencode(path), 0.1 * torch.randn(samples, channels).numpy(), rate)
         return path
 
     return write

@@ -99,14 +99,91 @@ def test_a_single_failure_is_raised_as_it_is_and_without_a_progress_bar(capsys):
     assert capsys.readouterr().err == ""
 
 
-def test_a_full_disk_and_our_own_errors_end_the_run():
-    for error in (OSError(errno.ENOSPC, "full"), KeyError("bug")):
-        calls = []
+def test_a_single_failure_of_any_class_is_one_of_the_user_that_names_the_file():
+    for error in (AttributeError("no bits"), ValueError("no bits"), FileNotFoundError("no bits")):
 
-        def work(job, error=error, calls=calls):
-            calls.append(job)
+        def work(job, error=error):
             raise error
 
-        with pytest.raises(type(error)):
-            run_all([FileJob(Path("a"), Path("b"))] * 3, work, "cooked")
-        assert len(calls) == 1
+        with pytest.raises((ValueError, OSError), match=r"^tone.wav: .*no bits"):
+            run_all([FileJob(Path("tone.wav"), Path("b"))], work, "cooked")
+
+
+class _Odd(Exception):
+    """As a decoder might raise."""
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (KeyError("bug"), "b.wav: KeyError: 'bug'"),
+        (AttributeError(), "b.wav: AttributeError"),
+        (_Odd("b.wav has no end"), "_Odd: b.wav has no end"),
+        (
+            RuntimeError("first\nsecond " + "x" * 9999),
+            f"b.wav: RuntimeError: first second {'x' * 287}…",
+        ),
+        (MemoryError(), "b.wav: there is not enough memory; free some"),
+        (
+            RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"),
+            "b.wav: there is not",
+        ),
+        (
+            UnicodeDecodeError("utf-8", b"\xe9", 0, 1, "invalid"),
+            "b.wav: 'utf-8' codec can't decode",
+        ),
+        (OSError(errno.EIO, "Input/output error"), "b.wav: Input/output error"),
+        (ValueError("\x1b[2Jb.wav\x07 is bad\u202e"), r"\x1b[2Jb.wav\x07 is bad\u202e"),
+    ],
+)
+def test_a_failure_of_any_class_is_isolated_and_names_its_file(capsys, error, reason):
+    done = []
+
+    def work(job):
+        if job.source.stem == "b":
+            raise error
+        done.append(job.source.stem)
+
+    jobs = [FileJob(Path(f"{stem}.wav"), Path("x")) for stem in "abc"]
+    with pytest.raises(ValueError, match="1 of 3 files could not be cooked"):
+        run_all(jobs, work, "cooked")
+    assert done == ["a", "c"]
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "skipped" in line]
+    assert line.startswith(f"intaglio: skipped: {reason}")
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(errno.ENOSPC, "full"), OSError(errno.EDQUOT, "full"), KeyboardInterrupt()]
+)
+def test_a_full_disk_and_an_interrupt_end_the_run_after_naming_what_failed(capsys, error):
+    calls = []
+
+    def work(job):
+        calls.append(job)
+        raise ValueError("no sound") if len(calls) == 1 else error
+
+    with pytest.raises(type(error)):
+        run_all([FileJob(Path("tone.wav"), Path("b"))] * 4, work, "cooked")
+    assert len(calls) == 2
+    assert "intaglio: skipped: tone.wav: no sound" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("share", "done", "message"),
+    [
+        (0.5, 10, "5 of 10 files"),
+        (0.4, 9, "stopped after 9 of 10 files: 5 could not be"),
+        (0, 1, "1"),
+    ],
+)
+def test_the_rest_is_given_up_when_the_share_of_bad_files_is_too_large(share, done, message):
+    calls = []
+
+    def work(job):
+        calls.append(job)
+        if len(calls) % 2:
+            raise ValueError("no sound")
+
+    with pytest.raises(ValueError, match=message):
+        run_all([FileJob(Path("a"), Path("b"))] * 10, work, "cooked", max_bad_share=share)
+    assert len(calls) == done

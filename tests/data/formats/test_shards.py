@@ -161,6 +161,7 @@ def test_what_is_unsafe_is_refused(tmp_path, member):
 def test_limits_and_doubles_are_refused(tmp_path):
     assert "limit is 4" in refusal(tmp_path, theirs("a.wav"), max_bytes=4)
     assert "is there twice" in refusal(tmp_path, theirs("a.wav", "a.WAV"))
+    assert "'a' has more than 64 files" in refusal(tmp_path, theirs(*(f"a.{n}" for n in range(65))))
     assert "do not follow" in refusal(tmp_path, theirs("a.wav", "b.wav", "a.txt"))
     sparse = typed("a.wav", tarfile.REGTYPE)
     sparse.pax_headers = {"size": "9999999"}
@@ -177,6 +178,8 @@ def test_limits_and_doubles_are_refused(tmp_path):
 def test_the_writer_refuses_what_would_not_be_read(tmp_path):
     writer = ShardWriter(io.BytesIO())
     writer.add("a", {"wav": b""})
+    with pytest.raises(ValueError, match="65 files, the limit 64"):
+        writer.add("b", {str(number): b"" for number in range(65)})
     for key, files in (
         ("a", {"txt": b""}),
         ("b", {}),
