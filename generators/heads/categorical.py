@@ -92,10 +92,10 @@ def draw_ids(
         options: guidance scale and the warp.
     """
     without = [None] * len(conditional) if unconditional is None else unconditional
-    uniform = draws.uniform(Role.TOKEN, len(conditional)).unbind(-1)
+    keys = draws.keys(Role.TOKEN, len(conditional)).unbind(-1)
     ids = [
-        draw(options.warp(guided(one, other, options.scale)), number)
-        for one, other, number in zip(conditional, without, uniform, strict=True)
+        draw(options.warp(guided(one, other, options.scale)), key)
+        for one, other, key in zip(conditional, without, keys, strict=True)
     ]
     return torch.stack(ids, dim=-1)
 

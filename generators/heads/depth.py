@@ -132,12 +132,12 @@ class DepthHead(Head):
                 guided(hidden, options.null, options.scale),
                 options._replace(null=None),
             )
-        numbers = draws.uniform(Role.TOKEN, self.width).unbind(-1)
+        keys = draws.keys(Role.TOKEN, self.width).unbind(-1)
         ids = torch.empty(*hidden.shape[:2], 0, dtype=torch.int64, device=hidden.device)
-        for number in numbers:
+        for key in keys:
             without = None if options.null is None else self._next_logits(options.null, ids)
             logits = guided(self._next_logits(hidden, ids), without, options.scale)
-            ids = torch.cat([ids, draw(options.warp(logits), number).unsqueeze(-1)], dim=-1)
+            ids = torch.cat([ids, draw(options.warp(logits), key).unsqueeze(-1)], dim=-1)
         return ids[..., torch.tensor(self.order, device=ids.device).argsort()]
 
     def _next_logits(self, hidden: Tensor, before: Tensor) -> Tensor:

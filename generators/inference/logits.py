@@ -5,6 +5,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from intaglio.generators.inference.counter_rng import gumbel
+
 
 class Warp(NamedTuple):
     """How a distribution is sharpened, in this order.
@@ -60,15 +62,14 @@ class Warp(NamedTuple):
 PLAIN = Warp()
 
 
-def draw(log_probs: Tensor, uniform: Tensor) -> Tensor:
-    """Ids by the inverse of the distribution function, int64 [...].
+def draw(log_probs: Tensor, keys: Tensor) -> Tensor:
+    """Ids by a Gumbel race (Maddison et al., 2014), int64 [...].
+
+    Logits that differ by rounding give another id about as often as the distributions differ (their
+    total variation), where an inverted distribution function adds up the rounding of all ids.
 
     Args:
-        log_probs: [..., vocab]; an id at -inf is never drawn.
-        uniform: float64 [...], in (0, 1).
+        log_probs: float32 [..., vocab]; an id at -inf is never drawn.
+        keys: int64 [...], of random bits; equal keys give equal numbers to each id.
     """
-    summed = log_probs.double().exp().cumsum(-1)
-    target = uniform.unsqueeze(-1) * summed[..., -1:]
-    # rounding may put the product at the sum itself, behind which there is nothing
-    target = torch.minimum(target, summed[..., -1:].nextafter(summed.new_zeros(())))
-    return torch.searchsorted(summed, target, right=True).squeeze(-1)
+    return (log_probs + gumbel(keys, log_probs.shape[-1])).argmax(-1)

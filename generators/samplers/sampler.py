@@ -176,7 +176,8 @@ class Sampler:
                 state.commit(step, tokens, scale)
                 drawn = True
                 found = torch.where(kept, start.tokens, generator.denormalise(partial.tokens))
-                yield Event(step, found, state.mask)
+                mask = state.mask  # goes on changing
+                yield Event(step, found, None if mask is None else mask.clone())
             if not drawn:
                 yield Event(step, start.tokens, state.mask)
 

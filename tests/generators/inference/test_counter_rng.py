@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from intaglio.generators.inference.counter_rng import Ahead, Draws, Role, philox
+from intaglio.generators.inference.counter_rng import Ahead, Draws, Role, gumbel, philox, splitmix
 
 ANSWERS = [  # of the authors' library, for Philox4x32-10: counter, key, words
     ([0] * 4, [0] * 2, [0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8]),
@@ -84,8 +84,37 @@ def test_numbers_of_all_positions_ahead_are_those_of_each():
         found = alone._replace(ahead=ahead._replace(number=number))
         for role, count in ((Role.TOKEN, 1), (Role.TOKEN, 3), (Role.NOISE, 3)):
             assert torch.equal(found.uniform(role, count), alone.uniform(role, count))
+            assert torch.equal(found.keys(role, count), alone.keys(role, count))
         assert torch.equal(found.normal(Role.NOISE, 100), alone.normal(Role.NOISE, 100))
         assert torch.equal(
             found.uniform(Role.NOISE, 2, first=3), alone.uniform(Role.NOISE, 2, first=3)
         )
     assert {count for _, count in ahead.kept} == {1, 3}  # many are not kept
+
+
+def test_known_answers_of_splitmix():
+    """Of the authors' program, for the seed 1234567."""
+    words = splitmix(torch.tensor(1234567), torch.arange(1, 6))
+    assert [int(word) % 2**64 for word in words] == [
+        6457827717110365317,
+        3203168211198807973,
+        9817491932198370423,
+        4593380528125082431,
+        16408922859458223821,
+    ]
+
+
+def test_gumbel_numbers():
+    """Kolmogorov's distance as above; neighbours and equal indices of other keys do not agree."""
+    limit = 2.23 / 200
+    keys = draws(list(range(10)), [list(range(40))] * 10).keys(Role.TOKEN)[..., 0]
+    found = gumbel(keys, 100)
+    assert found.shape == (10, 40, 100) and found.dtype == torch.float32
+    assert torch.equal(gumbel(keys[3, 7], 100), found[3, 7])
+    assert torch.equal(gumbel(keys, 30), found[..., :30])
+    uniform = (-(-found.double()).exp()).exp()
+    ramp = (torch.arange(40_000, dtype=torch.float64) + 0.5) / 40_000
+    assert float((uniform.flatten().sort().values - ramp).abs().max()) < limit
+    centred = uniform - 0.5
+    for shifted in (centred.roll(1, -1), centred.roll(1, 0), centred.roll(1, 1)):
+        assert abs(float((centred * shifted).mean()) * 12) < 4 / 200
