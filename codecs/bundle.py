@@ -7,10 +7,7 @@ in. No pickle, no Lightning. Also restores a part from a training checkpoint, un
 
 import hashlib
 import json
-import os
-import secrets
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -24,6 +21,7 @@ from intaglio.codecs.folding import fold, folded_state, unfolded
 from intaglio.codecs.part import Part, build, describe
 from intaglio.codecs.shipped import BUNDLE_FILES, located, shipped_names
 from intaglio.codecs.trust import trusting
+from intaglio.data.formats.atomic import replacing_set, settle
 
 FORMAT_VERSION = 1
 CONFIG, WEIGHTS = BUNDLE_FILES
@@ -53,8 +51,9 @@ def _fingerprint(part: Part, state: dict[str, Tensor]) -> str:
 
 
 def save(part: Part, folder: str | Path, *, half: bool = False) -> Path:
-    """Write ``part`` as a bundle; an existing bundle in ``folder`` is replaced, or stays if this
-    fails. Should the machine stop between the two renames, `read` refuses the bundle.
+    """Write ``part`` as a bundle, in one step: an existing one is replaced, or stays if this fails.
+
+    Other files of the folder are kept.
 
     Args:
         part: what is written; not changed.
@@ -67,7 +66,6 @@ def save(part: Part, folder: str | Path, *, half: bool = False) -> Path:
         ValueError: a weight is beyond float16.
     """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     state = folded_state(part)
     stored = {name: _rounded(name, tensor) for name, tensor in state.items()} if half else state
     state = {name: tensor.to(state[name].dtype) for name, tensor in stored.items()}
@@ -83,9 +81,9 @@ def save(part: Part, folder: str | Path, *, half: bool = False) -> Path:
         "recipe": describe(part),
     }
     text = json.dumps(config, indent=2) + "\n"
-    with _replacing_all(folder / WEIGHTS, folder / CONFIG) as (new_weights, new_config):
-        new_weights.write_bytes(weights)
-        new_config.write_text(text, encoding="utf-8")
+    with replacing_set(folder) as new:
+        (new / WEIGHTS).write_bytes(weights)
+        (new / CONFIG).write_text(text, encoding="utf-8")
     return folder
 
 
@@ -108,6 +106,7 @@ def read(folder: str | Path, trainable: bool = False) -> Part:
         FileNotFoundError: a file of the bundle is missing.
     """
     folder = Path(folder)
+    settle(folder)
     config = read_config(folder)
     weights = (folder / WEIGHTS).read_bytes()
     found = hashlib.sha256(weights).hexdigest()
@@ -240,27 +239,6 @@ def _filled(part: Any, state: dict[str, Tensor], source: str) -> Any:
             f"the weights in {source} do not fit its recipe: {reason[:300]}"
         ) from error
     return part
-
-
-# Not `intaglio.data.formats.atomic`, which codecs do not import: that writes one file, and here all
-# files must be safe on the disk before the first one is renamed.
-@contextmanager
-def _replacing_all(*paths: Path) -> Iterator[list[Path]]:
-    """Paths of temporary neighbours that replace ``paths`` when the block ends well.
-
-    They are removed if the block fails.
-    """
-    parts = [path.with_name(f".{path.name}.{secrets.token_hex(6)}.part") for path in paths]
-    try:
-        yield parts
-        for part in parts:
-            with part.open("rb") as file:
-                os.fsync(file.fileno())
-        for part, path in zip(parts, paths, strict=True):
-            os.replace(part, path)
-    finally:
-        for part in parts:
-            part.unlink(missing_ok=True)
 
 
 def _canonical(value: Any) -> str:

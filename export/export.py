@@ -1,7 +1,5 @@
 """Export a codec in one or more formats, each compared with the codec before it is put in place."""
 
-import json
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
@@ -9,7 +7,9 @@ from typing import Any
 
 from intaglio.codecs import Codec
 from intaglio.codecs.folding import fold
+from intaglio.data.formats.atomic import replacing_set
 from intaglio.export import onnx, program, torchscript
+from intaglio.export.card import CARD, earlier, kept, listed, write
 from intaglio.export.graphs import Graphs, check
 from intaglio.export.signals import signal_of
 from intaglio.export.verify import verify
@@ -22,7 +22,8 @@ def export(codec: Codec, folder: str | Path, formats: Sequence[str]) -> list[dic
 
     Args:
         codec: a codec on the CPU; its weight normalisation is folded in.
-        folder: where the files go; made if absent. Files of the same name are replaced.
+        folder: where the files go; made if absent. They appear in one step, and replace those of
+            an earlier export, but for other formats of the same codec.
         formats: of ``onnx``, ``torchscript`` and ``program``.
 
     Returns:
@@ -42,19 +43,18 @@ def export(codec: Codec, folder: str | Path, formats: Sequence[str]) -> list[dic
     fold(codec).eval()
     graphs = Graphs(codec)
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    records = []
-    # next to where the files go, so that moving them there is a rename
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".export-") as name:
-        new = Path(name)
+    card = earlier(folder)
+    old = [one for one in kept(folder, card, codec.fingerprint) if one["format"] not in formats]
+    drop = listed(card.get("exports", [])) - listed(old)
+    records: list[dict[str, Any]] = []
+    with replacing_set(folder, drop=drop) as new:
         for kind in formats:
-            paths = FORMATS[kind].write(graphs, new)
+            FORMATS[kind].write(graphs, new)
+            paths = sorted(path for path in new.iterdir() if path.name not in listed(records))
             result = verify(codec, *FORMATS[kind].run(new))
             sizes = {path.name: path.stat().st_size for path in paths}
             records.append({"format": kind, "files": sizes, "verified": result._asdict()})
-        (new / "export.json").write_text(json.dumps(_card(codec, graphs, records), indent=2) + "\n")
-        for path in list(new.iterdir()):
-            path.replace(folder / path.name)
+        write(new / CARD, _card(codec, graphs, old + records))
     return records
 
 

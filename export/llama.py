@@ -8,19 +8,19 @@ its neighbour. Classes are never drawn: their logits are 0, since ours has none 
 allowed ids.
 """
 
-import json
-import tempfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save as save_safetensors
 from torch import Tensor, nn
 
-from intaglio.codecs.bundle import fingerprint
+from intaglio.codecs.bundle import fingerprint, read_config
 from intaglio.codecs.layers.positions import ROPE_THETA
 from intaglio.codecs.layers.transformer import Block, SwiGLU
-from intaglio.export.llama_reader import LogitComparison, verify
+from intaglio.data.formats.atomic import replacing_set
+from intaglio.export.card import CARD, earlier, listed, write
+from intaglio.export.llama_reader import verify
 from intaglio.export.llama_requirements import requirements
 from intaglio.generators.conditioning.classes import ClassCondition
 from intaglio.generators.embeddings.base import IdEmbedding
@@ -54,7 +54,8 @@ def export(generator: Generator, folder: str | Path) -> dict[str, Any]:
 
     Args:
         generator: on the CPU; it is put in evaluation mode.
-        folder: where the files go; made if absent. Files of the same name are replaced.
+        folder: where the files go; made if absent. They appear in one step, and replace those of
+            an earlier export.
 
     Returns:
         A record of the files with their sizes, and of what the verification compared.
@@ -66,20 +67,25 @@ def export(generator: Generator, folder: str | Path) -> dict[str, Any]:
     layout = check(generator)
     generator.eval()
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    # in the same folder, so that moving the files into place is a rename
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".export-") as name:
-        new = Path(name)
-        save_file(weights(generator), new / "model.safetensors", metadata={"format": "pt"})
-        _write(new / "config.json", config(generator, layout))
-        _write(new / "generation_config.json", _drawing(generator, layout))
+    if _is_bundle(folder):
+        raise ValueError(f"{folder} holds a bundle, which the export would replace; choose another")
+    with replacing_set(folder, drop=listed(earlier(folder).get("exports", []))) as new:
+        content = save_safetensors(weights(generator), metadata={"format": "pt"})
+        (new / "model.safetensors").write_bytes(content)
+        write(new / "config.json", config(generator, layout))
+        write(new / "generation_config.json", _drawing(generator, layout))
         result = verify(generator, new, layout.first)
         sizes = {path.name: path.stat().st_size for path in sorted(new.iterdir())}
         record = {"format": "llama", "files": sizes, "verified": result._asdict()}
-        _write(new / "export.json", _card(generator, layout, result))
-        for path in list(new.iterdir()):
-            path.replace(folder / path.name)
+        write(new / CARD, _card(generator, layout, record))
     return record
+
+
+def _is_bundle(folder: Path) -> bool:
+    try:
+        return bool(read_config(folder))
+    except (OSError, ValueError):
+        return False
 
 
 def check(generator: Generator) -> Layout:
@@ -187,7 +193,7 @@ def _drawing(generator: Generator, layout: Layout) -> dict[str, Any]:
     }
 
 
-def _card(generator: Generator, layout: Layout, result: LogitComparison) -> dict[str, Any]:
+def _card(generator: Generator, layout: Layout, record: dict[str, Any]) -> dict[str, Any]:
     """What a caller of the model needs to know."""
     origin = generator.provenance
     return {
@@ -202,9 +208,6 @@ def _card(generator: Generator, layout: Layout, result: LogitComparison) -> dict
         "no_class": layout.null,
         "tokens": {"first": layout.first, "count": layout.tokens},
         "guidance": "logits without class + scale * (logits with it - logits without), 1 for none",
-        "verified": result._asdict(),
+        "verified": record["verified"],
+        "exports": [record],
     }
-
-
-def _write(path: Path, content: dict[str, Any]) -> None:
-    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

@@ -1,5 +1,6 @@
 """Codecs as exported programs (``.pt2``): PyTorch's own graphs, for AOT compilation and serving."""
 
+import io
 from pathlib import Path
 
 import torch
@@ -12,7 +13,9 @@ def write(graphs: Graphs, folder: Path) -> list[Path]:
     """Write ``encoder.pt2`` and ``decoder.pt2``."""
     paths = [folder / "encoder.pt2", folder / "decoder.pt2"]
     for program, path in zip(graphs.programs, paths, strict=True):
-        torch.export.save(program, path)
+        content = io.BytesIO()  # torch's own writer aborts the process when the disk is full
+        torch.export.save(program, content)
+        path.write_bytes(content.getbuffer())
     return paths
 
 

@@ -1,5 +1,6 @@
 """Codecs as TorchScript, for C++ and older runtimes."""
 
+import io
 import warnings
 from pathlib import Path
 
@@ -20,7 +21,9 @@ def write(graphs: Graphs, folder: Path) -> list[Path]:
         warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)
         recorded = zip((graphs.encoder, graphs.decoder), examples, paths, strict=True)
         for graph, example, path in recorded:
-            torch.jit.trace(graph, example, check_trace=False).save(path)
+            content = io.BytesIO()  # torch's own writer aborts the process when the disk is full
+            torch.jit.save(torch.jit.trace(graph, example, check_trace=False), content)
+            path.write_bytes(content.getbuffer())
     return paths
 
 

@@ -14,6 +14,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from intaglio.recipes.callbacks.checkpoint_files import newest, run_folder
 from intaglio.recipes.callbacks.config import RecipeInCheckpoint
+from intaglio.recipes.callbacks.run_folder import RunTrainer
 from intaglio.recipes.commands.options.trust import add_trust_option, importable, trusted
 
 OLD_CALLS = r"\s+.*(JsonargparseDeprecationWarning|deprecated in v4)"
@@ -47,7 +48,7 @@ def build(args: list[str] | None = None, run: bool = True) -> LightningCLI:
                 LightningModule,
                 LightningDataModule,
                 save_config_callback=RecipeInCheckpoint,
-                save_config_kwargs={"overwrite": True},
+                trainer_class=RunTrainer,
                 parser_kwargs={"parser_mode": "omegaconf+"},
                 subclass_mode_model=True,
                 subclass_mode_data=True,
@@ -109,10 +110,12 @@ class TrainingCLI(LightningCLI):
         Raises:
             FileNotFoundError: there is none although it is required.
         """
+        folder = run_folder(self.trainer)
+        if command != "fit" and isinstance(self.trainer, RunTrainer):
+            self.trainer.leave_no_logs()
         arguments = self.config_init[command]
         if arguments.get("ckpt_path") != "last":
             return
-        folder = run_folder(self.trainer)
         path = newest(folder)
         if path is None and required:
             raise FileNotFoundError(f"there is no undamaged checkpoint in {folder}: train first")

@@ -24,6 +24,8 @@ MAY_IMPORT = {
     "export": {"codecs", "generators"},
     "recipes": {"codecs", "data", "generators", "export"},
 }
+# They need the standard library alone, and every sub-package may import them.
+FOR_ALL = {"data.formats.atomic", "data.formats.locks"}
 
 # Inside a sub-package a module imports its own group and the floors below it. Its group is the
 # longest name of this table that its own begins with; names on one line are one group.
@@ -213,8 +215,14 @@ def definitions(module: Module, public: bool) -> Iterator[tuple[str, Definition]
 def imports_of_other_packages(module: Module) -> Iterator[str]:
     for name in ours(module):
         package = name.partition(".")[0]
-        if package != module.package and package not in MAY_IMPORT[module.package]:
+        allowed = {module.package, *MAY_IMPORT[module.package]}
+        if package not in allowed and name not in FOR_ALL:
             yield f"imports intaglio.{name}"
+    if module.name in FOR_ALL:
+        for name in imported(module):
+            home = name.removeprefix("intaglio.").rpartition(".")[0]
+            if name.partition(".")[0] not in sys.stdlib_module_names and home not in FOR_ALL:
+                yield f"imports {name}"
 
 
 def imports_from_higher_floors(module: Module) -> Iterator[str]:
@@ -375,6 +383,9 @@ LONG_FUNCTION = "def f():\n" + "    x = 1\n" * MAX_FUNCTION_LINES
 RULES = [
     Rule(imports_of_other_packages, parse("codecs.x", "def f():\n    from intaglio import data")),
     Rule(imports_of_other_packages, parse("data.x", "from intaglio.codecs import load")),
+    Rule(imports_of_other_packages, parse("codecs.x", "import intaglio.data.formats.wave")),
+    Rule(imports_of_other_packages, parse("data.formats.atomic", "import numpy")),
+    Rule(imports_of_other_packages, parse("data.formats.atomic", "import intaglio.data.tokens")),
     Rule(imports_of_other_packages, parse("data.x", "from ..codecs import load")),
     Rule(imports_of_other_packages, parse("data.sets.__init__", "from ...codecs import load")),
     Rule(imports_of_other_packages, parse("data.x", "import_module('intaglio.recipes.cli')")),

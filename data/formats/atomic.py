@@ -1,27 +1,218 @@
-"""Atomic writes: to a temporary file next to the target, which it then replaces in one step."""
+"""Atomic writes: of one file, or of several that belong together and appear in one step.
 
+Whenever the process is killed or the disk is full, readers find all of the old or all of the new.
+What a killed process has left is removed by the next one that writes the same; see
+`intaglio.data.formats.locks`. This module needs the standard library alone, and every other part
+of the package may use it.
+"""
+
+import ctypes
+import errno
 import os
-import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager
+import shutil
+import stat
+import sys
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from intaglio.data.formats.locks import locked, remove, staging, sweep
+
+_INSIDE = "set"  # name of the staging folder of a folder that cannot be exchanged, within it
+_READY = f".{_INSIDE}.ready"  # its name once it is complete
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Path of a temporary file that replaces ``path`` when the block ends without an error.
+    """Path of an empty temporary file that replaces ``path`` when the block ends without an error.
 
     It is flushed to the disk first, and removed if the block fails: readers see the old file or the
-    complete new one, never a part. Its name is unique over all processes and machines.
+    complete new one, never a part. Another process that writes the same file is waited for.
 
     Raises:
         OSError: the folder of ``path`` cannot be written.
     """
-    part = path.with_name(f".{path.name}.{secrets.token_hex(6)}.part")
-    try:
+    with staging(path, _make_file) as part:
+        mode = stat.S_IMODE(part.stat().st_mode)
         yield part
-        with part.open("rb") as file:
-            os.fsync(file.fileno())
+        _finish(part, mode)
         os.replace(part, path)
+
+
+@contextmanager
+def replacing_set(folder: str | Path, *, drop: Collection[str] = ()) -> Iterator[Path]:
+    """An empty hidden folder, whose files replace those of ``folder`` when the block ends well.
+
+    They appear in one step, and files of ``drop`` that were not written again vanish in it. Other
+    files of ``folder`` are kept. They are flushed to the disk first, and have the permissions that
+    the umask leaves them. If the block fails, all stays as it was.
+
+    On Linux the two folders are exchanged. Where this cannot be (a mount point, the working folder,
+    one with sub-folders, a file system that does not exchange), the files are renamed one by one;
+    after a kill between two renames, `settle` does the rest: whatever writes here next calls it,
+    and so do the readers of bundles.
+
+    Args:
+        folder: made if it is missing, with its parents.
+        drop: names of files in it that belong to the set that is replaced.
+
+    Raises:
+        NotADirectoryError: ``folder`` is something else.
+        OSError: it cannot be written.
+    """
+    folder = Path(os.path.realpath(folder))
+    if folder.exists() and not folder.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
+    sweep(folder)
+    settle(folder)
+    missing = [parent for parent in folder.parents if not parent.exists()]
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with staging(folder if _is_movable(folder) else folder / _INSIDE, os.mkdir) as new:
+            mode = stat.S_IMODE(new.stat().st_mode)
+            yield new
+            for file in new.iterdir():
+                _finish(file, stat.S_IMODE(file.stat().st_mode) | (mode & 0o666))
+            _flush(new)
+            _put(new, folder, drop)
+    except BaseException:
+        with suppress(OSError):  # not empty: another process writes there
+            for parent in missing:
+                parent.rmdir()
+        raise
+
+
+def settle(folder: Path) -> None:
+    """Finish a replacement of files in ``folder`` that a killed process began; usually nothing."""
+    ready = folder / _READY
+    if ready.is_dir() and os.access(folder, os.W_OK):
+        with locked(ready) as there:
+            if there:
+                _move_in(ready)
+
+
+def _put(new: Path, folder: Path, drop: Collection[str]) -> None:
+    """Let the complete set take its place."""
+    if not folder.exists():
+        try:
+            os.rename(new, folder)
+        except OSError:
+            if not folder.is_dir():  # otherwise another process was faster
+                raise
+        else:
+            return _flush(folder.parent)
+    with locked(folder):
+        if new.parent == folder.parent and _exchanged(new, folder, drop):
+            return
+        for name in drop:
+            if not os.path.lexists(new / name) and os.path.lexists(folder / name):
+                (new / name).mkdir()  # stands for a file to remove
+        _rename_into(folder, new)
+        _flush(folder)
+        _move_in(folder / _READY)
+
+
+def _exchanged(new: Path, folder: Path, drop: Collection[str]) -> bool:
+    """Exchange the two folders after linking what is kept into the new one, if that can be done."""
+    kept = [
+        path
+        for path in folder.iterdir()
+        if path.name not in drop and not os.path.lexists(new / path.name)
+    ]
+    if any(path.is_dir() and not path.is_symlink() for path in kept):
+        return False
+    linked = []
+    try:
+        for path in kept:
+            os.link(path, new / path.name, follow_symlinks=False)
+            linked.append(new / path.name)
+        status = folder.stat()
+        if (status.st_uid, status.st_gid) != (new.stat().st_uid, new.stat().st_gid):
+            os.chown(new, status.st_uid, status.st_gid)
+        shutil.copymode(folder, new)
+        _flush(new)
+        _exchange(new, folder)
+    except OSError:
+        for path in linked:
+            path.unlink()
+        return False
+    # new is the old folder now
+    for path in new.iterdir():
+        if path.name not in drop and not os.path.lexists(folder / path.name):
+            os.rename(path, folder / path.name)  # it has come since they were listed
+    remove(new)
+    _flush(folder.parent)
+    return True
+
+
+def _rename_into(folder: Path, new: Path) -> None:
+    """Put the complete set into ``folder``, where `settle` finds it."""
+    try:
+        return os.rename(new, folder / _READY)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+    with staging(folder / _INSIDE, os.mkdir) as inside:  # the folder is mounted from elsewhere
+        shutil.copytree(new, inside, dirs_exist_ok=True)
+        for file in inside.iterdir():
+            _flush(file)
+        os.rename(inside, folder / _READY)
+
+
+def _move_in(ready: Path) -> None:
+    for path in sorted(ready.iterdir()):
+        target = ready.parent / path.name
+        if path.is_dir():
+            target.unlink(missing_ok=True)
+            path.rmdir()
+        else:
+            os.replace(path, target)
+    ready.rmdir()
+    _flush(ready.parent)
+
+
+def _is_movable(folder: Path) -> bool:
+    """Whether a folder can be made or exchanged by its parent, as far as can be told beforehand."""
+    if not folder.exists():
+        return True
+    if sys.platform != "linux" or os.path.ismount(folder) or not os.access(folder.parent, os.W_OK):
+        return False
+    here = Path(os.path.realpath(os.curdir))  # whoever stands in the folder stays there
+    return folder not in (here, *here.parents)
+
+
+def _exchange(one: Path, other: Path) -> None:
+    """Exchange two folders in one step.
+
+    Raises:
+        OSError: the system or the file system cannot, or not these two.
+    """
+    function = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if function is None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+    names = (_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other))
+    if function(*names, ctypes.c_uint(_RENAME_EXCHANGE)) != 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), str(other))
+
+
+def _make_file(path: Path) -> None:
+    os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+
+
+def _finish(file: Path, mode: int) -> None:
+    """Give a file its permissions, which some writers restrict, and have it on the disk."""
+    if stat.S_IMODE(file.stat().st_mode) != mode:
+        file.chmod(mode)
+    _flush(file)
+
+
+def _flush(path: Path) -> None:
+    """Have the content of a file, or the names in a folder, on the disk."""
+    if os.name != "posix" and path.is_dir():
+        return  # Windows opens no folders
+    descriptor = os.open(path, os.O_RDONLY if os.name == "posix" else os.O_RDWR)
+    try:
+        os.fsync(descriptor)
     finally:
-        part.unlink(missing_ok=True)
+        os.close(descriptor)

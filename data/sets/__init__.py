@@ -6,11 +6,10 @@ not at all.
 
 import logging
 import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+from intaglio.data.formats.locks import staging
 from intaglio.data.manifest import Record, read_manifest, write_manifest
 from intaglio.data.sets.base import MANIFEST, RealSet, home
 from intaglio.data.sets.clipart import CLIPART
@@ -79,16 +78,14 @@ def get(
             return folder
         raise FileExistsError(f"{folder} is incomplete: remove it and get {name} again")
     folder.parent.mkdir(parents=True, exist_ok=True)
-    made = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=folder.parent))
-    try:
+    with staging(folder, os.mkdir) as made:
+        if complete(folder):  # another process was waited for, which has fetched it
+            return folder
         records = chosen.build(made)
         found = list(progress(records, chosen.items) if progress else records)
         _compare(chosen, found)
         write_manifest(made / MANIFEST, found)
-        made.chmod(0o755)  # mkdtemp keeps others out
         os.rename(made, folder)
-    finally:
-        shutil.rmtree(made, ignore_errors=True)
     return folder
 
 

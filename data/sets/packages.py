@@ -23,7 +23,8 @@ def fetch_debian(packages: Sequence[str], folder: Path) -> None:
             f"{', '.join(packages)}: Debian packages need {' and '.join(missing)}, which this "
             "system lacks; `intaglio data get speech-pip` does without"
         )
-    with tempfile.TemporaryDirectory(prefix="intaglio-") as temporary:
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".archives-", dir=folder) as temporary:
         download = ["apt-get", "download", *packages]
         reason = _run(download, temporary)
         if reason and os.geteuid() == 0:
@@ -39,7 +40,6 @@ def fetch_debian(packages: Sequence[str], folder: Path) -> None:
         archives = sorted(Path(temporary).glob("*.deb"))
         if len(archives) < len(packages):
             raise OSError(f"apt-get left {len(archives)} archives for {', '.join(packages)}")
-        folder.mkdir(parents=True, exist_ok=True)
         for archive in archives:
             if reason := _run(["dpkg-deb", "-x", str(archive), str(folder)], temporary):
                 raise OSError(f"dpkg-deb cannot unpack {archive.name}: {reason}")

@@ -4,10 +4,10 @@ import os
 import re
 import shutil
 import subprocess
-import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
+from intaglio.data.formats.locks import remove, staging
 from intaglio.data.sets.base import home
 from intaglio.data.sets.packages import fetch_debian
 
@@ -47,16 +47,14 @@ def get_codec2() -> Programs:
         return found
     folder = home() / "tools" / "codec2"
     folder.parent.mkdir(parents=True, exist_ok=True)
-    made = Path(tempfile.mkdtemp(prefix=".codec2-", dir=folder.parent))
-    try:
+    with staging(folder, os.mkdir) as made:
+        if (found := _fetched(folder)) is not None:  # by another process that was waited for
+            return found
         fetch_debian(["codec2", _library()], made)
         if _fetched(made) is None:
             raise OSError("the Debian packages of codec2 hold no c2enc, c2dec and libcodec2")
-        made.chmod(0o755)  # mkdtemp keeps others out
-        shutil.rmtree(folder, ignore_errors=True)
+        remove(folder)
         os.rename(made, folder)
-    finally:
-        shutil.rmtree(made, ignore_errors=True)
     programs = _fetched(folder)
     assert programs is not None
     return programs

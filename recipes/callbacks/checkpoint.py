@@ -20,6 +20,7 @@ from lightning.pytorch.utilities import rank_zero_info
 
 from intaglio.codecs.layers.distributed import summed
 from intaglio.codecs.part import as_written
+from intaglio.data.formats.locks import sweep
 from intaglio.recipes.callbacks.checkpoint_files import FOLDER, LAST, PREVIOUS, CheckedIO
 from intaglio.recipes.callbacks.loop_counters import SavePoint, correct_counters
 
@@ -166,13 +167,13 @@ class LastCheckpoint(Checkpoint):
             return
         self.path = source.with_name(LAST)
         if trainer.is_global_zero:
-            for part in source.parent.glob(f".{LAST}.*.part"):
-                part.unlink(missing_ok=True)
+            sweep(source.parent)
             if source.name == PREVIOUS:  # the last one is damaged and must not replace it
                 self.path.unlink(missing_ok=True)
 
     def _save(self, trainer: Trainer, point: SavePoint) -> None:
-        if trainer.global_step == self.saved_step and point is not SavePoint.VALIDATION:
+        same = trainer.global_step == self.saved_step and point is not SavePoint.VALIDATION
+        if same or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
         logged = trainer.fit_loop.epoch_loop._batches_that_stepped
         self.point, self.stored_batches = point, logged + (point is SavePoint.VALIDATION)

@@ -9,6 +9,7 @@ from lightning.pytorch.callbacks import BasePredictionWriter
 
 from intaglio.codecs import Codec, Tokens
 from intaglio.data.formats.tokens import SUFFIX
+from intaglio.recipes.callbacks.run_folder import RunTrainer
 from intaglio.recipes.modalities import modality_of
 
 
@@ -22,6 +23,11 @@ class TokenFiles(BasePredictionWriter):
     def __init__(self) -> None:
         super().__init__(write_interval="batch")
         self.count = 0
+
+    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Make a folder of their own."""
+        if isinstance(trainer, RunTrainer):
+            trainer.claim()
 
     def write_on_batch_end(
         self,

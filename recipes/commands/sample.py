@@ -13,7 +13,7 @@ from intaglio.recipes.commands.options.codec import (
 )
 from intaglio.recipes.commands.options.sampler import add_sampler_options, sampler_of, sampling
 from intaglio.recipes.modalities import modality_of
-from intaglio.recipes.sampling.folder import provenance_record, write_samples
+from intaglio.recipes.sampling.folder import GRID, provenance_record, write_samples
 from intaglio.recipes.sampling.images import kept_tokens, read_region, write_grid
 from intaglio.recipes.sampling.pipeline import SamplingPipeline
 from intaglio.recipes.sampling.requests import SampleRequest, requests_of, title_of
@@ -29,7 +29,8 @@ examples:
 Image number n has the seed SEED + n, whatever is drawn along with it. The images are written to
 OUT/000000.png and so on, and OUT/samples.json records how each was made. With --per-shard they go
 into tar shards, each image with a JSON file. After an interruption, run the same command again:
-images that are there are kept. Without a class or text the samples are unconditional. With
+images that are there are kept. With --overwrite, those of an earlier request stay until all are
+drawn, and are then replaced at once. Without a class or text the samples are unconditional. With
 --inpaint, those squares of the image are drawn again in which the mask has a white pixel.
 """
 
@@ -75,7 +76,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--grid", action="store_true", help="also write OUT/grid.png, a row for each class or text"
     )
     parser.add_argument("--per-shard", type=int, metavar="N", help="write tar shards of N images")
-    parser.add_argument("--overwrite", action="store_true", help="draw again what is there")
+    parser.add_argument(
+        "--overwrite", action="store_true", help="draw all again, and replace what is there"
+    )
 
 
 def run(args: argparse.Namespace) -> None:
@@ -116,7 +119,7 @@ def run(args: argparse.Namespace) -> None:
     if args.grid:
         titles = [title_of(generator, request) for request in requests[:: args.count]]
         images = [file.path for file in files]
-        write_grid(out / "grid.png", images, titles, columns=args.count)
+        write_grid(out / GRID, images, titles, columns=args.count)
     there = f", {kept} files were there already" if kept else ""
     print(f"{len(requests)} {medium.noun}s in {out}{there}")
 

@@ -1,11 +1,14 @@
 """Samples as files of a folder or in tar shards; a run that was interrupted can be repeated.
 
-A folder belongs to one request, which is stored in ``request.json``. Existing files are kept.
+A folder belongs to one request, which is stored in ``request.json``. Existing files are kept. Those
+of another request are replaced at once, when all of the new ones are drawn.
 """
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +17,8 @@ from tqdm import tqdm
 
 from intaglio.codecs import Codec
 from intaglio.codecs.bundle import fingerprint
-from intaglio.data.formats.atomic import replacing
+from intaglio.data.formats.atomic import replacing, replacing_set
+from intaglio.data.formats.locks import locked, sweep
 from intaglio.data.formats.shards import ShardWriter
 from intaglio.generators.generator import Generator
 from intaglio.generators.samplers.sampler import Event
@@ -23,6 +27,7 @@ from intaglio.recipes.sampling.requests import SampleRequest
 
 REQUEST = "request.json"
 RECORDS = "samples.json"
+GRID = "grid.png"  # of those that have one
 SHARD_SUFFIX = ".tar"
 
 
@@ -74,7 +79,8 @@ def write_samples(
         about: what else determines the items; part of every record.
         batch_size: items drawn together; does not change them.
         per_shard: items of a tar shard, each with a JSON record; None for a file each.
-        overwrite: draw items again that are there, also of another request.
+        overwrite: draw items again that are there, also of another request; these stay until all
+            are drawn, and then vanish.
 
     Raises:
         FileExistsError: the folder holds items of another request.
@@ -82,34 +88,78 @@ def write_samples(
         ValueError: the sampler does not fit the generator.
     """
     medium = pipeline.medium
-    request = about | {"requests": [one._asdict() for one in requests]}
-    _claim(out, request, medium, overwrite)
-    files = list(_files(out, requests, medium, per_shard))
-    missing = [file for file in files if overwrite or not file.path.exists()]
-    _draw(pipeline, missing, about, batch_size)
+    text = json.dumps(about | {"requests": [one._asdict() for one in requests]}, indent=1) + "\n"
+    if overwrite and _is_used(out, medium):
+        with replacing_set(out, drop=_earlier_names(out, medium)) as new:
+            files = list(_files(new, requests, medium, per_shard))
+            _fill(pipeline, new, files, about, text, batch_size)
+        return SampledFolder(list(_files(out, requests, medium, per_shard)), 0)
+    made = [folder for folder in (out, *out.parents) if not folder.exists()]
+    out.mkdir(parents=True, exist_ok=True)
+    try:
+        with locked(out):
+            sweep(out)
+            if _is_used(out, medium) and not _is_of(out, text):
+                raise FileExistsError(
+                    f"{out} holds {medium.noun}s of another request; add --overwrite or choose "
+                    "another folder"
+                )
+            files = list(_files(out, requests, medium, per_shard))
+            kept = sum(file.path.exists() for file in files)
+            _fill(pipeline, out, files, about, text, batch_size)
+    except BaseException:
+        with suppress(OSError):  # not empty: what was drawn stays
+            for folder in made:
+                folder.rmdir()
+        raise
+    return SampledFolder(files, kept)
+
+
+def _fill(
+    pipeline: SamplingPipeline,
+    folder: Path,
+    files: Sequence[SampleFile],
+    about: dict[str, Any],
+    text: str,
+    batch_size: int,
+) -> None:
+    """Draw the files that are missing, and write down the request and all records."""
+    missing = [file for file in files if not file.path.exists()]
+    _draw(pipeline, missing, about, batch_size, partial(_write, folder / REQUEST, text))
     records = [
         {"file": file.path.name, **request.record(), **about}
         for file in files
         for request in file.requests
     ]
-    with replacing(out / RECORDS) as part:
-        part.write_text(json.dumps(records, indent=1) + "\n", encoding="utf-8")
-    return SampledFolder(files, len(files) - len(missing))
+    _write(folder / RECORDS, json.dumps(records, indent=1) + "\n")
 
 
-def _claim(out: Path, request: dict[str, Any], medium: Medium, overwrite: bool) -> None:
-    """Write down the request, or compare it with that of an earlier run."""
-    out.mkdir(parents=True, exist_ok=True)
-    path = out / REQUEST
-    text = json.dumps(request, indent=1) + "\n"
-    used = any(file.suffix in (medium.suffix, SHARD_SUFFIX) for file in out.iterdir())
-    if used and not overwrite and not (path.exists() and path.read_text("utf-8") == text):
-        raise FileExistsError(
-            f"{out} holds {medium.noun}s of another request; add --overwrite or choose another "
-            "folder"
-        )
+def _write(path: Path, text: str) -> None:
     with replacing(path) as part:
         part.write_text(text, encoding="utf-8")
+
+
+def _is_used(out: Path, medium: Medium) -> bool:
+    """Whether a folder holds items."""
+    suffixes = (medium.suffix, SHARD_SUFFIX)
+    return out.is_dir() and any(file.suffix in suffixes for file in out.iterdir())
+
+
+def _is_of(folder: Path, text: str) -> bool:
+    """Whether the items of a folder are those of this request."""
+    path = folder / REQUEST
+    return path.is_file() and path.read_text("utf-8") == text
+
+
+def _earlier_names(out: Path, medium: Medium) -> set[str]:
+    """Files of the request whose items a folder holds."""
+    try:
+        count = len(json.loads((out / REQUEST).read_text("utf-8"))["requests"])
+    except (OSError, ValueError, LookupError, TypeError):
+        return set()
+    suffixes = (medium.suffix, SHARD_SUFFIX)
+    items = {f"{number:06}{suffix}" for number in range(count) for suffix in suffixes}
+    return items | {REQUEST, RECORDS, GRID}
 
 
 def _files(
@@ -122,9 +172,16 @@ def _files(
 
 
 def _draw(
-    pipeline: SamplingPipeline, files: Sequence[SampleFile], about: dict[str, Any], batch_size: int
+    pipeline: SamplingPipeline,
+    files: Sequence[SampleFile],
+    about: dict[str, Any],
+    batch_size: int,
+    claim: Callable[[], None],
 ) -> None:
-    """Write the files one by one; items of a batch may go into several."""
+    """Write the files one by one; items of a batch may go into several.
+
+    ``claim`` writes down the request when the first file is drawn: one that is refused leaves none.
+    """
     medium = pipeline.medium
     requests = [request for file in files for request in file.requests]
     with tqdm(total=len(requests), unit=medium.noun, disable=None, file=sys.stderr) as progress:
@@ -138,6 +195,8 @@ def _draw(
             for _ in file.requests:
                 content.append(next(drawn))
                 progress.update()
+            if file is files[0]:
+                claim()
             with replacing(file.path) as part:
                 if file.path.suffix == SHARD_SUFFIX:
                     _write_shard(part, content, medium, about)

@@ -10,12 +10,14 @@ import io
 import json
 from collections import deque
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
 from intaglio.data.formats.atomic import replacing
+from intaglio.data.formats.locks import sweep
 from intaglio.data.formats.regular_file import check_regular
 from intaglio.data.formats.shards import (
     SUFFIX,
@@ -24,6 +26,7 @@ from intaglio.data.formats.shards import (
     ShardWriter,
     read_row,
     read_shard,
+    row_path,
     row_text,
     write_row,
 )
@@ -179,8 +182,7 @@ def gather(jobs: Sequence[ShardJob], tokenizer: AnyTokenizer, out: Path) -> bool
     with replacing(out / ROWS) as part:
         part.write_text("".join(lines), encoding="utf-8")
     for folder in {job.target.parent for job in jobs}:
-        for left in folder.glob(".*.part"):
-            left.unlink(missing_ok=True)
+        sweep(folder)
     return True
 
 
@@ -199,13 +201,12 @@ def _publish(
     digest = hashlib.sha256(content).hexdigest()
     row = ShardRow(job.target.name, count, len(content), digest, about)
     job.target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with replacing(job.target) as part:
-            part.write_bytes(content)
-        write_row(job.target, row)
-    except FileNotFoundError:  # another process did the same, finished, and tidied up
-        if finished(job, tokenizer) is None:
-            raise
+    with suppress(ShardError, FileNotFoundError):
+        if read_row(job.target) != row:  # no row may stand by another's shard
+            row_path(job.target).unlink(missing_ok=True)
+    with replacing(job.target) as part:
+        part.write_bytes(content)
+    write_row(job.target, row)
     return row
 
 

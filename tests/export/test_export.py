@@ -59,6 +59,49 @@ def test_the_card_tells_how_to_call(tiny_codec, tmp_path):
     assert (card["sample_rate"], card["hop_length"], card["vocab"]) == (1000, 20, [64])
 
 
+def card_of(folder):
+    return json.loads((folder / "export.json").read_text())
+
+
+def test_a_folder_belongs_to_one_codec(tiny_codec, tmp_path):
+    (tmp_path / "notes.ts").write_text("mine")
+    export(tiny_codec, tmp_path, ["program"])
+    export(tiny_codec, tmp_path, ["torchscript"])  # joins what is there
+    assert [one["format"] for one in card_of(tmp_path)["exports"]] == ["program", "torchscript"]
+    assert (tmp_path / "encoder.pt2").is_file()
+    with torch.no_grad():
+        tiny_codec.decoder.head.out.bias.add_(1)
+    export(tiny_codec, tmp_path, ["torchscript"])
+    assert [one["format"] for one in card_of(tmp_path)["exports"]] == ["torchscript"]
+    names = ["decoder.ts", "encoder.ts", "export.json", "notes.ts"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
+
+
+def test_a_card_from_elsewhere_removes_nothing_of_others(tiny_codec, tmp_path):
+    (tmp_path / "notes").write_text("mine")
+    (tmp_path / "encoder.pt2").write_text("old")
+    for files in ({"../notes": 1}, {"notes": 1, "encoder.pt2": 3}, ["encoder.pt2"], 7):
+        card = {"fingerprint": "x", "exports": [{"format": "program", "files": files}]}
+        (tmp_path / "export.json").write_text(json.dumps(card))
+        export(tiny_codec, tmp_path, ["torchscript"])
+        assert (tmp_path / "notes").read_text() == "mine"
+
+
+@pytest.mark.parametrize("kind", ["torchscript", "program"])
+def test_a_full_disk_is_an_error_and_leaves_the_earlier_export(tiny_codec, tmp_path, kind):
+    """Writers in C++ would abort the whole process."""
+    resource = pytest.importorskip("resource")
+    (tmp_path / "encoder.ts").write_bytes(b"old")
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8192, limit[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            export(tiny_codec, tmp_path, [kind])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    assert [path.name for path in tmp_path.iterdir()] == ["encoder.ts"]
+
+
 def test_a_wrong_encoder_is_refused_and_nothing_stays(tiny_codec, tmp_path, monkeypatch):
     right = torchscript.run
 

@@ -83,6 +83,25 @@ def test_the_files_and_what_they_say(tmp_path):
     assert state["model.layers.2.self_attn.k_proj.weight"].shape == (16, 32)
 
 
+def test_files_of_another_export_go_and_a_bundle_stays(tmp_path):
+    generator = raster()
+    for name in ("encoder.ts", "notes"):
+        (tmp_path / name).write_text("old")
+    record = {"format": "torchscript", "files": {"encoder.ts": 3}}
+    (tmp_path / "export.json").write_text(json.dumps({"fingerprint": "f", "exports": [record]}))
+    exported(generator, tmp_path)
+    names = ["config.json", "export.json", "generation_config.json", "model.safetensors", "notes"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
+    (tmp_path / "fresh").touch(0o666)
+    modes = {path.stat().st_mode for path in tmp_path.iterdir()}
+    assert modes == {(tmp_path / "fresh").stat().st_mode}
+    bundle = save(generator, tmp_path / "bundle")
+    before = {path.name: path.read_bytes() for path in bundle.iterdir()}
+    with pytest.raises(ValueError, match="bundle holds a bundle, which the export would replace"):
+        llama.export(generator, bundle)
+    assert {path.name: path.read_bytes() for path in bundle.iterdir()} == before
+
+
 def test_rows_of_a_head_are_sorted_into_halves():
     rows = torch.arange(12.0).view(12, 1)  # two heads of six
     assert llama._halves(rows, 6).flatten().tolist() == [0, 2, 4, 1, 3, 5, 6, 8, 10, 7, 9, 11]

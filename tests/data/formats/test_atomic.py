@@ -1,6 +1,48 @@
+import errno
+import itertools
+import json
+import logging
+import os
+import stat
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
 import pytest
 
-from intaglio.data.formats.atomic import replacing
+from intaglio.data.formats import atomic
+from intaglio.data.formats.atomic import replacing, replacing_set, settle
+from intaglio.data.formats.locks import staging
+
+KILLS = Path(__file__).with_name("killed_writes.py")
+OLD = {"a": "old a", "b": "old b", "gone": "old", "user": "mine"}
+NEW = {"a": "new a", "b": "new b", "c": "new c", "user": "mine"}
+LINUX = pytest.mark.skipif(sys.platform != "linux", reason="folders are exchanged on Linux alone")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder with a set of files and one of somebody else."""
+    folder = tmp_path / "set"
+    folder.mkdir()
+    fill(folder)
+    return folder
+
+
+def fill(folder):
+    for name, text in OLD.items():
+        (folder / name).write_text(text)
+
+
+def content(folder):
+    return {path.name: path.read_text() for path in folder.iterdir()}
+
+
+def write(folder, content="new"):
+    with replacing_set(folder, drop=("gone",)) as new:
+        for name in ("a", "b", "c"):
+            (new / name).write_text(f"{content} {name}")
 
 
 def test_a_file_is_replaced_when_the_block_ends(tmp_path):
@@ -21,3 +63,180 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path):
         raise RuntimeError
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_a_dead_process_left_of_a_file_is_removed(tmp_path):
+    part = "import os, pathlib\nfrom intaglio.data.formats.atomic import replacing\n"
+    part += f"with replacing(pathlib.Path({str(tmp_path / 'a')!r})) as part:\n"
+    part += "    part.write_text('a long half of it')\n    os.kill(os.getpid(), 9)"
+    assert subprocess.run([sys.executable, "-c", part]).returncode == -9
+    assert len(list(tmp_path.iterdir())) == 1
+    with replacing(tmp_path / "a") as part:
+        part.write_text("new")
+    assert content(tmp_path) == {"a": "new"}
+
+
+def test_a_live_writer_is_waited_for(tmp_path, caplog):
+    path, waiting = tmp_path / "a", threading.Event()
+
+    class Noticed(logging.Handler):
+        def emit(self, record):
+            waiting.set()
+
+    def second():
+        with replacing(path) as part:
+            part.write_text("second")
+
+    logger = logging.getLogger("intaglio.data.formats.locks")
+    logger.addHandler(handler := Noticed())
+    try:
+        with replacing(path) as part:
+            thread = threading.Thread(target=second)
+            thread.start()
+            assert waiting.wait(10)
+            part.write_text("first")
+        assert path.read_text() in ("first", "second")
+        thread.join(10)
+    finally:
+        logger.removeHandler(handler)
+    assert content(tmp_path) == {"a": "second"}
+    assert f"waiting for another process that writes {path}" in caplog.text
+
+
+def test_a_missing_folder_is_named_as_the_caller_knows_it(tmp_path):
+    with pytest.raises(FileNotFoundError) as raised, replacing(tmp_path / "none" / "a"):
+        raise AssertionError
+    assert raised.value.filename == str(tmp_path / "none" / "a")
+
+
+@pytest.mark.parametrize("inside", [False, True], ids=["exchanged", "one by one"])
+def test_a_set_replaces_another_and_keeps_other_files(folder, inside, monkeypatch):
+    if inside:
+        monkeypatch.chdir(folder)
+    identity = folder.stat().st_ino
+    folder.chmod(0o750)
+    write(folder)
+    assert content(folder) == NEW
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o750
+    assert list(folder.parent.iterdir()) == [folder]
+    assert (folder.stat().st_ino == identity) is (inside or sys.platform != "linux")
+
+
+def test_sub_folders_are_kept(folder):
+    (folder / "sub").mkdir()
+    (folder / "sub" / "file").write_text("deep")
+    write(folder)
+    assert (folder / "sub" / "file").read_text() == "deep"
+    (folder / "sub" / "file").unlink()
+    (folder / "sub").rmdir()
+    assert content(folder) == NEW
+
+
+def test_a_set_goes_through_a_symbolic_link(folder, tmp_path):
+    (tmp_path / "link").symlink_to(folder)
+    write(tmp_path / "link")
+    assert (tmp_path / "link").is_symlink() and content(folder) == NEW
+
+
+def failing(function, steps, at):
+    """The function, which finds the disk full if it is the ``at``-th step."""
+
+    def step(*args, **kwargs):
+        if next(steps) == at:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return function(*args, **kwargs)
+
+    return step
+
+
+@pytest.mark.parametrize("inside", [False, True], ids=["exchanged", "one by one"])
+def test_a_full_disk_at_any_step_leaves_one_of_the_sets(tmp_path, monkeypatch, inside):
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)  # takes long on a busy disk
+    for at in itertools.count():
+        folder = tmp_path / str(at) / "set"
+        folder.mkdir(parents=True)
+        fill(folder)
+        monkeypatch.chdir(folder if inside else tmp_path)
+        steps = itertools.count()
+        with monkeypatch.context() as patch:
+            for name in ("rename", "replace", "link", "mkdir", "fsync", "open"):
+                patch.setattr(os, name, failing(getattr(os, name), steps, at))
+            try:
+                write(folder)
+            except OSError as error:
+                assert error.errno == errno.ENOSPC
+                if not (folder / ".set.ready").exists():
+                    assert content(folder) in (OLD, NEW)
+            else:
+                assert content(folder) == NEW
+        settle(folder)
+        assert content(folder) in (OLD, NEW)
+        write(folder, "next")
+        assert content(folder)["a"] == "next a"
+        assert list(folder.parent.iterdir()) == [folder]
+        if next(steps) < at:
+            break
+    assert at > 10
+
+
+@LINUX
+@pytest.mark.parametrize("way", ["exchanged", "inside", "absent"])
+def test_a_kill_at_any_step_leaves_one_of_the_sets(tmp_path, way):
+    run = [sys.executable, str(KILLS), str(tmp_path), way]
+    done = subprocess.run(run, capture_output=True, text=True, check=True)
+    new = NEW if way != "absent" else {name: text for name, text in NEW.items() if name != "user"}
+    old = OLD if way != "absent" else {}
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(found) > 20
+    names = ["set", *(f"set/{name}" for name in new)]
+    for one in found:
+        assert way == "inside" or one["killed"] in (old, new)
+        assert one["settled"] in (old, new)
+        assert one["next"] == {name: text.replace("new", "next") for name, text in new.items()}
+        assert one["left"] == names
+    assert found[0]["killed"] == old and found[-1]["killed"] == new
+
+
+def test_files_have_the_permissions_that_the_umask_leaves(tmp_path):
+    before = os.umask(0o027)
+    try:
+        with replacing_set(tmp_path / "set") as new:
+            (new / "private").touch(0o600)
+        with replacing(tmp_path / "file") as part:
+            part.unlink()
+            part.touch(0o600)
+    finally:
+        os.umask(before)
+    modes = [stat.S_IMODE(path.stat().st_mode) for path in sorted(tmp_path.rglob("*"))]
+    assert modes == [0o640, 0o750, 0o640]
+
+
+def test_a_set_that_fails_leaves_no_folder(tmp_path):
+    with pytest.raises(RuntimeError), replacing_set(tmp_path / "x" / "y" / "set") as new:
+        (new / "a").write_text("half")
+        raise RuntimeError
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(NotADirectoryError), replacing_set(tmp_path / "file"):
+        raise AssertionError
+    assert content(tmp_path) == {"file": "mine"}
+
+
+def test_without_locks_nothing_of_others_is_touched(tmp_path, monkeypatch):
+    monkeypatch.setattr("intaglio.data.formats.locks.fcntl", None)
+    with staging(tmp_path / "a", os.mkdir) as first, staging(tmp_path / "a", os.mkdir) as second:
+        assert first != second and first.is_dir() and second.is_dir()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_system_that_does_not_exchange_folders_gets_the_set_too(folder, monkeypatch):
+    def no(*_):
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr(atomic, "_exchange", no)
+    write(folder)
+    assert content(folder) == NEW
+    assert list(folder.parent.iterdir()) == [folder]

@@ -199,6 +199,7 @@ def test_bad_requests_are_one_line(refused, kind, words, reason):
 
 def test_a_refused_request_leaves_the_folder_free(refused, sample, tmp_path):
     refused("classes", "--class", "cat", "--steps", 3)
+    assert not (tmp_path / "refused").exists()
     assert "000000.png" in sample("classes", tmp_path / "refused", "--class", "cat")
 
 

@@ -76,3 +76,64 @@ def test_shards_hold_the_same_items(pipeline, tmp_path):
 def test_requests_are_numbered_and_unconditional_ones_have_neither(generator):
     assert requests_of(generator, count=2, seed=7) == [SampleRequest(7), SampleRequest(8)]
     assert SampleRequest(7).record() == {"seed": 7}
+
+
+class Stopped(Exception):
+    """Stands for a kill."""
+
+
+class Stopping(Numbers):
+    """Numbers, until there are too many."""
+
+    def __init__(self, items):
+        self.left = items
+
+    def to_bytes(self, item):
+        self.left -= 1
+        if self.left < 0:
+            raise Stopped
+        return super().to_bytes(item)
+
+
+def content(folder):
+    return {path.name: path.read_text() for path in folder.iterdir()}
+
+
+def test_overwriting_replaces_the_items_of_another_request_at_once(pipeline, generator, tmp_path):
+    first = requests_of(generator, classes=["cat"], count=3)
+    second = requests_of(generator, classes=["dog"], count=2, seed=9)
+    write_samples(pipeline, second, tmp_path / "fresh", about={})
+    out = tmp_path / "out"
+    write_samples(pipeline, first, out, about={})
+    (out / "grid.png").write_text("of the first")
+    (out / "notes").write_text("mine")
+    before = content(out)
+    for items in (0, 1):
+        stopping = SamplingPipeline(generator, Sampler(), Stopping(items))
+        with pytest.raises(Stopped):
+            write_samples(stopping, second, out, about={}, overwrite=True)
+        assert content(out) == before
+    with pytest.raises(FileExistsError):  # none of them is taken for one of the second request
+        write_samples(pipeline, second, out, about={})
+    files, kept = write_samples(pipeline, second, out, about={}, overwrite=True)
+    assert kept == 0 and all(file.path.parent == out and file.path.exists() for file in files)
+    assert content(out) == content(tmp_path / "fresh") | {"notes": "mine"}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["fresh", "out"]
+
+
+def test_a_request_that_is_refused_leaves_nothing(pipeline, generator, tmp_path):
+    refused = [SampleRequest(0, label=99)]
+    with pytest.raises((ValueError, IndexError)):
+        write_samples(pipeline, refused, tmp_path / "a" / "b", about={})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_interrupted_request_goes_on(generator, pipeline, tmp_path):
+    requests = requests_of(generator, classes=["cat"], count=3)
+    stopping = SamplingPipeline(generator, Sampler(), Stopping(2))
+    with pytest.raises(Stopped):
+        write_samples(stopping, requests, tmp_path, about={})
+    (tmp_path / ".000002.txt.part").write_text("left by a kill")
+    assert write_samples(pipeline, requests, tmp_path, about={}).kept == 2
+    names = [*(f"{number:06}.txt" for number in range(3)), "request.json", "samples.json"]
+    assert sorted(content(tmp_path)) == names

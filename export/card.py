@@ -1,0 +1,46 @@
+"""``export.json``: what a folder of exported files holds, and what the next export replaces of it.
+
+A folder belongs to one codec or generator. An export of another removes the files that the earlier
+``export.json`` lists; one of the same in other formats keeps them, and lists them again.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+CARD = "export.json"
+SUFFIXES = (".onnx", ".onnx.data", ".ts", ".pt2")
+# Whatever a card says, no other file is ever removed.
+NAMES = {
+    *(f"{part}{suffix}" for part in ("encoder", "decoder") for suffix in SUFFIXES),
+    *("model.safetensors", "config.json", "generation_config.json"),
+}
+
+
+def earlier(folder: Path) -> dict[str, Any]:
+    """The card that an earlier export left; empty if there is none that can be read."""
+    try:
+        card = json.loads((folder / CARD).read_text(encoding="utf-8"))
+        records = card["exports"]
+        files = [name for record in records for name in record["files"].keys()]
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return {}
+    return card if set(files) <= NAMES else {}
+
+
+def listed(records: list[dict[str, Any]]) -> set[str]:
+    """Names of the files of some records."""
+    return {name for record in records for name in record["files"]}
+
+
+def kept(folder: Path, card: dict[str, Any], fingerprint: str) -> list[dict[str, Any]]:
+    """Records of the earlier exports of the same part whose files are there as they were."""
+    if card.get("fingerprint") != fingerprint:
+        return []
+    sizes = {path.name: path.stat().st_size for path in folder.iterdir() if path.is_file()}
+    return [record for record in card["exports"] if record["files"].items() <= sizes.items()]
+
+
+def write(path: Path, content: dict[str, Any]) -> None:
+    """Write a JSON file."""
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
