@@ -17,11 +17,13 @@ Ids = NDArray[np.int64]
 
 TOTAL = 1 << 24
 MAX_ENTRIES = 1 << 20  # of all codebooks of a static prior together
-IDS_PER_WORD = 256  # at most; bounds the memory that a small file can ask for
+IDS_PER_WORD = 256  # at most; bounds what a small file can ask for
 MAX_WEIGHT_BITS = 38  # of the sum of the weights: times TOTAL it fits into int64
 
 # Counts are stored by class: 0, 1, 2, 3, 4-5, 6-7, 8-11, 12-15 … up to 2^31.
 _FIRST = np.array([0, 1, 2, *(base << shift for shift in range(30) for base in (3, 4))])
+CLASSES = len(_FIRST)
+_WEIGHTS = _FIRST + np.append(_FIRST[1:], 2 * _FIRST[-1]) - 1  # twice the middle: an integer
 
 
 class Prior(ABC):
@@ -50,6 +52,10 @@ class Prior(ABC):
             int64 [max(codebook size, 2)], each at least 1, of sum 2^24.
         """
 
+    def model(self, group: int, past: Ids, present: Ids) -> Any:
+        """The coder's form of `frequencies`; a prior that does not change may keep it."""
+        return _model(self.frequencies(group, past, present))
+
 
 class StaticPrior(Prior):
     """One distribution for each group, from counts that are rounded to classes.
@@ -60,7 +66,7 @@ class StaticPrior(Prior):
 
     def __init__(self, classes: Sequence[NDArray[np.uint8]]) -> None:
         self.classes = list(classes)
-        self._frequencies = [integer_frequencies(_weights(of_group)) for of_group in classes]
+        self._models: list[Any] = [None] * len(self.classes)
 
     @classmethod
     def of(cls, counts: Sequence[NDArray[np.int64]]) -> "StaticPrior":
@@ -69,7 +75,7 @@ class StaticPrior(Prior):
 
     @classmethod
     def from_bytes(cls, content: bytes, vocab: tuple[int, ...]) -> "StaticPrior":
-        """Prior that `to_bytes` gave.
+        """Prior that `to_bytes` gave. While it is used, an entry takes 25 bytes of memory.
 
         Raises:
             ValueError: it does not fit the vocabulary.
@@ -79,10 +85,11 @@ class StaticPrior(Prior):
             raise ValueError(f"{sum(vocab)} entries are too many for its prior")
         used = content[0] if content else 0
         summary = np.frombuffer(content[1 : 1 + used], np.uint8)
-        if not 0 < used == len(summary) <= len(_FIRST) or summary.max() >= len(_FIRST):
+        if not 0 < used == len(summary) <= CLASSES or summary.max() >= CLASSES:
             raise ValueError("its prior names classes that do not exist")
         flat = decode_chunk(content[1 + used :], sum(vocab), (used,), cls([summary]))
-        return cls(np.split(flat[:, 0].astype(np.uint8), np.cumsum(vocab)[:-1]))
+        classes = flat[:, 0].astype(np.uint8)
+        return cls(np.split(classes, np.cumsum(vocab)[:-1]))
 
     def to_bytes(self) -> bytes:
         """The classes, range coded under the distribution of their own counts, which come first."""
@@ -93,7 +100,13 @@ class StaticPrior(Prior):
 
     def frequencies(self, group: int, past: Ids, present: Ids) -> NDArray[np.int64]:
         """The distribution of the group; the ids before do not matter."""
-        return self._frequencies[group]
+        return integer_frequencies(_weights(self.classes[group]))
+
+    def model(self, group: int, past: Ids, present: Ids) -> Any:
+        """That of the group, built once."""
+        if self._models[group] is None:
+            self._models[group] = super().model(group, past, present)
+        return self._models[group]
 
 
 def integer_frequencies(weights: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -105,18 +118,25 @@ def integer_frequencies(weights: NDArray[np.int64]) -> NDArray[np.int64]:
     Returns:
         int64 [max(codebook size, 2)], each at least 1, of sum 2^24.
     """
-    weights = np.pad(weights, (0, max(0, 2 - len(weights))))  # the coder wants a choice
-    weights = weights >> max(0, int(weights.sum()).bit_length() - MAX_WEIGHT_BITS)
-    total = int(weights.sum())
+    size = max(2, len(weights))  # the coder wants a choice
+    edges = np.zeros(size + 1, dtype=np.int64)
+    edges[1 : len(weights) + 1] = weights
+    edges >>= max(0, int(edges.sum()).bit_length() - MAX_WEIGHT_BITS)
+    total = int(edges.sum())
     if total == 0:
-        weights, total = np.ones_like(weights), len(weights)
-    edges = np.zeros(len(weights) + 1, dtype=np.int64)
-    edges[1:] = np.cumsum(weights) * (TOTAL - len(weights)) // total
-    return 1 + edges[1:] - edges[:-1]
+        edges[1:], total = 1, size
+    np.cumsum(edges, out=edges)
+    edges *= TOTAL - size
+    edges //= total
+    frequencies = np.diff(edges)
+    frequencies += 1
+    return frequencies
 
 
-def encode_chunk(ids: Ids, prior: Prior) -> bytes:
+def encode_chunk(ids: Ids, prior: Prior, *, ids_per_word: int = IDS_PER_WORD) -> bytes:
     """Range-coded ids [positions, groups]; whole words of 4 bytes, little-endian.
+
+    Zeros fill what is shorter than a word for every ``ids_per_word`` ids.
 
     Raises:
         ModuleNotFoundError: the ``entropy`` extra is missing.
@@ -125,10 +145,10 @@ def encode_chunk(ids: Ids, prior: Prior) -> bytes:
     encoder = stream.queue.RangeEncoder()
     for start, stop in _blocks(len(ids), prior):
         for group in range(ids.shape[1]):
-            frequencies = prior.frequencies(group, ids[:start], ids[start:stop, :group])
-            encoder.encode(ids[start:stop, group].astype(np.int32), _model(stream, frequencies))
+            model = prior.model(group, ids[:start], ids[start:stop, :group])
+            encoder.encode(ids[start:stop, group].astype(np.int32), model)
     words: bytes = encoder.get_compressed().astype("<u4").tobytes()
-    return words.ljust(_least_bytes(ids.size), b"\0")
+    return words.ljust(least_bytes(ids.size, ids_per_word), b"\0")
 
 
 def decode_chunk(content: bytes, positions: int, vocab: tuple[int, ...], prior: Prior) -> Ids:
@@ -138,16 +158,16 @@ def decode_chunk(content: bytes, positions: int, vocab: tuple[int, ...], prior: 
         ValueError: ``content`` cannot be decoded, or to an id outside its codebook.
         ModuleNotFoundError: the ``entropy`` extra is missing.
     """
-    if len(content) % 4 or len(content) < _least_bytes(positions * len(vocab)):
+    if len(content) % 4 or len(content) < least_bytes(positions * len(vocab)):
         raise ValueError(f"{len(content)} bytes cannot be its ids")
     stream = _stream()
     decoder = stream.queue.RangeDecoder(np.frombuffer(content, "<u4").astype(np.uint32))
     ids = np.zeros((positions, len(vocab)), np.int64)
     for start, stop in _blocks(positions, prior):
         for group in range(len(vocab)):
-            frequencies = prior.frequencies(group, ids[:start], ids[start:stop, :group])
+            model = prior.model(group, ids[:start], ids[start:stop, :group])
             try:
-                ids[start:stop, group] = decoder.decode(_model(stream, frequencies), stop - start)
+                ids[start:stop, group] = decoder.decode(model, stop - start)
             except AssertionError as error:
                 raise ValueError("its ids cannot be decoded") from error
     if (ids >= np.array(vocab)).any():
@@ -161,14 +181,20 @@ def _blocks(positions: int, prior: Prior) -> Iterator[tuple[int, int]]:
         yield start, min(start + step, positions)
 
 
-def _model(stream: Any, frequencies: NDArray[np.int64]) -> Any:
+def least_bytes(ids: int, ids_per_word: int = IDS_PER_WORD) -> int:
+    """Bytes that so many range-coded ids take at least."""
+    return 4 * -(-ids // ids_per_word)
+
+
+def most_bytes(ids: int) -> int:
+    """Bytes that they take at most: no id is less likely than 2^-24."""
+    return 3 * ids + 16
+
+
+def _model(frequencies: NDArray[np.int64]) -> Any:
     # The library adds 1 to each frequency and scales the rest to sum to 2^24 less their number,
     # which ours do: nothing is left to be rounded.
-    return stream.model.Categorical((frequencies - 1).astype(np.float64), perfect=False)
-
-
-def _least_bytes(ids: int) -> int:
-    return 4 * -(-ids // IDS_PER_WORD)
+    return _stream().model.Categorical((frequencies - 1).astype(np.float64), perfect=False)
 
 
 def _class(counts: NDArray[np.int64]) -> NDArray[np.uint8]:
@@ -176,9 +202,7 @@ def _class(counts: NDArray[np.int64]) -> NDArray[np.uint8]:
 
 
 def _weights(classes: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Twice the middle of each class, so that it is an integer."""
-    middles = _FIRST + np.append(_FIRST[1:], 2 * _FIRST[-1]) - 1
-    return np.asarray(middles[classes], np.int64)
+    return np.asarray(_WEIGHTS[classes], np.int64)
 
 
 def check_installed() -> None:

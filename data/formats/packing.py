@@ -5,6 +5,8 @@ must not make a few bytes stand for any number of positions. Positions are packe
 """
 
 from collections.abc import Iterator
+from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +16,7 @@ CHUNK_BITS = 1 << 16
 
 def bits_per_position(vocab: tuple[int, ...]) -> int:
     """Whole bits that one position takes."""
-    return sum(_widths(vocab))
+    return _layout(vocab).bits
 
 
 def packed_size(positions: int, vocab: tuple[int, ...]) -> int:
@@ -36,9 +38,10 @@ def chunks(positions: int, vocab: tuple[int, ...]) -> Iterator[tuple[int, int]]:
 
 def pack(ids: NDArray[np.int64], vocab: tuple[int, ...]) -> bytes:
     """Bytes of ids [positions, groups], each in [0, vocab[group]); zero bits fill the last byte."""
-    widths = _widths(vocab)
+    widths = _layout(vocab).widths
     group = np.repeat(np.arange(len(vocab)), widths)
-    return np.packbits((ids[:, group] >> _shifts(widths)) & 1 != 0, bitorder="little").tobytes()
+    place = np.concatenate([np.arange(width) for width in widths])  # of each bit within its id
+    return np.packbits((ids[:, group] >> place) & 1 != 0, bitorder="little").tobytes()
 
 
 def unpack(packed: bytes, positions: int, vocab: tuple[int, ...]) -> NDArray[np.int64]:
@@ -50,23 +53,33 @@ def unpack(packed: bytes, positions: int, vocab: tuple[int, ...]) -> NDArray[np.
     """
     if len(packed) != packed_size(positions, vocab):
         raise ValueError("it has not the size of its positions")
-    widths = _widths(vocab)
-    bits = np.unpackbits(np.frombuffer(packed, np.uint8), bitorder="little")
-    used = positions * sum(widths)
-    if bits[used:].any():
+    layout = _layout(vocab)
+    if packed and packed[-1] >> 8 - (-positions * layout.bits % 8):
         raise ValueError("the bits behind its ids are not zero")
-    weighted = bits[:used].reshape(positions, -1).astype(np.int64) << _shifts(widths)
-    first = np.cumsum([0, *widths[:-1]])
-    ids: NDArray[np.int64] = np.add.reduceat(weighted, first, axis=1)
-    if (ids >= np.array(vocab)).any():
+    # Every id lies within the 8 bytes from the one with its first bit on.
+    windows = np.ndarray(len(packed) + 1, "<u8", packed + bytes(8), strides=(1,)).astype(np.int64)
+    first = np.arange(positions)[:, None] * layout.bits + layout.first
+    ids: NDArray[np.int64] = windows[first >> 3]
+    ids >>= first & 7
+    ids &= layout.masks
+    if (ids >= layout.sizes).any():
         raise ValueError("it holds ids outside their codebooks")
     return ids
 
 
-def _widths(vocab: tuple[int, ...]) -> list[int]:
-    return [max(1, (size - 1).bit_length()) for size in vocab]
+class _Layout(NamedTuple):
+    """Of one position: its bits, and for each group the width of an id in bits, the place of its
+    first bit, ones in all of its bits, and the size of its codebook."""
+
+    bits: int
+    widths: NDArray[np.int64]
+    first: NDArray[np.int64]
+    masks: NDArray[np.int64]
+    sizes: NDArray[np.int64]
 
 
-def _shifts(widths: list[int]) -> NDArray[np.int64]:
-    """Place of each bit of a position within its id."""
-    return np.concatenate([np.arange(width) for width in widths])
+@lru_cache(maxsize=4)
+def _layout(vocab: tuple[int, ...]) -> _Layout:
+    widths = np.array([max(1, (size - 1).bit_length()) for size in vocab])
+    first = np.cumsum(widths) - widths
+    return _Layout(int(widths.sum()), widths, first, (1 << widths) - 1, np.array(vocab))

@@ -25,18 +25,25 @@ def whole_crc(content: bytes, before: int) -> int:
     return zlib.crc32(content, zlib.crc32(UINT.pack(len(content)), before))
 
 
-def take_frame(file: IO[bytes], where: str) -> bytes:
-    """Content of the frame that begins here; ``where`` names it in messages.
+def take_frame(file: IO[bytes], where: str, most: int) -> bytes:
+    """Content of the frame that begins here.
+
+    Args:
+        file: at the frame.
+        where: names it in messages.
+        most: bytes that it may have.
 
     Raises:
-        TokenFileError: it is truncated or damaged.
+        TokenFileError: it is truncated, damaged or larger.
     """
     size = take(file, UINT.size)
     (count,) = UINT.unpack(size)
     if count + UINT.size > left(file):
         raise TokenFileError(f"truncated or damaged {where}: {count} bytes are not there")
+    if count > most:
+        raise TokenFileError(f"damaged {where}: it has {count} bytes, and can have {most} at most")
     content = take(file, count)
-    if take(file, UINT.size) != UINT.pack(zlib.crc32(size + content)):
+    if take(file, UINT.size) != UINT.pack(zlib.crc32(content, zlib.crc32(size))):
         raise TokenFileError(f"damaged {where}: its checksum does not match; copy it again")
     return content
 

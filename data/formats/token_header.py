@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 MAX_HEADER_BYTES = 1 << 16
+MAX_DEPTH = 32  # of nested JSON
 MAX_GROUPS = 4096
 MAX_CODEBOOK = 1 << 32
 MAX_PIXELS = 1 << 28  # twice what image files may have
@@ -159,6 +160,8 @@ def parse_header(text: bytes) -> TokenHeader:
         fields = json.loads(text.decode())
     except (ValueError, RecursionError) as error:
         raise TokenFileError("damaged: its header is not valid JSON") from error
+    if not _plain(fields):
+        raise TokenFileError(f"damaged: its header is not finite, or nests deeper than {MAX_DEPTH}")
     if not isinstance(fields, dict):
         raise TokenFileError("damaged: its header does not have the fields of a token file")
     modality = fields.get("modality")
@@ -208,14 +211,22 @@ def _fault(header: TokenHeader) -> str | None:
     form = FORMS[header.modality]
     if fault := _range_fault(header, form.ranges):
         return fault
-    if not isinstance(header.extras, dict):
-        return "extras must be a JSON object"
+    if not isinstance(header.extras, dict) or not _plain(header.extras):
+        return f"extras must be a JSON object, finite and nested at most {MAX_DEPTH} deep"
     for name in set(_INTEGERS) - set(form.ranges):
         if getattr(header, name) != 0:
             return f"{header.modality} has no {name.replace('_', ' ')}"
     if (header.picture is not None) is not form.picture:
         return f"{header.modality} {'needs' if form.picture else 'has no'} picture"
     return form.fault(header)
+
+
+def _plain(value: Any, depth: int = 0) -> bool:
+    """Whether JSON holds finite numbers only, and nests no deeper than `MAX_DEPTH`."""
+    if isinstance(value, dict | list):
+        inner = value.values() if isinstance(value, dict) else value
+        return depth < MAX_DEPTH and all(_plain(one, depth + 1) for one in inner)
+    return not isinstance(value, float) or math.isfinite(value)
 
 
 def _range_fault(record: NamedTuple, ranges: dict[str, tuple[int, int]]) -> str | None:
@@ -256,9 +267,11 @@ def _audio_fault(header: TokenHeader) -> str | None:
 def _scale_fault(header: TokenHeader) -> str | None:
     if len(header.scale) > header.positions:
         return f"{len(header.scale)} scales for {header.positions} positions"
-    for value in header.scale:
-        if not (math.isfinite(value) and value > 0 and float(np.float32(value)) == value):
-            return f"a scale must be a float32 above 0, got {value!r}"
+    values = np.array(header.scale, np.float64)
+    with np.errstate(over="ignore"):
+        wrong = ~((values > 0.0) & np.isfinite(values) & (values.astype(np.float32) == values))
+    if wrong.any():
+        return f"a scale must be a float32 above 0, got {header.scale[int(wrong.argmax())]!r}"
     return None
 
 

@@ -16,9 +16,11 @@ from intaglio.data.formats.entropy import MAX_ENTRIES, Ids, StaticPrior, encode_
 from intaglio.data.formats.packing import chunks, pack, positions_per_chunk, unpack
 from intaglio.data.formats.token_frames import FRAME_BYTES, UINT, frame, take_frame, whole_crc
 from intaglio.data.formats.token_header import TokenHeader, header_text
+from intaglio.data.formats.token_limits import costs_too_much, ids_per_word
 
 MAGIC = b"\x89ITG\r\n\x1a\n"
 PREAMBLE = struct.Struct("<8sBI")  # magic, version, size of the header
+MOST = 1 << 32
 SPOOL_BYTES = 1 << 20  # kept in memory before a temporary file is made
 
 
@@ -85,7 +87,7 @@ class TokenWriter:
         if any(map(len, self._waiting)):
             self._spool.write(frame(pack(np.concatenate(self._waiting), self._vocab)))
             self._waiting = []
-        prior = self._entropy_coded() if header.coding == "range" else b""
+        prior = self._entropy_coded(header) if header.coding == "range" else b""
         if not prior:
             header = header._replace(coding="packed")
         text = header_text(header)
@@ -101,10 +103,16 @@ class TokenWriter:
         self._file.write(UINT.pack(whole))
         return header
 
-    def _entropy_coded(self) -> bytes:
-        """Replace the packed chunks by range-coded ones; their prior, or nothing if not smaller."""
+    def _entropy_coded(self, header: TokenHeader) -> bytes:
+        """Replace the packed chunks by range-coded ones.
+
+        Returns:
+            Their prior; nothing, and the chunks stay, if they are not smaller or would cost a
+            reader too much for their size.
+        """
         if sum(self._vocab) > MAX_ENTRIES:
             return b""
+        per_word = ids_per_word(self.positions * len(self._vocab))
         counts = [np.zeros(size, np.int64) for size in self._vocab]
         for ids in self._packed_ids():
             for group, size in enumerate(self._vocab):
@@ -113,8 +121,9 @@ class TokenWriter:
         content = prior.to_bytes()
         coded: IO[bytes] = SpooledTemporaryFile(SPOOL_BYTES)
         for ids in self._packed_ids():
-            coded.write(frame(encode_chunk(ids, prior)))
-        if coded.tell() + len(content) + 2 * FRAME_BYTES >= self._spool.tell():
+            coded.write(frame(encode_chunk(ids, prior, ids_per_word=per_word)))
+        size = coded.tell() + len(content) + 2 * FRAME_BYTES
+        if size >= self._spool.tell() or costs_too_much(header, size, kept=True):
             coded.close()
             return b""
         self._spool.close()
@@ -131,7 +140,7 @@ class TokenWriter:
         """Contents of the chunks, packed or coded."""
         self._spool.seek(0)
         for _ in chunks(self.positions, self._vocab):
-            yield take_frame(self._spool, "in the temporary file")
+            yield take_frame(self._spool, "in the temporary file", MOST)
 
     def __enter__(self) -> "TokenWriter":
         return self

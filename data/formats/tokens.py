@@ -16,7 +16,8 @@ Layout. Integers are unsigned and little-endian, a CRC is the CRC-32 of zip and 
 
 Version 1 has packed ids only; a file is written as version 2 if it has a scale or range-coded ids,
 and as version 3 if it is of an image, whose header has other fields.
-Sizes are compared with the file's before memory is taken: nothing can be cut off or added. A CRC
+Sizes are compared with the file's before memory is taken: nothing can be cut off or added, and what
+would cost too much for its size is refused (see `intaglio.data.formats.token_limits`). A CRC
 notices every change of a single bit. The last CRC leaves the others out because a CRC over data and
 the data's own CRC is the same for all data: it would not notice chunks that changed places.
 """
@@ -29,9 +30,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from intaglio.data.formats.entropy import StaticPrior, decode_chunk
-from intaglio.data.formats.packing import chunks, packed_size, positions_per_chunk, unpack
-from intaglio.data.formats.token_frames import FRAME_BYTES, UINT, left, take, take_frame, whole_crc
+from intaglio.data.formats.entropy import Ids, StaticPrior, decode_chunk
+from intaglio.data.formats.packing import chunks, positions_per_chunk, unpack
+from intaglio.data.formats.token_frames import UINT, take, take_frame, whole_crc
 from intaglio.data.formats.token_header import (
     MAX_HEADER_BYTES,
     Extent,
@@ -41,6 +42,7 @@ from intaglio.data.formats.token_header import (
     image_header,
     parse_header,
 )
+from intaglio.data.formats.token_limits import check_size, largest_chunk, largest_prior
 from intaglio.data.formats.token_writer import MAGIC, PREAMBLE, TokenWriter
 
 __all__ = [
@@ -57,6 +59,7 @@ __all__ = [
 ]
 
 VERSION = 3
+SCALE_BYTES = 4
 SUFFIX = ".intaglio"
 
 
@@ -105,18 +108,14 @@ def iter_tokens(file: BinaryIO) -> tuple[TokenHeader, Iterator[Tensor]]:
             iterator raises it too.
         ModuleNotFoundError: the ids are entropy coded and the ``entropy`` extra is missing.
     """
-    head = _read_head(file)
-    try:
-        prior = StaticPrior.from_bytes(head.prior, head.header.vocab) if head.prior else None
-    except ValueError as error:
-        raise TokenFileError(f"damaged: {error}") from error
-    return head.header, _blocks(file, head, prior)
+    header, blocks = _opened(file, kept=False)
+    return header, map(torch.from_numpy, blocks)
 
 
 def read_tokens(file: BinaryIO) -> tuple[TokenHeader, Tensor]:
     """Header and ids, int64 [positions, groups], of a token file.
 
-    Memory is at most 64 times the size of the file, 512 times if it is entropy coded.
+    Memory is at most 64 times the size of the file, and some 4 MiB.
 
     Args:
         file: seekable, at the start of the token file, which must reach to the end.
@@ -125,9 +124,12 @@ def read_tokens(file: BinaryIO) -> tuple[TokenHeader, Tensor]:
         TokenFileError: it is truncated, damaged, too long, of a newer version or no token file.
         ModuleNotFoundError: the ids are entropy coded and the ``entropy`` extra is missing.
     """
-    header, blocks = iter_tokens(file)
-    empty = torch.empty(0, len(header.vocab), dtype=torch.int64)
-    return header, torch.cat([empty, *blocks])
+    header, blocks = _opened(file, kept=True)
+    ids, start = np.empty((header.positions, len(header.vocab)), np.int64), 0
+    for block in blocks:
+        ids[start : start + len(block)] = block
+        start += len(block)
+    return header, torch.from_numpy(ids)
 
 
 class _Head(NamedTuple):
@@ -138,7 +140,8 @@ class _Head(NamedTuple):
     whole: int
 
 
-def _read_head(file: BinaryIO) -> _Head:
+def _read_head(file: BinaryIO, *, kept: bool = False) -> _Head:
+    """Everything before the chunks, checked; ``kept`` as in `check_size`."""
     magic = file.read(len(MAGIC))
     if not magic:
         raise TokenFileError("truncated: it is empty")
@@ -165,51 +168,35 @@ def _read_head(file: BinaryIO) -> _Head:
     if (header.modality != "audio") != (version == 3):
         raise TokenFileError(f"refused: modality {header.modality} in a file of version {version}")
     if version > 1:
-        scale = take_frame(file, "in its scale")
-        prior = take_frame(file, "in its prior")
-        if len(scale) % 4:
+        scale = take_frame(file, "in its scale", SCALE_BYTES * header.positions)
+        prior = take_frame(file, "in its prior", largest_prior(header.vocab))
+        if len(scale) % SCALE_BYTES:
             raise TokenFileError(f"damaged in its scale: {len(scale)} bytes")
         header = checked(header._replace(scale=tuple(np.frombuffer(scale, "<f4").tolist())))
         for content in (scale, prior):
             whole = whole_crc(content, whole)
     if (header.coding == "range") != bool(prior):
         raise TokenFileError(f"refused: coding {header.coding} with a prior of {len(prior)} bytes")
-    _check_size(file, header)
+    check_size(file, header, kept=kept)
     return _Head(header, prior, whole)
 
 
-def _check_size(file: BinaryIO, header: TokenHeader) -> None:
-    """Refuse a header whose positions take more or fewer bytes than follow."""
-    per_chunk = positions_per_chunk(header.vocab)
-    full, rest = divmod(header.positions, per_chunk)
-    size = left(file)
-    if header.coding == "packed":
-        due = full * (packed_size(per_chunk, header.vocab) + FRAME_BYTES) + UINT.size
-        due += packed_size(rest, header.vocab) + FRAME_BYTES if rest else 0
-    else:  # the sizes of the frames lead from one to the next
-        due, here = UINT.size, file.tell()
-        for _ in range(full + bool(rest)):
-            if due + FRAME_BYTES > size:
-                due += FRAME_BYTES
-                break
-            due += FRAME_BYTES + UINT.unpack(take(file, UINT.size))[0]
-            file.seek(here + due - UINT.size)
-        file.seek(here)
-    if size < due:
-        raise TokenFileError(
-            f"truncated: its {header.positions} positions take {due} bytes or more, only {size} "
-            "are there"
-        )
-    if size > due:
-        raise TokenFileError(f"damaged: {size - due} bytes follow its end")
+def _opened(file: BinaryIO, *, kept: bool) -> tuple[TokenHeader, Iterator[Ids]]:
+    """Header and blocks of ids, as `iter_tokens`; ``kept`` as in `check_size`."""
+    head = _read_head(file, kept=kept)
+    try:
+        prior = StaticPrior.from_bytes(head.prior, head.header.vocab) if head.prior else None
+    except ValueError as error:
+        raise TokenFileError(f"damaged in its prior: {error}") from error
+    return head.header, _blocks(file, head, prior)
 
 
-def _blocks(file: BinaryIO, head: _Head, prior: StaticPrior | None) -> Iterator[Tensor]:
-    header, whole = head.header, head.whole
-    bounds = list(chunks(header.positions, header.vocab))
-    for number, (start, stop) in enumerate(bounds, 1):
-        where = f"in chunk {number} of {len(bounds)} (positions {start} to {stop - 1})"
-        content = take_frame(file, where)
+def _blocks(file: BinaryIO, head: _Head, prior: StaticPrior | None) -> Iterator[Ids]:
+    header, whole, most = head.header, head.whole, largest_chunk(head.header)
+    count = -(-header.positions // positions_per_chunk(header.vocab))
+    for number, (start, stop) in enumerate(chunks(header.positions, header.vocab), 1):
+        where = f"in chunk {number} of {count} (positions {start} to {stop - 1})"
+        content = take_frame(file, where, most)
         whole = whole_crc(content, whole)
         try:
             if prior is None:
@@ -218,6 +205,6 @@ def _blocks(file: BinaryIO, head: _Head, prior: StaticPrior | None) -> Iterator[
                 ids = decode_chunk(content, stop - start, header.vocab, prior)
         except ValueError as error:
             raise TokenFileError(f"damaged {where}: {error}") from error
-        yield torch.from_numpy(ids)
+        yield ids
     if take(file, UINT.size) != UINT.pack(whole):
         raise TokenFileError("damaged: the checksum of the whole does not match; copy it again")

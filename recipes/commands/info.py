@@ -4,11 +4,9 @@ import argparse
 import io
 import json
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import safe_open
 from torch import nn
 
@@ -25,6 +23,7 @@ from intaglio.recipes.commands.options.jobs import add_share_option, bad_share
 from intaglio.recipes.commands.options.trust import add_trust_option
 from intaglio.recipes.file_jobs import STANDARD, FileJob, run_all
 from intaglio.recipes.modalities import modality_called, modality_of
+from intaglio.recipes.tokenization.id_counts import IdCounts
 
 EPILOG = """\
 Everything is read and every checksum verified: a table means that the file is intact. A tar shard
@@ -109,13 +108,12 @@ def _file_facts(path: Path) -> dict[str, Any]:
     with path.open("rb") as file:
         try:
             header, blocks = iter_tokens(file)
-            counts: list[Counter[int]] = [Counter() for _ in header.vocab]
+            counts = IdCounts(header.vocab)
             for ids in blocks:
-                for group, column in enumerate(ids.T.tolist()):
-                    counts[group].update(column)
+                counts.add(ids)
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
-    size = path.stat().st_size
+    size, use = path.stat().st_size, counts.use()
     return {
         "kind": f"token file ({SUFFIX})",
         "codec": header.codec,
@@ -127,8 +125,8 @@ def _file_facts(path: Path) -> dict[str, Any]:
         "groups": len(header.vocab),
         "vocab": list(header.vocab),
         "bytes": size,
-        "distinct_ids": [len(of_group) for of_group in counts],
-        "perplexity": [_perplexity(list(of_group.values())) for of_group in counts],
+        "distinct_ids": [of_group.distinct for of_group in use],
+        "perplexity": [of_group.perplexity for of_group in use],
         "extras": header.extras,
     }
 
@@ -227,12 +225,6 @@ def _is_half(path: Path) -> bool:
         return False
     with safe_open(path / WEIGHTS, "pt") as file:
         return any(file.get_slice(name).get_dtype() == "F16" for name in file.keys())
-
-
-def _perplexity(counts: Sequence[int]) -> float:
-    """Exponential of the entropy of the ids: the effective number of entries in use."""
-    shares = torch.tensor(counts, dtype=torch.float64)
-    return float(torch.special.entr(shares / shares.sum()).sum().exp()) if counts else 0.0
 
 
 def _parameters(module: nn.Module) -> int:

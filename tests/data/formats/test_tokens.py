@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 import struct
 import tracemalloc
 import zlib
@@ -278,6 +279,14 @@ def test_a_header_that_breaks_the_contract_is_refused(changes):
 )
 def test_a_header_that_is_none_is_refused(text):
     assert "damaged: its header" in refusal(forged(text))
+
+
+@pytest.mark.parametrize("value", [math.nan, -math.inf, json.loads("[" * 40 + "]" * 40)], ids=str)
+def test_extras_that_cannot_be_written_again_are_refused(value):
+    header = header_of((4096,), 4, extras={"a": value})
+    assert "finite" in refusal(forged(header._asdict()))
+    with pytest.raises(ValueError, match="finite"):
+        written(header, draw((4096,), 4))
 
 
 def test_missing_and_unknown_fields_are_refused():
