@@ -21,6 +21,7 @@ from intaglio.codecs.tokens import Tokens
 from intaglio.codecs.training.base import Batch, Terms, TrainingTask
 from intaglio.codecs.training.micro_batches import MicroBatch, means_over, split
 from intaglio.codecs.training.stages import Stage, check, enter, stage_at
+from intaglio.codecs.training.suspects import Buffers
 
 
 class GeneratorLoss(NamedTuple):
@@ -139,6 +140,7 @@ class CodecTask(TrainingTask):
         generator = self._set_rates()[0]
         self.toggle_optimizer(generator)
         generator.zero_grad()
+        before, theirs = Buffers(self.codec), Buffers(self.adversaries)
         fakes, ids, terms, stats = [], [], [], []
         for part in parts:
             output = self.codec(part.signal)
@@ -151,10 +153,16 @@ class CodecTask(TrainingTask):
             stats.append(output.quantized.stats)
         means = means_over(terms, parts)
         self._log_terms(means, tuple(self.losses) + ("loss",))
-        stepped = self._step(generator, means["loss"], "generator")
+        # all terms: that of a balancer is finite whatever they are
+        every = torch.stack([mean.float() for mean in means.values()]).sum()
+        stepped = {"generator": self._step(generator, every, "generator")}
         self.untoggle_optimizer(generator)
-        if stepped and adversarial and self._discriminators_learn():
-            self._discriminator_step(parts, fakes)
+        if not stepped["generator"]:
+            before.restore()
+        elif adversarial and self._discriminators_learn():
+            stepped["discriminator"] = self._discriminator_step(parts, fakes)
+        if not all(stepped.values()):
+            theirs.restore()
         self._count(stepped, batch)
         self._log_terms(means_over(stats, parts), ("perplexity",))
         self.batches += 1
@@ -227,7 +235,7 @@ class CodecTask(TrainingTask):
         draw = random.Random(f"{self.seed} {self.batches}").random()
         return draw < self.discriminator_share
 
-    def _discriminator_step(self, parts: list[MicroBatch], fakes: list[Tensor]) -> None:
+    def _discriminator_step(self, parts: list[MicroBatch], fakes: list[Tensor]) -> bool:
         # the bare optimizer: a wrapped one would count its steps as steps of the training
         optimizer = self._optimizers()[1].optimizer
         self.toggle_optimizer(optimizer)
@@ -246,8 +254,9 @@ class CodecTask(TrainingTask):
         means = means_over(losses, parts)
         total = means.pop("total")
         self._log_terms(means, ())
-        self._step(optimizer, total, "discriminator")
+        stepped = self._step(optimizer, total, "discriminator")
         self.untoggle_optimizer(optimizer)
+        return stepped
 
     def _largest_norm(self, name: str) -> float | None:
         own = self.discriminator_clip_norm if name == "discriminator" else None

@@ -24,6 +24,13 @@ from intaglio.data.transforms import (
 VALIDATION_PEAK = -3.0  # dB, as Vocos and WavTokenizer
 
 
+class Crop(NamedTuple):
+    """A piece of a clip for training: waveform [channels, samples], and the clip's path."""
+
+    wave: Tensor
+    path: str
+
+
 class WholeClip(NamedTuple):
     """A clip for validation: waveform [channels, samples], its text, and where it is from."""
 
@@ -32,7 +39,7 @@ class WholeClip(NamedTuple):
     path: str
 
 
-class Crops(Dataset[Tensor]):
+class Crops(Dataset[Crop]):
     """Random crops: item (pass, index) is a function of the seed, the pass and the index alone.
 
     Args:
@@ -52,16 +59,17 @@ class Crops(Dataset[Tensor]):
     def __len__(self) -> int:
         return len(self.reader)
 
-    def __getitem__(self, key: tuple[int, int]) -> Tensor:
+    def __getitem__(self, key: tuple[int, int]) -> Crop:
         return self.reader.read_or_next(key[1], lambda index: self._crop(key[0], index))
 
-    def _crop(self, number: int, index: int) -> Tensor:
+    def _crop(self, number: int, index: int) -> Crop:
         generator = generator_of(self.seed, number, index)
         percent = self.speed.draw(generator)
         size = -(-self.size * percent // 100)
         start = random_start(self.reader.lengths[index], size, generator)
         wave = self.speed(self.reader.read(index, start, size), percent)
-        return tile(self.gain(wave, generator), self.size)
+        wave = tile(self.gain(wave, generator), self.size)
+        return Crop(wave, str(self.reader.clips[index].path))
 
 
 class WholeClips(Dataset[WholeClip]):
@@ -88,27 +96,29 @@ class WholeClips(Dataset[WholeClip]):
         return WholeClip(wave, clip.record.text, str(clip.path))
 
 
-def collate_crops(crops: list[Tensor]) -> dict[str, Tensor]:
-    """Batch ``wave`` [batch, channels, samples] and ``lengths`` [batch] of crops of one size."""
-    wave, lengths = pad_stack(crops)
-    return {"wave": wave, "lengths": lengths}
+def collate_crops(crops: Sequence[Crop | WholeClip]) -> dict[str, Any]:
+    """Batch ``wave`` [batch, channels, samples], ``lengths`` [batch] and the list ``path``.
+
+    There are zeros after the shorter ones.
+    """
+    wave, lengths = pad_stack([crop.wave for crop in crops])
+    return {"wave": wave, "lengths": lengths, "path": [crop.path for crop in crops]}
 
 
 def collate_clips(clips: list[WholeClip]) -> dict[str, Any]:
-    """As `collate_crops`, zeros after the shorter clips, with lists ``text`` and ``path``."""
-    batch: dict[str, Any] = dict(collate_crops([clip.wave for clip in clips]))
-    return batch | {"text": [clip.text for clip in clips], "path": [clip.path for clip in clips]}
+    """As `collate_crops`, with the list ``text``."""
+    return collate_crops(clips) | {"text": [clip.text for clip in clips]}
 
 
 class AudioFolder(Folder):
     """Audio of any folder, manifest or fetched set, at one sample rate.
 
     Training batches are dictionaries of ``wave``, float32 [batch, channels, samples] in [-1, 1],
-    and ``lengths``, int64 [batch]; the crops, their levels and their order are functions of the
-    seed and the epoch, whatever the number of workers. Several processes read disjoint clips, and a
-    resumed training goes on with the batch after the checkpoint's last. Validation and test
-    batches hold whole clips at a fixed level, padded with zeros, and the lists ``text`` and
-    ``path``.
+    ``lengths``, int64 [batch], and the list ``path``; the crops, their levels and their order are
+    functions of the seed and the epoch, whatever the number of workers. Several processes read
+    disjoint clips, and a resumed training goes on with the batch after the checkpoint's last.
+    Validation and test batches hold whole clips at a fixed level, padded with zeros, and also the
+    list ``text``.
 
     Clips with the same text fall on the same side of the split; clips without text are split by
     their path. Files that cannot be read are named with the reason and replaced by other clips.
@@ -206,6 +216,11 @@ class AudioFolder(Folder):
             lambda clip: clip.info.frames >= self.min_seconds * clip.info.sample_rate,
             f"shorter than {self.min_seconds:g} s",
         )
+
+    def amount(self, files: list[Clip]) -> str:
+        """Their duration."""
+        seconds = sum(clip.info.frames / clip.info.sample_rate for clip in files)
+        return f" ({seconds / 3600:.1f} h)" if seconds >= 3600 else f" ({seconds / 60:.1f} min)"
 
     def reader(self, files: list[Clip], damage: Damage) -> Reader:
         """Reader of the clips of one side of the split."""

@@ -5,12 +5,14 @@ only its content is damaged, and too many of them stop the run.
 """
 
 import logging
+import sys
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol, TypeVar
 
 import torch
+from tqdm import tqdm
 
 from intaglio.data.formats.printable import printable
 from intaglio.data.manifest import Record, read_manifest, source_key
@@ -161,7 +163,12 @@ def each(
 
     results: list[T | None] = []
     with ThreadPoolExecutor(THREADS) as pool:
-        for index, (result, reason) in enumerate(pool.map(guarded, range(len(paths)))):
+        found = pool.map(guarded, range(len(paths)))
+        pause = 0.1 if sys.stderr.isatty() else 30.0  # between two reports of a log file
+        watched = tqdm(
+            found, total=len(paths), desc="files", delay=5, leave=False, mininterval=pause
+        )
+        for index, (result, reason) in enumerate(watched):
             if reason:
                 damage.add(index if numbers is None else numbers[index], reason)
             results.append(result)

@@ -93,6 +93,10 @@ class Loading(LightningDataModule):
             pin_memory=torch.cuda.is_available(),
         )
 
+    def summary(self) -> str:
+        """What there is to train on, in a line; from `setup` on."""
+        return type(self).__name__
+
     def rank(self) -> tuple[int, int]:
         """Number of this process and how many there are."""
         trainer = self.trainer
@@ -123,8 +127,13 @@ class Sided(Loading):
         self, *, batch_size: int, num_workers: int, seed: int, samples_per_epoch: int | None
     ) -> None:
         super().__init__(batch_size=batch_size, num_workers=num_workers, seed=seed)
-        self.samples_per_epoch = samples_per_epoch
+        self.samples_per_epoch, self.found = samples_per_epoch, ""
         self.readers: dict[Side, Any] = {}
+
+    def summary(self) -> str:
+        """See `Loading.summary`."""
+        counts = [len(self.readers[side]) for side in ("train", "validation", "test")]
+        return "{}: {} to train on, {} for validation, {} for the test".format(self.found, *counts)
 
     def training_items(self, reader: Any) -> Dataset[Any]:
         """Items for training, by pairs of pass and index."""
@@ -251,6 +260,10 @@ class Folder(Sided):
                 f"{others} kept for validation and test"
             )
         self.readers, self.damage = readers, damage
+        self.found = (
+            f"{', '.join(self.roots)}: {sum(map(len, readers.values()))} {self.noun}s"
+            f"{self.amount(kept)}, {len(damage)} damaged, {len(files) - len(kept)} left out"
+        )
 
     def side_of(self, record: Record) -> Side:
         """Side of the split that an item is on."""
@@ -271,6 +284,10 @@ class Folder(Sided):
         others = [file.record.path for file in files if not wanted(file)]
         reason = f"{len(others)} {why_not} ({first_of(others)})" if others else ""
         return [file for file in files if wanted(file)], reason
+
+    def amount(self, files: list[Any]) -> str:
+        """How much is in the files, besides their number, for a message."""
+        return ""
 
     def reader(self, files: list[Any], damage: Damage) -> Any:
         """What reads the files of one side of the split; its length is their number."""

@@ -176,8 +176,22 @@ class TokenShards(Sided):
         if not sides["train"]:
             raise ValueError(f"none of {len(entries)} items of {self.root} is for training")
         self.source, self.readers = source, sides
+        texts = sum(bool(entry.record.text.strip()) for entry in entries)
+        self.found = (
+            f"{self.root}: {len(entries)} items of {source.codec}, {len(self.classes)} classes, "
+            f"{texts} with a text"
+        )
         if source.any_length:
             self.collate_training = self.collate_whole = collate_sequences
+
+    def conditions(self) -> tuple[tuple[int, ...], int]:
+        """Items for training of each class, and items for training with a text."""
+        records = [entry.record for entry in self.readers["train"]]
+        labels = [self.labels[record.path] for record in records if record.path in self.labels]
+        counts = torch.bincount(
+            torch.tensor(labels, dtype=torch.int64), minlength=len(self.classes)
+        )
+        return tuple(counts.tolist()), sum(bool(record.text.strip()) for record in records)
 
     def training_tokens(self) -> Tensor:
         """First views of all items for training.

@@ -18,11 +18,21 @@ class Provenance(NamedTuple):
         codec: name of the codec that made the tokens.
         fingerprint: of that codec.
         classes: names of the classes, by number; empty if they have none.
+        counts: items for training of each class; None if that is not known.
+        texts: items for training with a text; None if that is not known.
     """
 
     codec: str
     fingerprint: str
     classes: tuple[str, ...] = ()
+    counts: tuple[int, ...] | None = None
+    texts: int | None = None
+
+    def trained(self, label: int) -> bool:
+        """Whether there was an item of a class to train on, as far as that is known."""
+        if self.counts is not None:
+            return label < len(self.counts) and self.counts[label] > 0
+        return not self.classes or label < len(self.classes)
 
     def check(self, other: "Provenance") -> None:
         """Refuse tokens of another codec.
@@ -41,7 +51,8 @@ def packed(provenance: Provenance | None) -> Tensor:
     """An provenance as uint8 text; none is empty."""
     if provenance is None:
         return torch.empty(0, dtype=torch.uint8)
-    return torch.tensor(list(json.dumps(provenance._asdict()).encode()), dtype=torch.uint8)
+    known = {name: value for name, value in provenance._asdict().items() if value is not None}
+    return torch.tensor(list(json.dumps(known).encode()), dtype=torch.uint8)
 
 
 def unpacked(text: Tensor) -> Provenance | None:
@@ -54,6 +65,13 @@ def unpacked(text: Tensor) -> Provenance | None:
         return None
     try:
         said = json.loads(bytes(text.tolist()))
-        return Provenance(str(said["codec"]), str(said["fingerprint"]), tuple(said["classes"]))
+        counts = said.get("counts")
+        return Provenance(
+            str(said["codec"]),
+            str(said["fingerprint"]),
+            tuple(said["classes"]),
+            counts if counts is None else tuple(map(int, counts)),
+            said.get("texts"),
+        )
     except (ValueError, TypeError, KeyError) as error:
         raise ValueError(f"a generator's provenance cannot be read: {error}") from error

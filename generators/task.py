@@ -38,6 +38,15 @@ class TokenData(Protocol):
         ...
 
 
+@runtime_checkable
+class ConditionedData(Protocol):
+    """Data that know their conditions; the task refuses those that lack what it learns."""
+
+    def conditions(self) -> tuple[tuple[int, ...], int]:
+        """Items for training of each class, and items for training with a text."""
+        ...
+
+
 class GeneratorTask(TrainingTask):
     """Train a generator on batches of ``tokens``, [batch, positions, width], of items of any length
     with a ``mask``, [batch, positions], and what its condition reads of a batch (``label``,
@@ -92,8 +101,8 @@ class GeneratorTask(TrainingTask):
         """Compare the generator with the data, and take their provenance and statistics.
 
         Raises:
-            ValueError: the tokens have another shape, vocabulary or codec, more classes, or need a
-                codec that is not given.
+            ValueError: the tokens have another shape, vocabulary or codec, more classes or no
+                condition at all, or need a codec that is not given.
         """
         # Lightning has asked the data first
         data = getattr(self.trainer, "datamodule", None)
@@ -101,7 +110,8 @@ class GeneratorTask(TrainingTask):
             raise ValueError("a generator learns from shards of tokens: intaglio.data.tokens")
         generator, source = self.generator, data.source
         assert source is not None
-        provenance = Provenance(source.codec, source.fingerprint, tuple(data.classes))
+        known = data.conditions() if isinstance(data, ConditionedData) else (None, None)
+        provenance = Provenance(source.codec, source.fingerprint, tuple(data.classes), *known)
         generator.condition.check(provenance)
         if generator.provenance is not None:
             generator.provenance.check(provenance)
@@ -184,7 +194,7 @@ class GeneratorTask(TrainingTask):
                 parameter.grad *= usual / whole
         mean = total / count
         self.log("train/loss", mean, prog_bar=True)
-        self._count(self._step(optimizer, mean, "generator"), batch)
+        self._count({"generator": self._step(optimizer, mean, "generator")}, batch)
         self.batches += 1
 
     def validation_step(self, batch: Batch, batch_index: int, dataloader_idx: int = 0) -> None:

@@ -3,21 +3,26 @@
 import argparse
 import re
 import sys
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from jsonargparse import ArgumentError
-from lightning.pytorch import LightningDataModule, LightningModule
+from lightning.pytorch import LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback, ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from intaglio.recipes.callbacks.checkpoint_files import newest, run_folder
 from intaglio.recipes.callbacks.config import RecipeInCheckpoint
+from intaglio.recipes.callbacks.early_logs import EarlyLogs
+from intaglio.recipes.callbacks.progress import StepProgress
 from intaglio.recipes.callbacks.run_folder import RunTrainer
+from intaglio.recipes.callbacks.run_summary import RunSummary
 from intaglio.recipes.commands.options.trust import add_trust_option, importable, trusted
-
-OLD_CALLS = r"\s+.*(JsonargparseDeprecationWarning|deprecated in v4)"
+from intaglio.recipes.errors import USER_ERRORS, explain
+from intaglio.recipes.training.failures import end_children, how_to_resume, lost_process
+from intaglio.recipes.training.messages import quieten
 
 
 def build(args: list[str] | None = None, run: bool = True) -> LightningCLI:
@@ -32,12 +37,7 @@ def build(args: list[str] | None = None, run: bool = True) -> LightningCLI:
     Raises:
         ValueError: the words or the recipe do not fit, or a part of it refuses its arguments.
     """
-    # Lightning 2.6 still makes calls that jsonargparse 5 will drop, and advises to leave modules
-    # out of the hyperparameters, although a codec is rebuilt from them when a checkpoint is loaded.
-    warnings.filterwarnings("ignore", OLD_CALLS, DeprecationWarning)
-    warnings.filterwarnings("ignore", r"Attribute .* is an instance of `nn\.Module`", UserWarning)
-    # frozen parts are in evaluation mode on purpose
-    warnings.filterwarnings("ignore", r"Found \d+ module\(s\) in eval mode", UserWarning)
+    quieten()
     words = sys.argv[1:] if args is None else args
     options = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     add_trust_option(options)
@@ -49,6 +49,7 @@ def build(args: list[str] | None = None, run: bool = True) -> LightningCLI:
                 LightningDataModule,
                 save_config_callback=RecipeInCheckpoint,
                 trainer_class=RunTrainer,
+                trainer_defaults={"enable_model_summary": False},  # `RunSummary` has the sizes
                 parser_kwargs={"parser_mode": "omegaconf+"},
                 subclass_mode_model=True,
                 subclass_mode_data=True,
@@ -56,7 +57,7 @@ def build(args: list[str] | None = None, run: bool = True) -> LightningCLI:
                 args=args,
                 run=run,
             )
-    except ArgumentError as error:
+    except (ArgumentError, MisconfigurationException) as error:
         raise ValueError(str(error)) from error
 
 
@@ -87,6 +88,38 @@ class TrainingCLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """The options that `build` has read from the words."""
         add_trust_option(parser)
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """The trainer, with the callbacks that report on every run."""
+        config = self._get(self.config_init, "trainer", default={})
+        given = config.get("callbacks") or []
+        given = given if isinstance(given, list) else [given]
+        shown = config.get("enable_progress_bar") is not False
+        shown = shown and not any(isinstance(one, ProgressBar) for one in given)
+        reports: list[Callback] = [StepProgress()] if shown else []
+        reports += [RunSummary(), EarlyLogs()] if self.subcommand == "fit" else []
+        return super().instantiate_trainer(callbacks=[*given, *reports], **kwargs)
+
+    def fit(self, model: LightningModule, **kwargs: Any) -> None:
+        """Train; if that fails, say how to go on.
+
+        Raises:
+            ValueError: the data or a value failed, or another process of the training has gone.
+        """
+        try:
+            self.trainer.fit(model, **kwargs)
+        except USER_ERRORS as error:
+            advice = how_to_resume(self.trainer)
+            if not advice:
+                raise
+            raise ValueError(f"{explain(error)}; {advice}") from error
+        except RuntimeError as error:
+            reason = lost_process(error, self.trainer)
+            if not reason:
+                raise
+            end_children(self.trainer)
+            advice = how_to_resume(self.trainer) or "start the training again"
+            raise ValueError(f"{reason}; {advice}") from error
 
     def before_fit(self) -> None:
         """Resume the run if it has a checkpoint."""

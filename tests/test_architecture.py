@@ -93,7 +93,7 @@ FLOORS = {
         "callbacks": 9,
         "samples": 10,
         "commands": 10,
-        "lightning_cli": 10,
+        "lightning_cli training": 10,
         "cli": 11,
         "package": 11,
         "__main__": 12,

@@ -3,10 +3,12 @@
 Without a process group each function answers for the one process that there is.
 """
 
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, distributed
+
+T = TypeVar("T")
 
 
 def rank_and_size() -> tuple[int, int]:
@@ -26,6 +28,15 @@ def summed(x: Tensor) -> Tensor:
         x = x.clone()
         distributed.all_reduce(x)
     return x
+
+
+def gathered(value: T) -> list[T]:
+    """A value of every process, in the order of their ranks; all of them must call this."""
+    _, size = rank_and_size()
+    values = [value] * size
+    if size > 1:
+        distributed.all_gather_object(values, value)
+    return values
 
 
 class _SharedSum(torch.autograd.Function):

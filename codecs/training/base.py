@@ -16,7 +16,8 @@ from lightning.pytorch import LightningModule
 from lightning.pytorch.callbacks import Timer
 from torch import Tensor, nn
 
-from intaglio.codecs.layers.distributed import summed
+from intaglio.codecs.layers.distributed import gathered, summed
+from intaglio.codecs.training.suspects import suspects
 
 Batch = dict[str, Any]
 Terms = dict[str, Tensor]
@@ -40,7 +41,8 @@ class TrainingTask(LightningModule):
         self.automatic_optimization = False
         self.warmup_steps, self.final_rate = warmup_steps, final_rate
         self.clip_norm, self.max_skipped = clip_norm, max_skipped
-        self.skipped = 0
+        self.skipped: dict[str, int] = {}  # steps in a row, by player
+        self.blamed = False  # whether the last step failed for the loss of this very process
         self.batches = 0
         self.seed: int | None = None
 
@@ -76,6 +78,8 @@ class TrainingTask(LightningModule):
         """Take it back."""
         for key, value in checkpoint.get("training", {}).items():
             setattr(self, key, value)
+        if isinstance(self.skipped, int):  # of checkpoints before players were counted apart
+            self.skipped = {"generator": self.skipped}
 
     def _step(self, optimizer: Any, loss: Tensor, name: str) -> bool:
         """Step, unless the loss or a gradient is not finite in any process."""
@@ -84,6 +88,7 @@ class TrainingTask(LightningModule):
         self.log(f"train/{name}_norm", norm)
         if not bool(summed(norm + loss).isfinite()):
             optimizer.zero_grad()
+            self.blamed = not bool(loss.isfinite())
             return False
         optimizer.step()
         return True
@@ -104,18 +109,30 @@ class TrainingTask(LightningModule):
         random.seed(number)
         numpy.random.seed(number % 2**32)
 
-    def _count(self, stepped: bool, batch: Batch) -> None:
-        self.skipped = 0 if stepped else self.skipped + 1
-        self.log("train/skipped", float(self.skipped))
-        if stepped:
-            return
-        paths = ", ".join(str(path) for path in batch.get("path", [])[:4])
-        self.print(f"skipped step {self.global_step}: a loss or gradient is not finite {paths}")
-        if self.skipped >= self.max_skipped:
-            raise ValueError(
-                f"{self.skipped} steps in a row gave values that are not finite; lower the "
-                "learning rate or set clip_norm, and go on from the last checkpoint"
+    def _count(self, stepped: dict[str, bool], batch: Batch) -> None:
+        """Count the steps that were skipped, by player, and name what they were skipped for.
+
+        Raises:
+            ValueError: a player has skipped too many in a row.
+        """
+        for player, done in stepped.items():
+            self.skipped[player] = 0 if done else self.skipped.get(player, 0) + 1
+        self.log("train/skipped", float(max(self.skipped.values())))
+        for player in (player for player, done in stepped.items() if not done):
+            told = gathered((self.blamed, suspects(batch, self.batches)))
+            blamed = any(blame for blame, _ in told)
+            where = "; ".join(
+                f"on rank {rank}: {text}" if len(told) > 1 else text
+                for rank, (blame, text) in enumerate(told)
+                if blame or not blamed
             )
+            what = f"{'loss' if blamed else 'gradient'} of the {player} is not finite"
+            self.print(f"skipped step {self.global_step}: the {what}, {where}")
+            if self.skipped[player] >= self.max_skipped:
+                raise ValueError(
+                    f"{self.skipped[player]} steps in a row were skipped: the {what}, in the last "
+                    f"one {where}; lower the learning rate or set clip_norm"
+                )
 
     def _optimizers(self) -> list[Any]:
         optimizers = self.optimizers()

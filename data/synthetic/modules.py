@@ -7,10 +7,9 @@ from functools import partial
 
 import torch
 from lightning import LightningDataModule
-from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from intaglio.data.audio import AudioFolder, WholeClip, collate_clips, collate_crops
+from intaglio.data.audio import AudioFolder, Crop, WholeClip, collate_clips, collate_crops
 from intaglio.data.image import ImageFolder, ImageItem, collate_images
 from intaglio.data.modules import Loading
 from intaglio.data.synthetic.audio import speechlike
@@ -44,7 +43,7 @@ def debug_images(
     return made(size, batch_size=batch_size, num_workers=num_workers)
 
 
-class _Signals(Dataset[Tensor]):
+class _Signals(Dataset[Crop]):
     def __init__(self, count: int, size: int, sample_rate: int, seed: int, channels: int) -> None:
         self.count, self.size, self.sample_rate, self.seed = count, size, sample_rate, seed
         self.channels = channels
@@ -52,10 +51,10 @@ class _Signals(Dataset[Tensor]):
     def __len__(self) -> int:
         return self.count
 
-    def __getitem__(self, key: tuple[int, int]) -> Tensor:
+    def __getitem__(self, key: tuple[int, int]) -> Crop:
         generator = generator_of(self.seed, *key)
         rows = [speechlike(self.size, self.sample_rate, generator) for _ in range(self.channels)]
-        return torch.stack(rows)
+        return Crop(torch.stack(rows), f"synthetic/{key[1]}")
 
 
 class _Clips(Dataset[WholeClip]):
@@ -66,7 +65,8 @@ class _Clips(Dataset[WholeClip]):
         return len(self.signals)
 
     def __getitem__(self, index: int) -> WholeClip:
-        return WholeClip(self.signals[-1, index], "", f"synthetic/{index}")
+        wave, path = self.signals[-1, index]
+        return WholeClip(wave, "", path)
 
 
 class SyntheticAudio(Loading):
@@ -104,13 +104,13 @@ class SyntheticAudio(Loading):
         self.samples_per_epoch, self.validation_samples = samples_per_epoch, validation_samples
         self.channels = channels
 
-    def train_dataloader(self) -> DataLoader[Tensor]:
-        """Batches of ``wave`` [batch, channels, samples] and ``lengths`` [batch]."""
+    def train_dataloader(self) -> DataLoader[Crop]:
+        """Batches of ``wave`` [batch, channels, samples], ``lengths`` [batch], and ``path``."""
         signals = self._signals(self.samples_per_epoch, self.seed)
         return self.in_passes(signals, collate_crops, count=len(signals))
 
     def val_dataloader(self) -> DataLoader[WholeClip]:
-        """The same with lists ``text``, all empty, and ``path``."""
+        """The same with the list ``text``, all empty."""
         return self._whole(self.seed + 1)
 
     def test_dataloader(self) -> DataLoader[WholeClip]:

@@ -70,6 +70,14 @@ class Condition(Part):
 class PromptCondition(Condition):
     """Base of conditions that are texts."""
 
+    def check(self, provenance: Provenance) -> None:
+        """See `Condition.check`."""
+        if provenance.texts == 0:
+            raise ValueError(
+                "no item for training has a text, and the generator is conditioned on texts: give "
+                "data with captions, or condition it on classes"
+            )
+
     def check_texts(self, texts: Sequence[str]) -> None:
         """Check the lengths of texts.
 

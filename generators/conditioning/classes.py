@@ -41,6 +41,11 @@ class ClassCondition(Condition):
                 f"{self.num_classes}; "
                 "set num_classes"
             )
+        if self.num_classes and provenance.counts is not None and not sum(provenance.counts):
+            raise ValueError(
+                "no item for training has a class, and the generator is conditioned on classes: "
+                "give data with labels, or num_classes 0 for an unconditional generator"
+            )
 
     def of_batch(self, batch: Mapping[str, Any]) -> Tensor:
         """Labels."""

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from intaglio.generators.conditioning.base import PromptCondition
+from intaglio.generators.provenance import Provenance
 
 
 class EncodedText(PromptCondition):
@@ -41,6 +42,17 @@ class EncodedText(PromptCondition):
             nn.GELU(approximate="tanh"),
             nn.Linear(dim, dim, bias=False),
         )
+
+    def check(self, provenance: Provenance) -> None:
+        """See `Condition.check`; the encoder is loaded and tried, before the first batch.
+
+        Raises:
+            ModuleNotFoundError: transformers is missing.
+            ValueError: no item has a text, there is no such encoder, or its states have other
+                channels.
+        """
+        super().check(provenance)
+        self.of_texts(["a"])
 
     def check_texts(self, texts: Sequence[str]) -> None:
         """See `PromptCondition.check_texts`.

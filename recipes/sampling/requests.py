@@ -77,15 +77,22 @@ def class_number(generator: Generator, name: str) -> int:
     """Number of a class, given its name or number.
 
     Raises:
-        ValueError: there is no such class, or the generator is not class-conditional.
+        ValueError: there is no such class, nothing of it was trained on, or the generator is not
+            class-conditional.
     """
     if not isinstance(generator.condition, ClassCondition):
         raise ValueError(f"{generator.name} is conditioned on texts, not classes: use --text")
-    names = () if generator.provenance is None else generator.provenance.classes
-    if name in names:
-        return names.index(name)
-    if name.isdecimal() and int(name) < generator.condition.num_classes:
-        return int(name)
+    provenance = generator.provenance
+    names = () if provenance is None else provenance.classes
+    number = names.index(name) if name in names else int(name) if name.isdecimal() else -1
+    if 0 <= number < generator.condition.num_classes:
+        if provenance is not None and not provenance.trained(number):
+            trained = [one for label, one in enumerate(names) if provenance.trained(label)]
+            raise ValueError(
+                f"{generator.name} was trained on nothing of class {name}: give one of "
+                f"{', '.join(trained[:8])}{' …' if len(trained) > 8 else ''}"
+            )
+        return number
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
     known = f"one of {', '.join(near or names[:8])}" if names else "no name, for it knows none"
     raise ValueError(

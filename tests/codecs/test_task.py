@@ -200,13 +200,56 @@ def test_steps_that_are_not_finite_are_skipped_and_change_nothing(tiny_codec, ca
     trainer = fit(module, 5, bad=(1, 2))
     assert [index for index, names in seen if not names] == [1, 2]
     assert trainer.global_step == 5
-    assert "clip 2" in capsys.readouterr().out
+    lines = capsys.readouterr().out.splitlines()
+    assert "clip 2, clip 3 (not finite themselves)" in lines[0] and "clip 0" not in lines[0]
     assert all(value.isfinite().all() for value in module.state_dict().values())
 
 
 def test_too_many_bad_steps_in_a_row_stop_the_training(tiny_codec):
     with pytest.raises(ValueError, match="3 steps in a row"):
         fit(task(tiny_codec, max_skipped=3), 30, bad=range(4, 20))
+
+
+class Infinite(torch.nn.Module):
+    """A loss that is infinite once its calls are up, with a finite gradient."""
+
+    def __init__(self, calls):
+        super().__init__()
+        self.calls = calls
+
+    def forward(self, decoded, real):
+        self.calls -= 1
+        return (decoded - real).square().mean() + (float("inf") if self.calls < 0 else 0.0)
+
+
+@pytest.mark.parametrize("balanced", [False, True])
+def test_an_infinite_loss_moves_neither_weights_nor_codebooks(tiny_codec, balanced):
+    """Also where the balancer puts another value in its place."""
+    tiny_codec.quantizer = VectorQuantizer(8, 16, kmeans_iterations=0)  # with running means
+    module = task(
+        tiny_codec,
+        losses={"wave": Infinite(2)},
+        balancer=Balancer() if balanced else None,
+        adversaries=None,
+        max_skipped=2,
+    )
+    fit(module, 2)
+    before = state(module.codec)
+    with pytest.raises(ValueError, match="2 steps in a row were skipped: the loss of the gener"):
+        fit(module, 4)
+    assert changed(before, module.codec) == set()
+
+
+@pytest.mark.parametrize("share", [1.0, 0.5])
+def test_a_discriminator_that_never_steps_stops_the_training(tiny_codec, share, capsys):
+    """Batches from which it does not learn do not interrupt the row."""
+    module = task(tiny_codec, discriminator_share=share, max_skipped=3)
+    weight = next(module.adversaries.parameters())
+    weight.register_hook(lambda gradient: gradient * float("nan"))
+    with pytest.raises(ValueError, match="3 steps in a row were skipped: the gradient of the disc"):
+        fit(module, 30)
+    assert module.trainer.callback_metrics["train/skipped"] == 2  # of the step before
+    assert "clip 1" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("clip_norm", "moved"), [(None, 3.0), (1e-3, 1e-3)])

@@ -179,3 +179,13 @@ def test_what_is_no_set_is_refused(shard, tmp_path):
     folder = shard("a.tar", {"x": first})
     with pytest.raises(ValueError, match="none of 1 items of .* is for training"):
         TokenShards(str(folder), validation_share=0.0, test_share=0.9999).setup()
+
+
+def test_conditions_are_counted_where_they_are_trained_on(shards):
+    data = TokenShards(str(shards), validation_share=0.2, test_share=0.2, batch_size=4)
+    data.setup()
+    counts, texts = data.conditions()
+    records = [entry.record for entry in data.readers["train"]]
+    assert counts == tuple(sum(record.label == name for record in records) for name in "ab")
+    assert texts == len(records) < 30
+    assert data.summary().startswith(f"{shards}: 30 items of tiny, 2 classes, 30 with a text: ")

@@ -1,5 +1,9 @@
 """Two processes train like one with the whole batch, stop together and resume together."""
 
+import contextlib
+import os
+import re
+import signal
 import socket
 from pathlib import Path
 
@@ -17,8 +21,8 @@ from lightning.pytorch import Callback
 
 
 class Probe(Callback):
-    def __init__(self, stop_at: int = -1) -> None:
-        self.stop_at, self.hook = stop_at, None
+    def __init__(self, stop_at: int = -1, signal: int = signal.SIGTERM) -> None:
+        self.stop_at, self.signal, self.hook = stop_at, signal, None
 
     def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
         if pl_module.batches == 5:  # in one process, the same item as in a single one
@@ -35,8 +39,9 @@ class Probe(Callback):
             self.hook.remove()
 
     def on_before_backward(self, trainer, pl_module, loss):
-        if trainer.global_rank == 0 and trainer.global_step == self.stop_at:
-            os.kill(os.getpid(), signal.SIGTERM)
+        rank = 0 if self.signal == signal.SIGTERM else 1
+        if trainer.global_rank == rank and trainer.global_step == self.stop_at:
+            os.kill(os.getpid(), self.signal)
 
     def on_train_end(self, trainer, pl_module):
         torch.save(pl_module.state_dict(), f"state_{trainer.world_size}_{trainer.global_rank}.pt")
@@ -53,7 +58,7 @@ data:
 trainer:
   max_steps: 14
   callbacks+:
-    - {class_path: probing.Probe, init_args: {stop_at: STOP}}
+    - {class_path: probing.Probe, init_args: {stop_at: STOP, signal: SIGNAL}}
 """
 
 
@@ -62,29 +67,40 @@ def words(launcher, tiny_recipe, tmp_path_factory):
     """Words of a command that stops at a step, if one is given."""
     (launcher.modules / "probing.py").write_text(PROBING)
 
-    def write(stop: int = -1) -> list[object]:
+    def write(stop: int = -1, number: int = signal.SIGTERM) -> list[object]:
         overlay = tmp_path_factory.mktemp("overlay") / "changes.yaml"
-        overlay.write_text(CHANGES.replace("STOP", str(stop)))
+        overlay.write_text(CHANGES.replace("STOP", str(stop)).replace("SIGNAL", str(int(number))))
         return ["fit", "-c", tiny_recipe, "-c", overlay, "--ckpt_path", "last"]
 
     return write
 
 
 @pytest.fixture(scope="module")
-def train_pair(launcher):
-    """Run a command in two processes; gives both statuses."""
+def pair_of(launcher):
+    """Start a command in two processes; gives both."""
 
-    def run(folder: Path, *words: object) -> list[int]:
+    def start(folder: Path, *words: object) -> list[int]:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = str(free.getsockname()[1])
         many = ("-c", "overlays/many_gpus", "--trainer.devices=2", "--trainer.accelerator=cpu")
         common = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2"}
-        pair = [
-            launcher.start(folder, *words, *many, environment=common | {"LOCAL_RANK": rank})
+        return [
+            launcher.start(
+                folder, words[0], *many, *words[1:], environment=common | {"LOCAL_RANK": rank}
+            )
             for rank in "01"
         ]
-        return [launcher.wait(process) for process in pair]
+
+    return start
+
+
+@pytest.fixture(scope="module")
+def train_pair(launcher, pair_of):
+    """Run a command in two processes; gives both statuses."""
+
+    def run(folder: Path, *words: object) -> list[int]:
+        return [launcher.wait(process) for process in pair_of(folder, *words)]
 
     return run
 
@@ -111,7 +127,9 @@ def test_two_processes_train_as_one(launcher, pair, words, tmp_path):
     for name, value in state(tmp_path, 1, 0).items():
         torch.testing.assert_close(first[name], value, atol=2e-4, rtol=1e-3, msg=name)
     output = (pair / "output0.txt").read_text()
-    assert "skipped step 5" in output and "skipped step 8" in output
+    of_rank_1 = r"skipped step 5: .* loss .* not finite, on rank 1: synthetic/\d+ \(not finite the"
+    assert re.search(of_rank_1, output)  # it alone had the poisoned clip; here its name is told
+    assert re.search(r"skipped step 8: .* on rank 1: synthetic/\d+, synthetic/\d+$", output, re.M)
 
 
 def test_two_processes_stop_and_resume_together(train_pair, pair, words, tmp_path):
@@ -121,3 +139,34 @@ def test_two_processes_stop_and_resume_together(train_pair, pair, words, tmp_pat
     for rank in (0, 1):
         for name, value in state(pair, 2, rank).items():
             assert torch.equal(state(tmp_path, 2, rank)[name], value), name
+
+
+@pytest.mark.parametrize(
+    ("number", "limit", "said"),
+    [
+        (
+            signal.SIGKILL,
+            "0:10:00",
+            "one of the 2 processes of the training has ended or was killed",
+        ),
+        pytest.param(
+            signal.SIGSTOP,
+            "0:01:00",
+            "one of the 2 processes of the training has not answered for 0:01:00",
+            marks=pytest.mark.slow,  # it waits for as long
+        ),
+    ],
+)
+def test_a_process_that_goes_ends_the_other_with_a_sentence(
+    launcher, pair_of, words, tmp_path, number, limit, said
+):
+    first, second = pair_of(tmp_path, *words(8, number), f"--trainer.strategy.timeout={limit}")
+    assert launcher.wait(first) == 1, launcher.output.read_text()
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(second, signal.SIGKILL)
+    launcher.wait(second)
+    output = (tmp_path / "output0.txt").read_text()
+    [line] = [line for line in output.splitlines() if line.startswith("intaglio: error: ")]
+    assert said in line and "Traceback" not in output
+    checkpoint = "run/version_0/checkpoints/last.ckpt"
+    assert f"the last checkpoint of step 6 is {checkpoint}: give the same" in line

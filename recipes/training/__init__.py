@@ -1,0 +1,1 @@
+"""What the training commands say: before, during and after."""
