@@ -12,6 +12,7 @@ from torch import Tensor
 from intaglio.codecs.codec import Codec, Reconstruction
 from intaglio.codecs.decoders.base import AudioDecoder
 from intaglio.codecs.encoders.base import AudioEncoder
+from intaglio.codecs.inputs import check_finite, check_lengths
 from intaglio.codecs.quantizers.base import Quantizer
 from intaglio.codecs.streaming.long_signals import decode_blocks, encode_blocks
 from intaglio.codecs.streaming.segments import Segments
@@ -103,6 +104,7 @@ class AudioCodec(Codec):
             x: waveform, [batch, channels, samples], in [-1, 1].
             lengths: int64 [batch], samples of each item; all of them if None.
         """
+        self._check_form(x)
         scale = None
         if self.normalise:
             scale = self._loudness(x, lengths).view(-1, 1, 1)
@@ -155,6 +157,8 @@ class AudioCodec(Codec):
             ValueError: the tokens are not of this codec's vocabulary or break their contract.
         """
         self.check_tokens(tokens)
+        if not tokens.ids.numel():
+            raise ValueError(f"there is nothing to decode in ids of shape {list(tokens.ids.shape)}")
         tokens = tokens._replace(ids=tokens.ids * tokens.mask.unsqueeze(-1))
         lengths = self._ends(tokens) if tokens.lengths is None else tokens.lengths
         with self.inference():
@@ -209,12 +213,12 @@ class AudioCodec(Codec):
 
     def check_tokens(self, tokens: Tokens) -> None:
         """Raise ValueError if this codec cannot decode the tokens."""
+        self._check_record(tokens)
         prefixes = [self.vocab[:n] for n in itertools.accumulate(self.quantizer.level_groups)]
         if tokens.vocab not in prefixes:
             raise ValueError(f"tokens of vocabulary {tokens.vocab}, the codec has {self.vocab}")
         if self.normalise and tokens.scale is None:
             raise ValueError(f"tokens of {self.name} need the scale that encoding took out")
-        tokens.check()
         items, positions = tokens.mask.shape
         pieces = 1
         if self.segments is not None:
@@ -226,8 +230,7 @@ class AudioCodec(Codec):
             )
         if tokens.lengths is None:
             return
-        if tokens.lengths.shape != (items,) or tokens.lengths.is_floating_point():
-            raise ValueError(f"lengths must be integer [{items}], got {list(tokens.lengths.shape)}")
+        check_lengths(tokens.lengths, items)
         ends = self._ends(tokens)
         if bool(((tokens.lengths < 0) | (tokens.lengths > ends)).any()):
             raise ValueError(
@@ -277,19 +280,19 @@ class AudioCodec(Codec):
             return mask
         return mask.repeat_interleave(self.quantizer.stride, dim=1)
 
+    def _check_form(self, x: Tensor) -> None:
+        expected = f"{self.name} takes floating-point waveforms [batch, {self.channels}, samples]"
+        self._check_signals(x, expected, (None, self.channels, None))
+
     def check(self, x: Tensor, lengths: Tensor | None = None) -> None:
         """Raise ValueError if waveforms or their lengths are not what `encode` takes."""
-        if x.dim() != 3 or not x.is_floating_point() or x.shape[1] != self.channels:
-            raise ValueError(
-                f"{self.name} takes float waveforms [batch, {self.channels}, samples], got "
-                f"{x.dtype} {list(x.shape)}"
-            )
+        self._check_form(x)
         if x.shape[0] == 0 or x.shape[-1] == 0:
             raise ValueError(f"there is nothing to encode in a waveform of shape {list(x.shape)}")
+        check_finite(x, f"{self.name} takes waveforms")
         if lengths is None:
             return
-        if lengths.shape != x.shape[:1] or lengths.is_floating_point():
-            raise ValueError(f"lengths must be integer [{x.shape[0]}], got {list(lengths.shape)}")
+        check_lengths(lengths, x.shape[0])
         if int(lengths.min()) < 1 or int(lengths.max()) > x.shape[-1]:
             raise ValueError(
                 f"lengths must lie in [1, {x.shape[-1]}], got {int(lengths.min())} to "

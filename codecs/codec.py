@@ -4,7 +4,7 @@ A codec is a plain module: it loads, runs and exports without Lightning. `CodecT
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -14,6 +14,7 @@ from torch import Tensor
 from intaglio.codecs.bundle import fingerprint
 from intaglio.codecs.decoders.base import Decoder
 from intaglio.codecs.encoders.base import Encoder
+from intaglio.codecs.inputs import check_like, check_tensor, described, recording
 from intaglio.codecs.part import Part, describe
 from intaglio.codecs.quantizers.base import Quantized, Quantizer
 from intaglio.codecs.tokens import Tokens
@@ -129,6 +130,33 @@ class Codec(Part):
     def decode(self, tokens: Tokens) -> Tensor:
         """Signals of tokens, in the layout that `encode` takes."""
         raise NotImplementedError
+
+    def _check_signals(self, x: Tensor, expected: str, shape: Sequence[int | None]) -> None:
+        """Raise unless signals have this shape and the type and device of the weights.
+
+        Args:
+            x: what `encode` was given.
+            expected: beginning of the message, "NAME takes floating-point waveforms […]".
+            shape: sizes; None is any.
+        """
+        if recording():
+            return
+        check_tensor(x, expected, shape)
+        check_like(x, expected, next(self.parameters(), None))
+
+    def _check_record(self, tokens: Tokens) -> None:
+        """Raise unless these are tokens that keep their contract, on the codec's device."""
+        if not isinstance(tokens, Tokens):
+            raise TypeError(
+                f"{self.name} decodes Tokens, got {described(tokens)}; `tokens(ids)` of the codec "
+                "makes them of ids"
+            )
+        tokens.check()
+        weight = next(self.parameters(), None)
+        if weight is not None and tokens.ids.device != weight.device:
+            raise ValueError(
+                f"{self.name} is on {weight.device}, its tokens are on {tokens.ids.device}"
+            )
 
     @contextmanager
     def inference(self) -> Iterator[None]:

@@ -15,6 +15,7 @@ from torch import Generator, Tensor
 from intaglio.codecs.codec import Codec, Reconstruction
 from intaglio.codecs.decoders.base import ImageDecoder
 from intaglio.codecs.encoders.base import ImageEncoder
+from intaglio.codecs.inputs import check_finite, check_latents
 from intaglio.codecs.quantizers.base import Quantizer
 from intaglio.codecs.tokens import Tokens
 
@@ -99,6 +100,7 @@ class ImageCodec(Codec):
 
     def forward(self, x: Tensor) -> Reconstruction:
         """Encode, quantize and decode images [batch, 3, height, width] for training."""
+        self._check_form(x)
         grid = self._grid(*x.shape[-2:])
         target = x if self.autoencoder is None else self._encoder_input(x)
         quantized = self.quantizer(self.encoder(target))
@@ -141,6 +143,8 @@ class ImageCodec(Codec):
                 positions that the decoder needs.
         """
         self.check_tokens(tokens)
+        if not tokens.ids.numel():
+            raise ValueError(f"there is nothing to decode in ids of shape {list(tokens.ids.shape)}")
         with self.inference():
             latents = self.quantizer.decode_ids(tokens.ids * tokens.mask.unsqueeze(-1))
             mask = None if bool(tokens.mask.all()) else tokens.mask
@@ -152,6 +156,10 @@ class ImageCodec(Codec):
         For a continuous bottleneck the mean. Raises as `encode`.
         """
         self.check(x)
+        return self._latents(x)
+
+    def _latents(self, x: Tensor) -> Tensor:
+        """`latents` of images that may hold anything: a bad batch of a training is skipped."""
         with self.inference():
             return self.quantizer(self.encoder(self._encoder_input(x))).values
 
@@ -174,6 +182,7 @@ class ImageCodec(Codec):
         Raises:
             ValueError: some are masked, and the codec is not flexible.
         """
+        check_latents(latents, self.name, self.quantizer.dim, mask=mask)
         if mask is not None and not self.is_flexible and not bool(mask.all()):
             raise ValueError(f"{self.name} decodes all positions; some of them are masked")
         grid = grid or self._grid(self.image_size)
@@ -209,13 +218,16 @@ class ImageCodec(Codec):
             mask = torch.nn.functional.pad(mask, (0, missing))
         return Tokens(ids, mask, self.vocab, grid=grid if self.any_size else None)
 
+    def _check_form(self, x: Tensor) -> None:
+        expected = f"{self.name} takes floating-point images [batch, 3, height, width]"
+        self._check_signals(x, expected, (None, 3, None, None))
+
     def check(self, x: Tensor) -> None:
         """Raise ValueError if images are not what `encode` takes."""
-        if x.dim() != 4 or not x.is_floating_point() or x.shape[1] != 3 or x.shape[0] == 0:
-            raise ValueError(
-                f"{self.name} takes float images [batch, 3, height, width], got {x.dtype} "
-                f"{list(x.shape)}"
-            )
+        self._check_form(x)
+        if x.shape[0] == 0:
+            raise ValueError(f"{self.name} takes at least one image, got {list(x.shape)}")
+        check_finite(x, f"{self.name} takes images")
         height, width = x.shape[-2:]
         whole = height % self.hop_length == width % self.hop_length == 0
         if self.any_size and min(height, width) > 0 and whole:
@@ -228,11 +240,11 @@ class ImageCodec(Codec):
 
     def check_tokens(self, tokens: Tokens) -> None:
         """Raise ValueError if this codec cannot decode the tokens."""
+        self._check_record(tokens)
         if not self.vocab:
             raise ValueError(f"{self.name} is continuous and decodes latents, no tokens")
         if tokens.vocab != self.vocab:
             raise ValueError(f"tokens of vocabulary {tokens.vocab}, the codec has {self.vocab}")
-        tokens.check()
         grid = tokens.grid or self._grid(self.image_size)
         if min(grid) < 1 or (tokens.grid is not None and not self.any_size):
             raise ValueError(f"{self.name} cannot decode a grid of {grid[0]} x {grid[1]}")
@@ -255,7 +267,7 @@ class ImageCodec(Codec):
         """What the encoder takes: pixels, or the autoencoder's latents as a map."""
         if self.autoencoder is None:
             return x
-        latents = self.autoencoder.latents(x) * self.latent_scale
+        latents = self.autoencoder._latents(x) * self.latent_scale
         rows, columns = (side // self.autoencoder.hop_length for side in x.shape[-2:])
         return latents.transpose(1, 2).unflatten(2, (rows, columns))
 

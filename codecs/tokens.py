@@ -7,6 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from intaglio.codecs.inputs import described
+
 
 class Tokens(NamedTuple):
     """Discrete codes of a batch of items.
@@ -35,18 +37,20 @@ class Tokens(NamedTuple):
         return sum(math.log2(size) for size in self.vocab)
 
     def check(self) -> "Tokens":
-        """Return self, or raise ValueError naming what breaks the contract above."""
+        """Return self, or raise TypeError or ValueError naming what breaks the contract above."""
+        for name in ("ids", "mask", "lengths", "scale"):
+            value = getattr(self, name)
+            if not isinstance(value, Tensor) and (value is not None or name in ("ids", "mask")):
+                raise TypeError(f"{name} of tokens must be a torch.Tensor, got {described(value)}")
         if self.ids.dim() != 3 or self.ids.dtype != torch.int64:
             raise ValueError(
-                f"ids must be int64 [batch, positions, groups], got {self.ids.dtype} "
-                f"{list(self.ids.shape)}"
+                f"ids must be int64 [batch, positions, groups], got {described(self.ids)}"
             )
         if self.ids.shape[2] != len(self.vocab):
             raise ValueError(f"ids have {self.ids.shape[2]} groups, vocab names {len(self.vocab)}")
         if self.mask.dtype != torch.bool or self.mask.shape != self.ids.shape[:2]:
             raise ValueError(
-                f"mask must be bool {list(self.ids.shape[:2])}, got {self.mask.dtype} "
-                f"{list(self.mask.shape)}"
+                f"mask must be bool {list(self.ids.shape[:2])}, got {described(self.mask)}"
             )
         sizes = torch.tensor(self.vocab, device=self.ids.device)
         wrong = ((self.ids < 0) | (self.ids >= sizes)) & self.mask.unsqueeze(-1)

@@ -17,7 +17,7 @@ def write(graphs: Graphs, folder: Path) -> list[Path]:
     with torch.no_grad(), warnings.catch_warnings():
         # PyTorch advises against TorchScript, which users of C++ need; and it warns of size checks
         # within its own functions, which the comparison at many sizes covers
-        warnings.filterwarnings("ignore", category=DeprecationWarning, message=".*torch.jit.*")
+        warnings.filterwarnings("ignore", message=".*torch.jit.*")
         warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)
         recorded = zip((graphs.encoder, graphs.decoder), examples, paths, strict=True)
         for graph, example, path in recorded:
@@ -30,6 +30,6 @@ def write(graphs: Graphs, folder: Path) -> list[Path]:
 def run(folder: Path) -> tuple[Runner, Runner]:
     """Encoder and decoder as functions of tensors. Loading runs code: trust the files' source."""
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", category=DeprecationWarning, message=".*torch.jit.*")
+        warnings.filterwarnings("ignore", message=".*torch.jit.*")
         encoder, decoder = (torch.jit.load(folder / name) for name in ("encoder.ts", "decoder.ts"))
     return encoder, decoder

@@ -33,7 +33,7 @@ FLOORS = {
     "codecs": {
         "trust shipped folding": -1,
         # the contracts, and every base.py of the parts
-        "__init__ lazy part tokens bundle streaming codec audio_codec image_codec load": 0,
+        "__init__ lazy part inputs tokens bundle streaming codec audio_codec image_codec load": 0,
         "layers": 1,
         **dict.fromkeys(("quantizers", "encoders", "decoders", "discriminators", "losses"), 2),
         **dict.fromkeys(MODALITIES, 3),

@@ -1,12 +1,14 @@
 """Quantizer: continuous latents to discrete ids and back."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from intaglio.codecs.inputs import check_finite, check_ids, check_latents, recording
 from intaglio.codecs.part import Part
 
 
@@ -41,7 +43,11 @@ class Quantizer(Part):
 
     `forward` trains (and updates codebooks, in training mode only); `encode_ids` and `decode_ids`
     are the inference path: plain tensor operations in float32, exportable, never changing any
-    state.
+    state. Latents may be of any floating type.
+
+    Whatever a sub-class does, each of the three refuses other shapes and types with a TypeError or
+    ValueError of one line. On CPUs `encode_ids` also refuses values that are not finite, and
+    `decode_ids` ids out of range; `forward` leaves a bad batch to the trainer, which skips it.
     """
 
     dim: int
@@ -49,6 +55,12 @@ class Quantizer(Part):
     losses: tuple[str, ...] = ()
     stride: int = 1
     fixed_positions: bool = False
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        for name, check in CHECKS.items():
+            if name in cls.__dict__:
+                setattr(cls, name, _checked(cls.__dict__[name], check))
 
     @property
     def input_dim(self) -> int:
@@ -88,6 +100,41 @@ class Quantizer(Part):
         The groups may be those of the first levels.
         """
         raise NotImplementedError
+
+
+def _check_batch(quantizer: Quantizer, latents: Tensor, mask: Tensor | None = None) -> None:
+    name = type(quantizer).__name__
+    check_latents(latents, name, quantizer.input_dim, stride=quantizer.stride, mask=mask)
+
+
+def _check_encoding(quantizer: Quantizer, latents: Tensor, levels: int | None = None) -> None:
+    _check_batch(quantizer, latents)
+    if quantizer.vocab and latents.device.type == "cpu" and not recording():
+        check_finite(latents, f"{type(quantizer).__name__} takes latents")
+
+
+def _check_decoding(quantizer: Quantizer, ids: Tensor) -> None:
+    if quantizer.vocab:
+        check_ids(ids, type(quantizer).__name__, quantizer.vocab, quantizer.level_groups)
+
+
+CHECKS: dict[str, Callable[..., None]] = {
+    "forward": _check_batch,
+    "encode_ids": _check_encoding,
+    "encode_levels": _check_encoding,
+    "decode_ids": _check_decoding,
+}
+
+
+def _checked(method: Callable[..., Any], check: Callable[..., None]) -> Callable[..., Any]:
+    """A method that has its arguments checked first."""
+
+    @functools.wraps(method)
+    def call(quantizer: Quantizer, *args: Any, **kwargs: Any) -> Any:
+        check(quantizer, *args, **kwargs)
+        return method(quantizer, *args, **kwargs)
+
+    return call
 
 
 def straight_through(source: Tensor, target: Tensor) -> Tensor:

@@ -98,7 +98,7 @@ class MultiScaleQuantizer(Quantizer):
             raise ValueError("a grid cannot be quantized in part: the mask leaves latents out")
         with torch.autocast(latents.device.type, enabled=False):
             grid = self._grid(latents)
-            ids, cells, sums = zip(*self._scales(grid), strict=True)
+            ids, cells, sums = zip(*self._scales(grid.nan_to_num(0, 0, 0)), strict=True)
             if self.training:  # the training state of the inner quantizer: counts, running means
                 with torch.no_grad():
                     self.inner(torch.cat(cells, dim=1))

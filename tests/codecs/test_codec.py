@@ -1,3 +1,5 @@
+import re
+
 import pytest
 import torch
 
@@ -87,6 +89,85 @@ def test_the_training_pass_reaches_the_encoder(tiny_codec):
 def test_wrong_input_is_refused_with_its_numbers(tiny_codec, wave, lengths, reason):
     with pytest.raises(ValueError, match=reason):
         tiny_codec.encode(wave, lengths)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda x: x.numpy(), " as a torch.Tensor, got numpy.ndarray float32 [2, 1, 300]"),
+        (lambda x: x.tolist(), " as a torch.Tensor, got list"),
+        (lambda x: x.transpose(1, 2), ", got float32 [2, 300, 1]"),
+        (lambda x: x.expand(2, 2, 300), ", got float32 [2, 2, 300]"),
+        (lambda x: x.double(), " of float32 like its weights, got float64 [2, 1, 300]"),
+        (lambda x: x.bfloat16(), " of float32 like its weights, got bfloat16 [2, 1, 300]"),
+        (lambda x: x.to("meta"), " on cpu, got one on meta"),
+    ],
+)
+def test_what_is_no_wave_of_the_codec_is_refused_in_one_line(tiny_codec, change, message):
+    wave = change(torch.randn(2, 1, 300))
+    for take in (tiny_codec, tiny_codec.encode, lambda x: list(tiny_codec.encode_blocks([x]))):
+        with pytest.raises((TypeError, ValueError)) as caught:
+            take(wave)
+        expected = f"tiny takes floating-point waveforms [batch, 1, samples]{message}"
+        assert str(caught.value) == expected
+
+
+@pytest.mark.parametrize("value", [torch.nan, -torch.inf])
+def test_a_wave_that_is_not_finite_has_no_tokens(tiny_codec, value):
+    wave = torch.randn(2, 1, 300)
+    wave[1, 0, 7] = value
+    for take in (tiny_codec.encode, lambda x: list(tiny_codec.encode_blocks([x]))):
+        with pytest.raises(ValueError, match=rf"finite values, got {value} at \[1, 0, 7\]"):
+            take(wave)
+
+
+def test_autocast_takes_what_it_converts(tiny_codec):
+    wave = torch.randn(1, 1, 300)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert tiny_codec.encode(wave).ids.shape == tiny_codec.encode(wave.bfloat16()).ids.shape
+        with pytest.raises(ValueError, match="float32 like its weights, got float64"):
+            tiny_codec.encode(wave.double())
+
+
+@pytest.mark.parametrize(
+    ("lengths", "message"),
+    [
+        ([300], r"integer \[1\] as a torch.Tensor, got list"),
+        (torch.tensor([300.0]), r"integer \[1\], got float32 \[1\]"),
+        (torch.tensor([True]), r"integer \[1\], got bool \[1\]"),
+    ],
+)
+def test_lengths_that_are_no_integers_are_refused(tiny_codec, lengths, message):
+    wave = torch.randn(1, 1, 300)
+    with pytest.raises((TypeError, ValueError), match=message):
+        tiny_codec.encode(wave, lengths)
+    tokens = tiny_codec.encode(wave)._replace(lengths=lengths)
+    with pytest.raises((TypeError, ValueError), match=r"lengths .* got"):
+        tiny_codec.decode(tokens)
+
+
+def test_what_are_no_tokens_is_refused_in_one_line(tiny_codec):
+    tokens = tiny_codec.encode(torch.randn(2, 1, 100))
+    cases = {
+        "decodes Tokens, got int64 [2, 5, 1]": tokens.ids,
+        "ids of tokens must be a torch.Tensor, got numpy.ndarray int64 [2, 5, 1]": tokens._replace(
+            ids=tokens.ids.numpy()
+        ),
+        "mask of tokens must be a torch.Tensor, got NoneType": tokens._replace(mask=None),
+        "int64 [batch, positions, groups], got int32 [2, 5, 1]": tokens._replace(
+            ids=tokens.ids.int()
+        ),
+        "nothing to decode in ids of shape [2, 0, 1]": tokens._replace(
+            ids=tokens.ids[:, :0], mask=tokens.mask[:, :0], lengths=None
+        ),
+        "nothing to decode in ids of shape [0, 5, 1]": tokens._replace(
+            ids=tokens.ids[:0], mask=tokens.mask[:0], lengths=None
+        ),
+    }
+    for message, wrong in cases.items():
+        with pytest.raises((TypeError, ValueError), match=re.escape(message)) as caught:
+            tiny_codec.decode(wrong)
+        assert "\n" not in str(caught.value)
 
 
 def test_tokens_of_another_vocabulary_are_refused(tiny_codec):

@@ -115,21 +115,37 @@ def test_inference_changes_nothing_and_has_no_gradient():
 @pytest.mark.parametrize(
     "x, message",
     [
-        (torch.zeros(3, 8, 8), r"float images \[batch, 3, height, width\].*\[3, 8, 8\]"),
+        (torch.zeros(3, 8, 8), r"floating-point images \[batch, 3, height, width\].*\[3, 8, 8\]"),
         (torch.zeros(1, 1, 8, 8), r"float32 \[1, 1, 8, 8\]"),
         (torch.zeros(0, 3, 8, 8), r"\[0, 3, 8, 8\]"),
-        (torch.zeros(1, 3, 8, 8, dtype=torch.uint8), "got torch.uint8"),
+        (torch.zeros(1, 3, 8, 8, dtype=torch.uint8), "got uint8"),
+        (torch.zeros(1, 3, 8, 8, dtype=torch.float64), "float32 like its weights, got float64"),
+        (torch.full((1, 3, 8, 8), torch.nan), "finite values, got nan"),
         (torch.zeros(1, 3, 8, 7), "multiples of 2 pixels, got 8 x 7"),
         (torch.zeros(1, 3, 7, 7), "multiples of 2 pixels, got 7 x 7"),
         (torch.zeros(1, 3, 0, 8), "multiples of 2 pixels, got 0 x 8"),
     ],
-    ids=["rank", "channels", "empty", "bytes", "width", "height", "nothing"],
+    ids=["rank", "channels", "empty", "bytes", "double", "nan", "width", "height", "nothing"],
 )
 def test_images_that_do_not_fit_are_refused(x, message):
     codec = grid_codec(name="small")
     for call in (codec.encode, codec.latents):
         with pytest.raises(ValueError, match=f"^small takes .*{message}"):
             call(x)
+
+
+def test_latents_that_do_not_fit_are_refused():
+    codec = grid_codec(name="small")
+    with pytest.raises(ValueError, match=r"^small .*positions, 4\], got float32 \[1, 4, 16\]"):
+        codec.from_latents(torch.zeros(1, 4, 16))
+    with pytest.raises(ValueError, match=r"mask is bool \[1, 16\], got bool \[1, 15\]"):
+        codec.from_latents(torch.zeros(1, 16, 4), torch.ones(1, 15, dtype=torch.bool))
+
+
+def test_an_autoencoder_lets_a_bad_batch_of_a_training_through():
+    """The trainer skips it."""
+    codec = wrapped_codec().train()
+    assert not codec(torch.full((2, 3, 8, 8), torch.nan)).values.isfinite().all()
 
 
 @pytest.mark.parametrize("sides", [(8, 16), (16, 16), (4, 4)])

@@ -197,3 +197,82 @@ def test_exported_forms_give_equal_ids_and_values(quantizer):
             got_ids, got_values = form(other)
             assert torch.equal(got_ids, ids)
             torch.testing.assert_close(got_values, values)
+
+
+WRONG_LATENTS = [
+    (torch.zeros(POSITIONS, DIM), rf"positions, {DIM}\], got float32 \[{POSITIONS}, {DIM}\]"),
+    (torch.zeros(2, DIM, POSITIONS), rf"{DIM}\], got float32 \[2, {DIM}, {POSITIONS}\]"),
+    (torch.zeros(2, POSITIONS, DIM + 1), rf"got float32 \[2, {POSITIONS}, {DIM + 1}\]"),
+    (torch.zeros(2, POSITIONS, DIM, dtype=torch.int16), "floating-point latents .* got int16"),
+]
+
+
+@pytest.mark.parametrize(("data", "message"), WRONG_LATENTS)
+def test_latents_of_another_shape_or_type_are_refused(quantizer, data, message):
+    before = copy.deepcopy(quantizer.state_dict())
+    for take in (quantizer, quantizer.encode_ids, lambda x: quantizer.encode_levels(x, 1)):
+        with pytest.raises(ValueError, match=message) as caught:
+            take(data)
+        assert str(caught.value).startswith(type(quantizer).__name__)
+        assert "\n" not in str(caught.value)
+    for name, value in quantizer.state_dict().items():
+        assert torch.equal(value, before[name]), name
+
+
+def test_arrays_are_refused_as_latents_masks_and_ids(quantizer):
+    data = latents()
+    with pytest.raises(TypeError, match=r"as a torch.Tensor, got numpy.ndarray float32 \[3, 16, 6"):
+        quantizer(data.numpy())
+    with pytest.raises(TypeError, match=r"mask is a torch.Tensor, got numpy.ndarray bool \[3, 16"):
+        quantizer(data, torch.ones(3, POSITIONS, dtype=torch.bool).numpy())
+    with pytest.raises(TypeError, match=r"ids .* as a torch.Tensor, got numpy.ndarray int64"):
+        quantizer.decode_ids(quantizer.encode_ids(data).numpy())
+    with pytest.raises(TypeError, match="got list"):
+        quantizer.decode_ids([[1]])
+
+
+def test_masks_of_another_shape_or_type_are_refused(quantizer):
+    data = latents()
+    with pytest.raises(ValueError, match=r"bool \[3, 16\], got int64 \[3, 16\]"):
+        quantizer(data, torch.ones(3, POSITIONS, dtype=torch.int64))
+    with pytest.raises(ValueError, match=r"bool \[3, 16\], got bool \[3, 15\]"):
+        quantizer(data, mask=torch.ones(3, POSITIONS - 1, dtype=torch.bool))
+
+
+def test_latents_that_do_not_fill_positions_are_refused():
+    quantizer = MAKERS["residual strided"]()
+    for take in (quantizer, quantizer.encode_ids):
+        with pytest.raises(ValueError, match=r"multiples of 2 positions, got \[1, 3, 6\]"):
+            take(torch.zeros(1, 3, DIM))
+
+
+def test_ids_of_another_shape_or_type_or_out_of_range_are_refused(quantizer):
+    ids = quantizer.eval().encode_ids(latents())
+    for wrong in (ids.int(), ids.double(), ids[0], ids[..., :0], torch.cat([ids, ids], dim=2)):
+        with pytest.raises(ValueError, match="takes int64 ids .*, got") as caught:
+            quantizer.decode_ids(wrong)
+        assert str(list(wrong.shape)) in str(caught.value)
+    size = quantizer.vocab[-1]
+    for wrong in (-1, size):
+        changed = ids.clone()
+        changed[1, 2, -1] = wrong
+        last = ids.shape[2] - 1
+        with pytest.raises(ValueError, match=rf"in \[0, {size}\), got {wrong} in group {last}$"):
+            quantizer.decode_ids(changed)
+
+
+def test_values_that_are_not_finite_have_no_ids_but_may_be_skipped_in_training(quantizer):
+    data = latents().contiguous()
+    data[1, 3, 2] = torch.nan
+    with pytest.raises(ValueError, match=r"latents of finite values, got nan at \[1, 3, 2\]"):
+        quantizer.encode_ids(data)
+    for mode in (True, False):
+        assert quantizer.train(mode)(data).ids.shape[0] == 3
+    assert torch.equal(quantizer.encode_ids(data[:1] * 1e-3), quantizer(data[:1] * 1e-3).ids)
+
+
+def test_any_floating_type_is_computed_in_float32(quantizer):
+    data = latents()
+    quantizer.eval()
+    assert torch.equal(quantizer.encode_ids(data.double()), quantizer.encode_ids(data))
+    assert quantizer(data.double()).values.dtype == torch.float32

@@ -12,7 +12,7 @@ def test_ids_and_values_are_the_librarys(levels):
     latents = 1.5 * torch.randn(3, 400, len(levels))
     values, ids = theirs(latents)
     assert torch.equal(ours.encode_ids(latents), ids)
-    torch.testing.assert_close(ours.decode_ids(ids), values)
+    torch.testing.assert_close(ours.decode_ids(ids.long()), values)
 
 
 def test_each_grid_lies_inside_the_cells_of_the_one_before():
