@@ -181,20 +181,20 @@ class AudioCodec(Codec):
             levels: as in `encode`.
 
         Yields:
-            Tokens without lengths; as soon as they are known, joined in time. An encoder that
-            cannot work block by block (group normalisation without segments) waits for the end.
+            Tokens without lengths; as soon as they are known, joined in time. An encoder with
+            group normalisation and without segments waits for the end.
         """
         return encode_blocks(self, blocks, levels)
 
-    def decode_blocks(self, blocks: Iterable[Tokens]) -> Iterator[Tensor]:
-        """Waveforms, [batch, channels, samples], of one batch of tokens that comes in blocks.
-
-        In all, `hop_length` samples for each position (and fewer where segments overlap). Equal to
-        `decode` if the decoder can work block by block. Approximate otherwise, for signals longer
-        than `WINDOW` seconds of `intaglio.codecs.streaming.long_signals`: windows that see some
-        seconds to each side.
+    def decode_blocks(
+        self, blocks: Iterable[Tokens], *, window: float | None = None
+    ) -> Iterator[Tensor]:
+        """Waveforms, [batch, channels, samples], of one batch of tokens that comes in blocks:
+        `hop_length` samples a position, fewer where segments overlap. Equal to `decode` if the
+        decoder can work block by block; else approximate, for signals longer than a ``window``
+        in seconds (`long_signals.WINDOW`): windows that see what lies next to them.
         """
-        return decode_blocks(self, blocks)
+        return decode_blocks(self, blocks, window)
 
     def frames(self, lengths: Tensor) -> Tensor:
         """Positions that items of ``lengths`` samples take."""

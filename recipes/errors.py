@@ -42,7 +42,10 @@ _HOPELESS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # the next file would far
 def explain(error: BaseException) -> str:
     """One line, safe to print: what happened, why, and what to do."""
     if is_out_of_memory(error):
-        return "there is not enough memory; free some, or take a machine or device that has more"
+        return (
+            "there is not enough memory; free some, take a machine or device that has more, or "
+            "make the input smaller"
+        )
     if isinstance(error, OSError) and error.errno is not None:
         reason = _ADVICE.get(error.errno, error.strerror or type(error).__name__)
         return _line(f"{error.filename}: {reason}" if error.filename else reason)
@@ -74,7 +77,8 @@ def is_out_of_memory(error: BaseException) -> bool:
     if error.__cause__ is not None and is_out_of_memory(error.__cause__):
         return True
     if isinstance(error, RuntimeError):
-        return _NO_MEMORY.search(str(error)) is not None
+        named = type(error).__name__ == "OutOfMemoryError"  # of torch, which is not imported here
+        return named or _NO_MEMORY.search(str(error)) is not None
     return isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM
 
 

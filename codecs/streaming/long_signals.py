@@ -81,13 +81,15 @@ def encode_blocks(
         yield codec.encode(piece, levels=levels)._replace(lengths=None)
 
 
-def decode_blocks(codec: BlockwiseCodec, blocks: Iterable[Tokens]) -> Iterator[Tensor]:
+def decode_blocks(
+    codec: BlockwiseCodec, blocks: Iterable[Tokens], seconds: float | None = None
+) -> Iterator[Tensor]:
     """See `AudioCodec.decode_blocks`."""
     stream = codec.decoder.stream()
     if codec.segments is not None:
         return _decode_segments(codec, blocks)
     if stream is None or codec.normalise:
-        return _decode_windows(codec, blocks)
+        return _decode_windows(codec, blocks, WINDOW if seconds is None else seconds)
     return _decode_stream(codec, stream, blocks)
 
 
@@ -181,10 +183,12 @@ def _regrouped(blocks: Iterable[Tokens], size: int) -> Iterator[tuple[Tokens, bo
         yield _part(kept, 0, size), True  # with all scales: too many of them are an error
 
 
-def _decode_windows(codec: BlockwiseCodec, blocks: Iterable[Tokens]) -> Iterator[Tensor]:
+def _decode_windows(
+    codec: BlockwiseCodec, blocks: Iterable[Tokens], seconds: float
+) -> Iterator[Tensor]:
     """Windows with context on both sides that are cross-faded."""
     hop, rate = codec.hop_length, codec.frame_rate
-    window, context = round(WINDOW * rate), round(CONTEXT * rate)
+    window, context = max(1, round(seconds * rate)), round(CONTEXT * rate)
     fade = round(FADE * codec.sample_rate)
     kept: Tokens | None = None
     before = 0  # positions that are kept as context only

@@ -9,7 +9,9 @@ from torch import Tensor
 from intaglio.generators.generator import Generator
 from intaglio.generators.orders.base import PartialSequence
 from intaglio.generators.samplers.sampler import Event, Sampler
+from intaglio.recipes.errors import of_file
 from intaglio.recipes.sampling.requests import SampleRequest, condition_of
+from intaglio.recipes.tokenization.halving import Halving
 
 
 class Medium(Protocol):
@@ -78,7 +80,14 @@ class SamplingPipeline:
         size: int,
         callback: Callable[[Event], None] | None = None,
     ) -> Iterator[tuple[SampleRequest, Tensor]]:
-        """Each request with its item; ``size`` of them are drawn together."""
-        for start in range(0, len(requests), size):
-            batch = requests[start : start + size]
-            yield from zip(batch, self.draw(batch, callback), strict=True)
+        """Each request with its item; ``size`` of them are drawn together, or as many as fit.
+
+        Raises:
+            ValueError: as `draw`, or an item alone does not fit into memory.
+        """
+        together = Halving(size, least=1, unit=f"{self.medium.noun}s at once")
+        drawn = together.map(requests, lambda batch: list(self.draw(batch, callback)))
+        for request, item in zip(requests, drawn, strict=True):
+            if isinstance(item, Exception):
+                raise of_file(f"the {self.medium.noun} of seed {request.seed}", item)
+            yield request, item

@@ -6,6 +6,7 @@ and their tokens are concatenated along the groups of one file.
 
 import math
 from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
@@ -13,8 +14,10 @@ from torch import Tensor
 from intaglio.codecs import AudioCodec
 from intaglio.data.formats.open_audio import AUDIO_LIMITS
 from intaglio.data.formats.tokens import TokenFileError, TokenHeader
+from intaglio.recipes.tokenization.halving import Halving
 
 BLOCK_SECONDS = 2.0  # coded at once; longer blocks take more memory and are not faster
+LEAST_SHARE = 1 / 32  # of a block, however short memory is
 STEREO = ("mix", "folded", "mid-side")
 
 
@@ -52,6 +55,16 @@ class SourceAudio(NamedTuple):
         if self.gain != 1:
             source["gain"] = self.gain
         return {"source": source}
+
+
+_blocks: WeakKeyDictionary[AudioCodec, Halving] = WeakKeyDictionary()
+
+
+def block_of(codec: AudioCodec) -> Halving:
+    """Share of a block that a codec codes at once: all of it, unless it has met short memory."""
+    if codec not in _blocks:
+        _blocks[codec] = Halving(1.0, least=LEAST_SHARE, unit="of the usual block of a recording")
+    return _blocks[codec]
 
 
 def audio_header(

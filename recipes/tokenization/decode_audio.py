@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from intaglio.codecs import AudioCodec, Tokens
+from intaglio.codecs.streaming.long_signals import WINDOW
 from intaglio.data.formats.regular_file import check_regular
 from intaglio.data.formats.resampling import resample_blocks
 from intaglio.data.formats.tokens import TokenFileError, TokenHeader, iter_tokens
@@ -17,6 +18,7 @@ from intaglio.recipes.file_jobs import FileJob, read_from, watched, write_to
 from intaglio.recipes.tokenization.audio_file import (
     BLOCK_SECONDS,
     SourceAudio,
+    block_of,
     from_streams,
     num_scales,
     source_audio,
@@ -53,19 +55,23 @@ def decode_audio_file(codec: AudioCodec, job: FileJob, options: AudioDecoding) -
             header, source = _checked(codec, path)
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
-        with path.open("rb") as file, write_to(job.target, AUDIO_SUFFIX) as target:
-            _, ids = iter_tokens(file)
-            waves = _waves(codec, header, source, ids)
-            waves = _exactly(waves, header.length, source.channels)
-            waves = watched(waves, header.length / header.sample_rate, header.sample_rate)
-            rate, length = header.sample_rate, header.length
-            if not options.codec_rate:
-                # Resampling there and back gives some samples too many, or too few in files of
-                # earlier versions.
-                rate, length = source.sample_rate, source.length
-                waves = resample_blocks(waves, header.sample_rate, rate)
-                waves = _exactly(waves, length, source.channels)
-            write_blocks(target, waves, rate, channels=source.channels, samples=length)
+
+        def write(share: float) -> None:
+            with path.open("rb") as file, write_to(job.target, AUDIO_SUFFIX) as target:
+                _, ids = iter_tokens(file)
+                waves = _waves(codec, header, source, ids, share)
+                waves = _exactly(waves, header.length, source.channels)
+                waves = watched(waves, header.length / header.sample_rate, header.sample_rate)
+                rate, length = header.sample_rate, header.length
+                if not options.codec_rate:
+                    # Resampling there and back gives some samples too many, or too few in files of
+                    # earlier versions.
+                    rate, length = source.sample_rate, source.length
+                    waves = resample_blocks(waves, header.sample_rate, rate)
+                    waves = _exactly(waves, length, source.channels)
+                write_blocks(target, waves, rate, channels=source.channels, samples=length)
+
+        block_of(codec).run(write)
 
 
 def _checked(codec: AudioCodec, path: Path) -> tuple[TokenHeader, SourceAudio]:
@@ -94,21 +100,28 @@ def _check_codec(header: TokenHeader, codec: AudioCodec) -> SourceAudio:
 
 
 def _waves(
-    codec: AudioCodec, header: TokenHeader, source: SourceAudio, blocks: Iterable[Tensor]
+    codec: AudioCodec,
+    header: TokenHeader,
+    source: SourceAudio,
+    blocks: Iterable[Tensor],
+    share: float,
 ) -> Iterator[Tensor]:
-    """Waveforms [channels, samples] at the codec's rate, at least as long as the recording."""
-    tokens = _tokens(codec, header, source.streams, blocks)
-    for streams in codec.decode_blocks(tokens):
+    """Waveforms [channels, samples] at the codec's rate, at least as long as the recording.
+
+    Decoded at once is a ``share`` of the usual block or window.
+    """
+    tokens = _tokens(codec, header, source.streams, blocks, share)
+    for streams in codec.decode_blocks(tokens, window=share * WINDOW):
         wave = from_streams(streams.float().cpu(), source.channels, source.stereo)
         yield wave / source.gain
 
 
 def _tokens(
-    codec: AudioCodec, header: TokenHeader, streams: int, blocks: Iterable[Tensor]
+    codec: AudioCodec, header: TokenHeader, streams: int, blocks: Iterable[Tensor], share: float
 ) -> Iterator[Tokens]:
     """Tokens of all streams, a batch, of ids [positions, groups of all streams]."""
     device = next(codec.parameters()).device
-    size = max(1, round(BLOCK_SECONDS * codec.frame_rate))
+    size = max(1, round(share * BLOCK_SECONDS * codec.frame_rate))
     # All scales come first; decoding takes them as it needs them.
     scale = torch.tensor(header.scale, device=device).view(-1, streams).T if header.scale else None
     for ids in itertools.chain.from_iterable(block.split(size) for block in blocks):

@@ -19,6 +19,7 @@ from intaglio.recipes.tokenization.audio_file import (
     BLOCK_SECONDS,
     SourceAudio,
     audio_header,
+    block_of,
     num_scales,
     stereo_mode,
     to_streams,
@@ -73,8 +74,13 @@ def encode_audio_file(codec: AudioCodec, job: FileJob, options: AudioEncoding) -
             gain = _gain(_blocks(path, source), mixed, source, options.loudness)
             source = source._replace(gain=gain)
         coding = "range" if options.entropy else "packed"
-        with replacing(target) as part, part.open("wb") as file:
-            _write(file, codec, _blocks(path, source), source, levels=levels, coding=coding)
+
+        def write(share: float) -> None:
+            blocks = _blocks(path, source, share)
+            with replacing(target) as part, part.open("wb") as file:
+                _write(file, codec, blocks, source, levels=levels, coding=coding)
+
+        block_of(codec).run(write)
 
 
 def write_audio_item(codec: AudioCodec, tokens: Tokens, target: Path, *, item: int = 0) -> None:
@@ -101,10 +107,10 @@ def write_audio_item(codec: AudioCodec, tokens: Tokens, target: Path, *, item: i
         write_tokens(file, header, ids)
 
 
-def _blocks(path: Path, source: SourceAudio) -> Iterator[Tensor]:
+def _blocks(path: Path, source: SourceAudio, share: float = 1.0) -> Iterator[Tensor]:
     """Waveforms [channels, samples] of a recording, with a progress bar."""
     rate = source.sample_rate
-    blocks = read_blocks(path, BLOCK_SECONDS, limits=ANY_LENGTH)
+    blocks = read_blocks(path, share * BLOCK_SECONDS, limits=ANY_LENGTH)
     return watched(blocks, source.length / rate, rate)
 
 
