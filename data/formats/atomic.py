@@ -33,7 +33,7 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         OSError: the folder of ``path`` cannot be written.
     """
-    with staging(path, _make_file) as part:
+    with _naming(path), staging(path, _make_file) as part:
         mode = stat.S_IMODE(part.stat().st_mode)
         yield part
         _finish(part, mode)
@@ -69,7 +69,8 @@ def replacing_set(folder: str | Path, *, drop: Collection[str] = ()) -> Iterator
     missing = [parent for parent in folder.parents if not parent.exists()]
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with staging(folder if _is_movable(folder) else folder / _INSIDE, os.mkdir) as new:
+        place = folder if _is_movable(folder) else folder / _INSIDE
+        with _naming(folder), staging(place, os.mkdir) as new:
             mode = stat.S_IMODE(new.stat().st_mode)
             yield new
             for file in new.iterdir():
@@ -80,6 +81,17 @@ def replacing_set(folder: str | Path, *, drop: Collection[str] = ()) -> Iterator
         with suppress(OSError):  # not empty: another process writes there
             for parent in missing:
                 parent.rmdir()
+        raise
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Have the error of a full disk name what was to be written."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            error.filename = str(path)
         raise
 
 

@@ -8,6 +8,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 from torch import Tensor
 
+from intaglio.data.formats.atomic import replacing
 from intaglio.data.formats.image import decode_image
 from intaglio.data.image_transforms import to_pixels
 from intaglio.recipes.callbacks.first_batch import FirstBatch
@@ -53,4 +54,5 @@ def _write(logger: Logger, picture: bytes, step: int) -> None:
     elif isinstance(logger, CSVLogger):
         folder = Path(logger.log_dir) / "samples"
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / f"{NAME}_{step}.png").write_bytes(picture)
+        with replacing(folder / f"{NAME}_{step}.png") as part:
+            part.write_bytes(picture)

@@ -10,6 +10,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
 from intaglio.codecs import AudioCodec
+from intaglio.data.formats.atomic import replacing
 from intaglio.data.formats.image import decode_image
 from intaglio.recipes.callbacks.first_batch import FirstBatch
 from intaglio.recipes.evaluation.figures.signals import Sound, spectrograms
@@ -76,6 +77,8 @@ def _write(
         folder = Path(logger.log_dir) / "samples"
         folder.mkdir(parents=True, exist_ok=True)
         for kind, wave in sounds.items():
-            soundfile.write(folder / f"{name}_{kind}_{step}.flac", wave.clamp(-1, 1).numpy(), rate)
+            with replacing(folder / f"{name}_{kind}_{step}.flac") as part:
+                soundfile.write(part, wave.clamp(-1, 1).numpy(), rate, format="FLAC")
         if picture:
-            (folder / f"{name}_{step}.png").write_bytes(picture)
+            with replacing(folder / f"{name}_{step}.png") as part:
+                part.write_bytes(picture)

@@ -1,5 +1,6 @@
 import json
 from copy import deepcopy
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ from intaglio.codecs.audio.speech_small import speech_small
 from intaglio.codecs.audio.wavtokenizer import wavtokenizer
 from intaglio.codecs.quantizers.vq import VectorQuantizer
 from intaglio.export import onnx, program, torchscript
-from intaglio.export.export import export
+from intaglio.export.export import FORMATS, export
 from intaglio.export.graphs import Graphs
 from intaglio.export.signals import signal_of
 from intaglio.export.verify import compare, verify
@@ -63,7 +64,26 @@ def card_of(folder):
     return json.loads((folder / "export.json").read_text())
 
 
-def test_a_folder_belongs_to_one_codec(tiny_codec, tmp_path):
+@pytest.fixture
+def quick(monkeypatch):
+    """Formats whose files hold nothing; the graphs themselves are run."""
+
+    def quick_format(suffix):
+        def write(graphs, folder):
+            found.update(graphs=graphs)
+            for part in ("encoder", "decoder"):
+                (folder / f"{part}{suffix}").write_text("quick")
+
+        return SimpleNamespace(
+            write=write, run=lambda folder: (found["graphs"].encoder, found["graphs"].decoder)
+        )
+
+    found = {}
+    for name, suffix in (("torchscript", ".ts"), ("program", ".pt2")):
+        monkeypatch.setitem(FORMATS, name, quick_format(suffix))
+
+
+def test_a_folder_belongs_to_one_codec(quick, tiny_codec, tmp_path):
     (tmp_path / "notes.ts").write_text("mine")
     export(tiny_codec, tmp_path, ["program"])
     export(tiny_codec, tmp_path, ["torchscript"])  # joins what is there
@@ -77,7 +97,7 @@ def test_a_folder_belongs_to_one_codec(tiny_codec, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == names
 
 
-def test_a_card_from_elsewhere_removes_nothing_of_others(tiny_codec, tmp_path):
+def test_a_card_from_elsewhere_removes_nothing_of_others(quick, tiny_codec, tmp_path):
     (tmp_path / "notes").write_text("mine")
     (tmp_path / "encoder.pt2").write_text("old")
     for files in ({"../notes": 1}, {"notes": 1, "encoder.pt2": 3}, ["encoder.pt2"], 7):
@@ -87,7 +107,7 @@ def test_a_card_from_elsewhere_removes_nothing_of_others(tiny_codec, tmp_path):
         assert (tmp_path / "notes").read_text() == "mine"
 
 
-@pytest.mark.parametrize("kind", ["torchscript", "program"])
+@pytest.mark.parametrize("kind", ["torchscript", pytest.param("program", marks=pytest.mark.slow)])
 def test_a_full_disk_is_an_error_and_leaves_the_earlier_export(tiny_codec, tmp_path, kind):
     """Writers in C++ would abort the whole process."""
     resource = pytest.importorskip("resource")

@@ -164,7 +164,7 @@ def test_a_full_disk_at_any_step_leaves_one_of_the_sets(tmp_path, monkeypatch, i
             try:
                 write(folder)
             except OSError as error:
-                assert error.errno == errno.ENOSPC
+                assert error.errno == errno.ENOSPC and error.filename == str(folder)
                 if not (folder / ".set.ready").exists():
                     assert content(folder) in (OLD, NEW)
             else:

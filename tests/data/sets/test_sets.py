@@ -2,8 +2,11 @@
 
 import gzip
 import logging
+import multiprocessing
+import random
 import shutil
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -90,6 +93,44 @@ def test_a_second_get_does_nothing_and_a_root_can_be_named(debian, tmp_path):
     assert not complete(folder)
     with pytest.raises(FileExistsError, match="incomplete: remove it"):
         get("speech-prompts", tmp_path / "elsewhere")
+
+
+def started():
+    """A process that gets the prompts."""
+    process = multiprocessing.get_context("fork").Process(target=get, args=("speech-prompts",))
+    process.start()
+    return process
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of forks
+def test_several_may_get_a_set_at_once(debian, capfd):
+    offer(debian)
+    processes = [started() for _ in range(3)]
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0, 0, 0]
+    assert len(debian.calls) == 1 and complete(folder_of("speech-prompts"))
+    assert "waiting for another process that writes" in capfd.readouterr().err
+    assert [path.name for path in sets.home().iterdir()] == ["speech-prompts"]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_get_that_is_killed_leaves_the_whole_set_or_none(debian):
+    offer(debian)
+    folder, moments = folder_of("speech-prompts"), random.Random(0)
+    begin = time.monotonic()
+    started().join()
+    seconds = time.monotonic() - begin
+    for _ in range(20):
+        shutil.rmtree(folder, ignore_errors=True)
+        process = started()
+        time.sleep(moments.uniform(0, seconds))
+        process.kill()
+        process.join()
+        assert complete(folder) or not folder.exists()
+    get("speech-prompts")
+    assert complete(folder) and [path.name for path in sets.home().iterdir()] == ["speech-prompts"]
 
 
 def test_all_languages(debian):
