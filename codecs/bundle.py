@@ -107,8 +107,11 @@ def read(folder: str | Path, trainable: bool = False) -> Part:
     """
     folder = Path(folder)
     settle(folder)
+    before: dict[str, Any] | None = None
     config = read_config(folder)
-    weights = (folder / WEIGHTS).read_bytes()
+    while config != before:  # it was replaced in the meantime
+        before, weights = config, (folder / WEIGHTS).read_bytes()
+        config = read_config(folder)
     found = hashlib.sha256(weights).hexdigest()
     if found != config["sha256"]:
         raise ValueError(

@@ -2,6 +2,7 @@ import copy
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -147,6 +148,21 @@ def test_a_failed_write_leaves_the_old_bundle(tiny_codec, tmp_path, monkeypatch)
     with pytest.raises(OSError, match="No space"):
         save(tiny_codec, tmp_path)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_bundle_that_is_replaced_meanwhile_is_read_whole(tiny_codec, tmp_path, monkeypatch):
+    folder = save(tiny_codec, tmp_path / "bundle")
+    with torch.no_grad():
+        tiny_codec.decoder.head.out.bias.add_(1)
+    replacements = [tiny_codec]
+
+    def read_bytes(path, read=Path.read_bytes):
+        if replacements:
+            save(replacements.pop(), folder)
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", read_bytes)
+    assert load(folder).fingerprint == tiny_codec.fingerprint
 
 
 def checkpoint_of(codec, **extra):
