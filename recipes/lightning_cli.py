@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from jsonargparse import ArgumentError
+from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
-from intaglio.recipes.callbacks.checkpoint_files import newest, run_folder
+from intaglio.recipes.callbacks.checkpoint_files import CheckedIO, newest, run_folder
 from intaglio.recipes.callbacks.config import RecipeInCheckpoint
 from intaglio.recipes.callbacks.early_logs import EarlyLogs
 from intaglio.recipes.callbacks.progress import StepProgress
@@ -75,10 +76,11 @@ def modules_named_in(words: Sequence[str]) -> list[str]:
 
 
 class TrainingCLI(LightningCLI):
-    """Lightning's command line, where ``--ckpt_path last`` has another meaning.
+    """Lightning's command line, with another meaning of ``--ckpt_path``.
 
-    It is the newest undamaged checkpoint of any start of the run. If there is none, ``fit`` starts
-    from the beginning, so that the same command can be given again whenever it was interrupted.
+    ``last`` is the newest undamaged checkpoint of any start of the run. If there is none, ``fit``
+    starts from the beginning, so that the same command can be given again whenever it was
+    interrupted. A checkpoint gives weights and states; what is built is what the recipe names.
     """
 
     def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
@@ -88,6 +90,9 @@ class TrainingCLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """The options that `build` has read from the words."""
         add_trust_option(parser)
+
+    def _parse_ckpt_path(self) -> None:
+        """Leave the recipe as it is: Lightning would let the checkpoint choose class and values."""
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """The trainer, with the callbacks that report on every run."""
@@ -123,22 +128,22 @@ class TrainingCLI(LightningCLI):
 
     def before_fit(self) -> None:
         """Resume the run if it has a checkpoint."""
-        self._resolve_last("fit", required=False)
+        self._choose_checkpoint("fit", required=False)
 
     def before_validate(self) -> None:
         """Find the checkpoint of ``last``."""
-        self._resolve_last("validate", required=True)
+        self._choose_checkpoint("validate", required=True)
 
     def before_test(self) -> None:
         """Find the checkpoint of ``last``."""
-        self._resolve_last("test", required=True)
+        self._choose_checkpoint("test", required=True)
 
     def before_predict(self) -> None:
         """Find the checkpoint of ``last``."""
-        self._resolve_last("predict", required=True)
+        self._choose_checkpoint("predict", required=True)
 
-    def _resolve_last(self, command: str, *, required: bool) -> None:
-        """Replace the word ``last`` by the path of the checkpoint.
+    def _choose_checkpoint(self, command: str, *, required: bool) -> None:
+        """Replace the word ``last`` by the path of the checkpoint, which is read as data only.
 
         Raises:
             FileNotFoundError: there is none although it is required.
@@ -147,6 +152,9 @@ class TrainingCLI(LightningCLI):
         if command != "fit" and isinstance(self.trainer, RunTrainer):
             self.trainer.leave_no_logs()
         arguments = self.config_init[command]
+        arguments["weights_only"] = True
+        if type(self.trainer.strategy.checkpoint_io) is TorchCheckpointIO:
+            self.trainer.strategy.checkpoint_io = CheckedIO()
         if arguments.get("ckpt_path") != "last":
             return
         path = newest(folder)

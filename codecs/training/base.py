@@ -21,6 +21,7 @@ from intaglio.codecs.training.suspects import suspects
 
 Batch = dict[str, Any]
 Terms = dict[str, Tensor]
+COUNTERS = ("seed", "batches", "skipped")  # of a task, in its checkpoints
 
 
 class TrainingTask(LightningModule):
@@ -71,15 +72,34 @@ class TrainingTask(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what only this task knows of the run."""
-        keys = ("seed", "batches", "skipped")
-        checkpoint["training"] = {key: getattr(self, key) for key in keys}
+        checkpoint["training"] = {key: getattr(self, key) for key in COUNTERS}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take it back."""
+        """Take it back.
+
+        Raises:
+            ValueError: the checkpoint is of another model.
+        """
+        self._check_model(checkpoint)
         for key, value in checkpoint.get("training", {}).items():
-            setattr(self, key, value)
+            if key in COUNTERS and isinstance(value, int | dict):
+                setattr(self, key, value)
         if isinstance(self.skipped, int):  # of checkpoints before players were counted apart
             self.skipped = {"generator": self.skipped}
+
+    def _check_model(self, checkpoint: dict[str, Any]) -> None:
+        """Compare the task and the shapes of its weights with those of a checkpoint."""
+        ours, theirs = dict(self.hparams), checkpoint.get("hyper_parameters", {})
+        differ = [name for name in ("_class_path",) if ours.get(name) != theirs.get(name)]
+        shapes, found = _shapes(self.state_dict()), _shapes(checkpoint["state_dict"])
+        names = sorted({*shapes, *found})
+        differ += [name for name in names if shapes.get(name) != found.get(name)]
+        if differ:
+            shown = ", ".join(differ[:3]) + (f" and {len(differ) - 3} more" * (len(differ) > 3))
+            raise ValueError(
+                f"the checkpoint was trained with another model: {shown} differ; give the recipe "
+                "and the arguments that it was trained with, such as the config.yaml of its run"
+            )
 
     def _step(self, optimizer: Any, loss: Tensor, name: str) -> bool:
         """Step, unless the loss or a gradient is not finite in any process."""
@@ -147,3 +167,12 @@ class TrainingTask(LightningModule):
                 group["lr"] = group.setdefault("initial_lr", group["lr"]) * share
         self.log("train/rate", optimizers[0].param_groups[0]["lr"])
         return optimizers
+
+
+def _shapes(state: dict[str, Any]) -> dict[str, Any]:
+    """Shape of each tensor; not of what a module adds, whose size depends on its content."""
+    return {
+        name: tensor.shape
+        for name, tensor in state.items()
+        if isinstance(tensor, Tensor) and not name.endswith("_extra_state")
+    }

@@ -177,7 +177,7 @@ class LastCheckpoint(Checkpoint):
             return
         logged = trainer.fit_loop.epoch_loop._batches_that_stepped
         self.point, self.stored_batches = point, logged + (point is SavePoint.VALIDATION)
-        trainer.save_checkpoint(self.path)
+        trainer.save_checkpoint(self.path, weights_only=False)  # with the optimizers
         self.point, self.stored_batches = None, None
         self.saved_step = trainer.global_step
 

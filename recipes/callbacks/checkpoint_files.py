@@ -15,6 +15,7 @@ from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_warn
+from torch import Tensor
 
 from intaglio.data.formats.atomic import replacing
 
@@ -22,7 +23,7 @@ FOLDER, LAST, PREVIOUS = "checkpoints", "last.ckpt", "previous.ckpt"
 
 
 class CheckedIO(TorchCheckpointIO):
-    """Writes complete checkpoints or none, and refuses to read damaged ones."""
+    """Writes complete checkpoints or none, and refuses to read damaged ones and code."""
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None
@@ -49,17 +50,28 @@ class CheckedIO(TorchCheckpointIO):
     def load_checkpoint(
         self, path: str | Path, map_location: Any = "cpu", weights_only: bool | None = None
     ) -> dict[str, Any]:
-        """Read a file.
+        """Read a file: tensors and plain data, whatever ``weights_only`` says.
 
         Raises:
             FileNotFoundError: there is none.
-            ValueError: it is damaged.
+            ValueError: it is damaged, or holds something else.
         """
         check(Path(path))
         try:
-            return super().load_checkpoint(path, map_location, weights_only)
-        except (RuntimeError, UnicodeError) as error:  # in fields without checksums
-            raise ValueError(f"the checkpoint {path} is damaged: {error!r}") from error
+            content = super().load_checkpoint(path, map_location, weights_only=True)
+        except OSError:
+            raise
+        except Exception as error:  # in fields without checksums
+            reason = f"is damaged: {error!r}"[:300]
+            if type(error).__name__ == "UnpicklingError":
+                reason = (
+                    "is damaged or foreign: it holds more than tensors and plain data, which is "
+                    "not read, because it could run code"
+                )
+            raise ValueError(f"the checkpoint {path} {reason}") from error
+        if not _is_of_a_training(content):
+            raise ValueError(f"the checkpoint {path} is damaged or foreign: it is of no training")
+        return content
 
 
 def check(path: Path) -> None:
@@ -69,6 +81,8 @@ def check(path: Path) -> None:
         FileNotFoundError: there is none.
         ValueError: it is damaged or not a checkpoint.
     """
+    if path.exists() and not path.is_file():
+        raise ValueError(f"the checkpoint {path} is a folder, a device or a pipe, not a file")
     try:
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()
@@ -80,6 +94,26 @@ def check(path: Path) -> None:
         raise ValueError(f"the checkpoint {path} is damaged: {error!r}") from error
     if damaged is not None:
         raise ValueError(f"the checkpoint {path} is damaged in {damaged}")
+
+
+def _is_of_a_training(content: Any) -> bool:
+    """Whether it has the outline of what Lightning saves; what is left out is another's default."""
+    kinds: dict[str, type | tuple[type, ...]] = {
+        "state_dict": dict,
+        "hyper_parameters": dict,
+        "callbacks": dict,
+        "loops": dict,
+        "training": dict,
+        "optimizer_states": list,
+        "lr_schedulers": list,
+        "epoch": int,
+        "global_step": int,
+        "pytorch-lightning_version": str,
+    }
+    if not isinstance(content, dict) or "state_dict" not in content:
+        return False
+    fits = all(isinstance(content[key], kind) for key, kind in kinds.items() if key in content)
+    return fits and all(isinstance(value, Tensor) for value in content["state_dict"].values())
 
 
 def newest(folder: Path) -> Path | None:

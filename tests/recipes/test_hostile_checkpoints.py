@@ -1,0 +1,98 @@
+"""A checkpoint gives weights and states: no class, no code and no argument."""
+
+import shutil
+
+import pytest
+import torch
+
+from intaglio.codecs.losses.waveform import WaveformLoss
+from intaglio.codecs.task import CodecTask
+from intaglio.recipes.callbacks.checkpoint_files import CheckedIO, newest
+
+
+@pytest.fixture
+def run(unbroken, launcher, tmp_path):
+    """A copy of a finished run; gives its checkpoint. A module `evil` can be imported there."""
+    shutil.copytree(unbroken.folder / "run", tmp_path / "run")
+    (launcher.modules / "evil.py").write_text("raise SystemExit('evil was imported')")
+    return tmp_path / "run/version_0/checkpoints/last.ckpt"
+
+
+def test_the_class_is_that_of_the_recipe_in_all_commands(run, launcher, tiny_recipe, tmp_path):
+    """Lightning imports and builds the class that a checkpoint names."""
+    content = torch.load(run, weights_only=True)
+    content["hyper_parameters"] = {"_class_path": "evil.Task", "_instantiator": "evil.build"}
+    torch.save(content, run)
+    for command in ("fit", "predict"):
+        status = launcher.run(tmp_path, command, "-c", tiny_recipe, "--ckpt_path", run)
+        output = (tmp_path / "output.txt").read_text()
+        assert status == 1 and "Traceback" not in output, output
+        assert "evil was imported" not in output and "weights_only" not in output
+        assert "error: the checkpoint was trained with another model: _class_path" in output
+
+
+def test_last_falls_back_and_nothing_is_left_to_a_default(run, launcher, tiny_recipe, tmp_path):
+    torch.save(Payload(), run)
+    words = ("-c", tiny_recipe, "--ckpt_path", "last", "--model.init_args.warmup_steps=4")
+    assert launcher.run(tmp_path, "fit", *words) == 0
+    output = (tmp_path / "output.txt").read_text()
+    assert "last.ckpt is damaged or foreign" in output and "code ran" not in output
+    assert "Restored all states from the checkpoint at run/version_0/checkpoints/previous" in output
+    assert "weights_only" not in output  # Lightning says so if it is not told
+    assert torch.load(run, weights_only=True)["global_step"] == 24
+
+
+class Payload:
+    """Runs code where a pickle is read as such."""
+
+    def __reduce__(self):
+        return (print, ("code ran",))
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (Payload(), "could run code"),
+        ({"state_dict": {}, "callbacks": Payload()}, "could run code"),
+        ([{"state_dict": {}}], "of no training"),
+        ({"hyper_parameters": {}}, "of no training"),
+        ({"state_dict": [1]}, "of no training"),
+        ({"state_dict": {"x": "text"}}, "of no training"),
+        ({"state_dict": {}, "loops": 3}, "of no training"),
+        ({"state_dict": {}, "optimizer_states": {}}, "of no training"),
+    ],
+)
+def test_what_is_no_checkpoint_is_refused_whatever_is_asked(content, reason, tmp_path, capsys):
+    path = tmp_path / "checkpoints/last.ckpt"
+    path.parent.mkdir()
+    torch.save({"state_dict": {}}, path.with_name("previous.ckpt"))
+    torch.save(content, path)
+    for weights_only in (True, False, None):
+        with pytest.raises(ValueError, match=f"last.ckpt is damaged or foreign.*{reason}"):
+            CheckedIO().load_checkpoint(path, weights_only=weights_only)
+    with pytest.warns(UserWarning, match="trying the one before"):
+        assert newest(tmp_path) == path.with_name("previous.ckpt")
+    assert "code ran" not in capsys.readouterr().out
+
+
+@pytest.fixture
+def task(tiny_codec):
+    """A task, and what a checkpoint of it holds."""
+    made = CodecTask(tiny_codec, {"wave": WaveformLoss()})
+    content = {"state_dict": dict(made.state_dict()), "hyper_parameters": {}}
+    return made, content
+
+
+def test_weights_of_another_model_are_refused_before_they_are_loaded(task):
+    made, content = task
+    made.on_load_checkpoint(content)
+    for key, value in (("codec.decoder.head.out.bias", torch.zeros(3)), ("x", torch.zeros(1))):
+        other = {**content, "state_dict": {**content["state_dict"], key: value}}
+        with pytest.raises(ValueError, match=f"another model: {key} differ; give the recipe"):
+            made.on_load_checkpoint(other)
+
+
+def test_a_training_takes_only_its_own_counters_from_a_checkpoint(task):
+    made, content = task
+    made.on_load_checkpoint(content | {"training": {"codec": 3, "skipped": 2, "batches": "many"}})
+    assert (made.skipped, made.batches) == (2, 0) and made.codec != 3
