@@ -91,7 +91,8 @@ class TrainingTask(LightningModule):
         """Compare the task and the shapes of its weights with those of a checkpoint."""
         ours, theirs = dict(self.hparams), checkpoint.get("hyper_parameters", {})
         differ = [name for name in ("_class_path",) if ours.get(name) != theirs.get(name)]
-        shapes, found = _shapes(self.state_dict()), _shapes(checkpoint["state_dict"])
+        state = self.state_dict()
+        shapes, found = _shapes(state), _shapes(checkpoint.get("state_dict", state))
         names = sorted({*shapes, *found})
         differ += [name for name in names if shapes.get(name) != found.get(name)]
         if differ:
