@@ -269,7 +269,9 @@ def _scale_fault(header: TokenHeader) -> str | None:
         return f"{len(header.scale)} scales for {header.positions} positions"
     values = np.array(header.scale, np.float64)
     with np.errstate(over="ignore"):
-        wrong = ~((values > 0.0) & np.isfinite(values) & (values.astype(np.float32) == values))
+        wrong = ~(
+            (np.sign(values) == 1) & np.isfinite(values) & (values.astype(np.float32) == values)
+        )
     if wrong.any():
         return f"a scale must be a float32 above 0, got {header.scale[int(wrong.argmax())]!r}"
     return None

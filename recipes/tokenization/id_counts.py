@@ -55,7 +55,7 @@ class IdCounts:
         distinct = np.bincount(group, minlength=groups)
         shares = counts * (groups / max(1, counts.sum()))  # all groups have as many ids
         entropy = -np.bincount(group, shares * np.log(shares), minlength=groups)
-        perplexity = np.where(distinct > 0, np.exp(entropy), 0.0)
+        perplexity = np.exp(entropy) * (distinct > 0)
         return list(map(GroupUse, distinct.tolist(), perplexity.tolist()))
 
     def _count(self) -> None:
@@ -71,6 +71,6 @@ class IdCounts:
         entries = np.concatenate([self._entries, found])
         order = np.argsort(entries, kind="stable")
         entries = entries[order]
-        first = np.flatnonzero(np.append(True, entries[1:] != entries[:-1]))
+        first = np.unique(entries, return_index=True)[1]
         counts = np.concatenate([self._counts, counts])[order]
         self._entries, self._counts = entries[first], np.add.reduceat(counts, first)
