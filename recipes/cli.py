@@ -108,6 +108,12 @@ def find(recipe: str) -> str:
 
 def _run(words: list[str]) -> int:
     if words and words[0] in TRAINING:
+        if {"-h", "--help"} & {*words}:
+            from intaglio.recipes.training.help import page
+
+            print(page(words[0]), end="")
+            return 0
+        words = ["--help" if word == "--help-all" else word for word in words]
         from intaglio.recipes.lightning_cli import build
 
         sys.argv[1:] = _with_paths(words)  # Lightning warns if given words that the process has not

@@ -7,6 +7,7 @@ import contextlib
 import shutil
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextvars import ContextVar
 from pathlib import Path
 from tempfile import NamedTemporaryFile, TemporaryDirectory
 from typing import NamedTuple
@@ -17,6 +18,7 @@ from tqdm import tqdm
 from intaglio.recipes.errors import ends_a_job, explain, of_file, say, show_traceback
 
 STANDARD = Path("-")
+_FILES: ContextVar[tqdm | None] = ContextVar("files", default=None)  # the bar of several files
 
 
 class FileJob(NamedTuple):
@@ -104,8 +106,10 @@ def run_all(
     """
     failures: list[str] = []
     done = 0
+    bar = tqdm(jobs, disable=len(jobs) == 1, unit="file", file=sys.stderr)
+    shown = _FILES.set(bar if len(jobs) > 1 else None)
     try:
-        for job in tqdm(jobs, disable=len(jobs) == 1, unit="file", file=sys.stderr):
+        for job in bar:
             done += 1
             try:
                 work(job)
@@ -121,6 +125,7 @@ def run_all(
             if len(failures) > max_bad_share * len(jobs):
                 break
     finally:
+        _FILES.reset(shown)
         for reason in failures:
             say(f"skipped: {reason}")
     if done < len(jobs):
@@ -134,6 +139,13 @@ def run_all(
 
 def watched(blocks: Iterable[Tensor], seconds: float, sample_rate: int) -> Iterator[Tensor]:
     """The same blocks [..., samples], counted by a progress bar on a terminal."""
+    done, files = 0.0, _FILES.get()
+    if files is not None:  # there is one bar, which shows both
+        for block in blocks:
+            yield block
+            done += block.shape[-1] / sample_rate
+            files.set_postfix_str(f"{done:.0f} of {seconds:.0f} s", refresh=sys.stderr.isatty())
+        return
     with tqdm(
         total=round(seconds), disable=None, leave=False, unit="s", file=sys.stderr
     ) as progress:

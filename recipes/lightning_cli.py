@@ -24,6 +24,7 @@ from intaglio.recipes.commands.options.trust import add_trust_option, importable
 from intaglio.recipes.errors import USER_ERRORS, explain
 from intaglio.recipes.training.failures import end_children, how_to_resume, lost_process
 from intaglio.recipes.training.messages import quieten
+from intaglio.recipes.training.refusals import in_words
 
 
 def build(args: list[str] | None = None, run: bool = True) -> LightningCLI:
@@ -58,7 +59,9 @@ def build(args: list[str] | None = None, run: bool = True) -> LightningCLI:
                 args=args,
                 run=run,
             )
-    except (ArgumentError, MisconfigurationException) as error:
+    except ArgumentError as error:
+        raise ValueError(in_words(explain(ValueError(str(error))))) from error
+    except MisconfigurationException as error:
         raise ValueError(str(error)) from error
 
 

@@ -1,5 +1,6 @@
 """Systems that code items, measured in the same way on the same items."""
 
+import sys
 from collections.abc import Iterable, Iterator, Sequence, Sized
 
 from tqdm import tqdm
@@ -60,7 +61,7 @@ def evaluate(
     total = len(systems) * (len(metrics) + 1) if isinstance(systems, Sized) else None
     with tqdm(total=total, unit="step", disable=None if progress else True) as bar:
         for system in systems:
-            bar.set_description(f"{system.name}: coding")
+            _say(bar, f"{system.name}: coding", shown=progress)
             if reason := system.absence():
                 bar.update(1 + len(metrics))
                 yield SystemResult(Row(system.name, None, {}, 0, reason), None)
@@ -71,8 +72,15 @@ def evaluate(
             scores = {}
             for metric in metrics:
                 if not (system.is_original and metric.intrusive):
-                    bar.set_description(f"{system.name}: {metric.label}")
+                    _say(bar, f"{system.name}: {metric.label}", shown=progress)
                     scores[metric.name] = metric.score(originals, decoded, seed)
                 bar.update()
             row = Row(system.name, output.bits, scores, len(items), is_ours=system.is_ours)
             yield SystemResult(row._replace(facts=output.facts), output)
+
+
+def _say(bar: tqdm, text: str, *, shown: bool) -> None:
+    """What is done now: in the bar, or as a line where standard error is no terminal."""
+    if shown and bar.disable:
+        print(text, file=sys.stderr, flush=True)
+    bar.set_description(text)

@@ -4,8 +4,10 @@ import errno
 from pathlib import Path
 
 import pytest
+import torch
 
-from intaglio.recipes.file_jobs import FileJob, plan_files, run_all
+from intaglio.recipes import file_jobs
+from intaglio.recipes.file_jobs import FileJob, plan_files, run_all, watched
 
 
 @pytest.fixture
@@ -187,3 +189,24 @@ def test_the_rest_is_given_up_when_the_share_of_bad_files_is_too_large(share, do
     with pytest.raises(ValueError, match=message):
         run_all([FileJob(Path("a"), Path("b"))] * 10, work, "cooked", max_bad_share=share)
     assert len(calls) == done
+
+
+def test_several_files_have_one_bar(capsys, monkeypatch):
+    """Not another one for the seconds of each, which it shows itself."""
+    bars = []
+
+    class Counted(file_jobs.tqdm):
+        def __init__(self, *words, **options):
+            bars.append(self)
+            super().__init__(*words, **options)
+
+    monkeypatch.setattr(file_jobs, "tqdm", Counted)
+
+    def work(job):
+        for _ in watched([torch.zeros(1, 8000)] * 3, 3.0, 8000):
+            pass
+
+    run_all([FileJob(Path(name), Path("x")) for name in "ab"], work, "cooked")
+    assert len(bars) == 1 and "3 of 3 s" in bars[0].postfix
+    run_all([FileJob(Path("a"), Path("x"))], work, "cooked")
+    assert len(bars) == 3  # of one file, that of its seconds is shown
