@@ -23,11 +23,13 @@ from intaglio.data.formats.tar import (
 )
 
 __all__ = [
+    "ROWS",
     "SUFFIX",
     "Sample",
     "ShardError",
     "ShardRow",
     "ShardWriter",
+    "check_list",
     "check_shard",
     "read_row",
     "read_shard",
@@ -37,6 +39,7 @@ __all__ = [
 ]
 
 SUFFIX = ".tar"
+ROWS = "shards.jsonl"  # the rows of all shards of a folder, written when every one is finished
 MAX_SAMPLE_FILES = 64  # of one key; they are held in memory together
 EMPTY_BYTES = 2 * BLOCK  # more zeros than that once were something
 MAX_ROW_BYTES = 1 << 26
@@ -160,6 +163,27 @@ def check_shard(path: str | Path, row: ShardRow) -> None:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != row.sha256:
         raise ShardError(f"{path} is damaged: its SHA-256 is not that of its row; copy it again")
+
+
+def check_list(folder: Path) -> None:
+    """Compare the rows of a folder with the list of them, if there is one.
+
+    Raises:
+        ShardError: they differ: some shards are those of another set that was to replace this one.
+    """
+    path = folder / ROWS
+    if not path.is_file():
+        return
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            row = row_path(folder / json.loads(line)["shard"])
+        except (ValueError, LookupError, TypeError, RecursionError) as error:
+            raise ShardError(f"{path} is damaged: it is no list of rows") from error
+        if row.is_file() and row.read_text(encoding="utf-8") != line + "\n":
+            raise ShardError(
+                f"{row} is not as listed in {path}: its shards are of several sets; make them anew "
+                "with `intaglio tokenize --overwrite`"
+            )
 
 
 def row_path(shard: Path) -> Path:

@@ -23,6 +23,7 @@ from intaglio.recipes.tokenization.shard_jobs import (
     gather,
     make,
     plan_shards,
+    surplus,
 )
 
 EPILOG = """\
@@ -78,6 +79,12 @@ def run(args: argparse.Namespace) -> None:
     if args.dry_run:
         _list(jobs, tokenizer, args)
         return
+    left = surplus(jobs, out)
+    if left and not args.overwrite:
+        raise ValueError(
+            f"{left[0]} is of other data, as {len(left)} shards are; add --overwrite or choose "
+            "another output"
+        )
     own = jobs[args.job_index :: args.num_jobs]
     rows, failures = _make_all(own, tokenizer, share, overwrite=args.overwrite)
     complete = not failures and gather(jobs, tokenizer, out)

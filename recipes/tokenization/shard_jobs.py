@@ -20,6 +20,7 @@ from intaglio.data.formats.atomic import replacing
 from intaglio.data.formats.locks import sweep
 from intaglio.data.formats.regular_file import check_regular
 from intaglio.data.formats.shards import (
+    ROWS,
     SUFFIX,
     ShardError,
     ShardRow,
@@ -33,7 +34,6 @@ from intaglio.data.formats.shards import (
 from intaglio.data.manifest import Record
 from intaglio.recipes.tokenization.batch import SourceFile, Tokenizer
 
-ROWS = "shards.jsonl"
 KEPT = ("txt", "json")  # files of a sample that go along with its tokens
 
 
@@ -167,18 +167,37 @@ def make(job: ShardJob, tokenizer: AnyTokenizer, progress: tqdm) -> ShardRow:
     return _publish(job, tokenizer, writer.count, shard.getvalue(), damaged)
 
 
+def surplus(jobs: Sequence[ShardJob], out: Path) -> list[Path]:
+    """Shards of an earlier, longer list of records, which would be read along with the new ones."""
+    if not jobs or jobs[0].shard is not None:  # shards of shards are named by their sources
+        return []
+    found = []
+    for shard in sorted({*out.glob(f"*{SUFFIX}")} - {job.target for job in jobs}):
+        with suppress(ShardError, FileNotFoundError):
+            if "first" in read_row(shard).about.get("source", {}):
+                found.append(shard)
+    return found
+
+
 def gather(jobs: Sequence[ShardJob], tokenizer: AnyTokenizer, out: Path) -> bool:
-    """Once every shard is finished, list all rows in one file and remove what killed runs left.
+    """Once every shard is finished, list all rows in one file and remove what killed runs left, and
+    what an earlier data set has too much.
 
     Returns:
         Whether every shard is finished.
     """
     lines = []
     for job in jobs:
-        row = finished(job, tokenizer)
+        try:
+            row = finished(job, tokenizer)
+        except ValueError:  # another job is going to overwrite it
+            row = None
         if row is None:
             return False
         lines.append(row_text(row) + "\n")
+    for shard in surplus(jobs, out):
+        shard.unlink(missing_ok=True)
+        row_path(shard).unlink(missing_ok=True)
     with replacing(out / ROWS) as part:
         part.write_text("".join(lines), encoding="utf-8")
     for folder in {job.target.parent for job in jobs}:

@@ -3,6 +3,7 @@
 import io
 import json
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,7 +13,14 @@ import pytest
 import torch
 
 from intaglio.codecs import load
-from intaglio.data.formats.shards import ShardWriter, check_shard, read_row, read_shard
+from intaglio.data.formats.shards import (
+    ShardError,
+    ShardWriter,
+    check_list,
+    check_shard,
+    read_row,
+    read_shard,
+)
 from intaglio.data.formats.tokens import read_tokens
 from intaglio.data.formats.wave import read_wave
 from intaglio.data.manifest import Record, write_manifest
@@ -139,6 +147,35 @@ def test_another_codec_or_other_data_need_overwrite(
     assert content(out) == before
     assert tokenize(folder, out, "--overwrite").status == 0
     assert content(out) != before
+
+
+def test_a_smaller_set_leaves_no_shard_of_a_larger_one(tokenize, folder, tmp_path):
+    out, mine = tmp_path / "out", tmp_path / "out" / "mine.tar"
+    assert tokenize(folder, out).status == 0
+    shard_of(mine, [("a", {"txt": b"mine"})])
+    for path in [*folder.glob("*")][1:]:
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    before = content(out)
+    found = tokenize(folder, out)
+    assert found.status == 1 and "is of other data, as 3 shards are; add --over" in found.err
+    assert content(out) == before
+    assert tokenize(folder, out, "--overwrite").status == 0
+    names = ["000000.json", "000000.tar", "mine.tar", "shards.jsonl"]
+    assert sorted(content(out)) == names
+    assert len((out / "shards.jsonl").read_text().splitlines()) == 1
+
+
+def test_jobs_that_overwrite_wait_for_each_other(tokenize, folder, tmp_path):
+    out = tmp_path / "out"
+    assert tokenize(folder, out).status == 0
+    first = content(out)
+    words = ("--overwrite", "--entropy", "--num-jobs", 2, "--job-index")
+    assert tokenize(folder, out, *words, 0).status == 0
+    assert content(out)["shards.jsonl"] == first["shards.jsonl"]
+    with pytest.raises(ShardError, match="shards are of several sets; make them anew"):
+        check_list(out)
+    assert tokenize(folder, out, *words, 1).status == 0
+    check_list(out)
 
 
 def test_a_dry_run_lists_and_writes_nothing(tokenize, folder, tmp_path):
