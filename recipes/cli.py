@@ -32,6 +32,7 @@ COMMANDS = {
         "encode": "turn audio or image files into token files",
         "decode": "turn token files back into audio or image files",
         "tokenize": "turn a data set into tar shards of tokens, in jobs that can be restarted",
+        "ids": "write token files as plain ids for a language model",
         "sample": "draw images from a generator, given classes or texts",
         "info": "show what a token file, a bundle or a checkpoint holds",
     },
@@ -42,14 +43,15 @@ COMMANDS = {
     },
     "set up": {
         "data": "fetch a data set that needs no account",
-        "demo": "train, evaluate and export a small codec on real speech, with a report",
+        "demo": "score, export and fine-tune a codec on real speech, with a report",
+        "recipes": "list the recipes to train from",
         "doctor": "show what is installed, what works and what is missing",
     },
 }
 EXAMPLES = """\
 examples:
-  intaglio demo                                        train a small codec, write demo/report.html
-  intaglio encode recordings/ -o tokens/ --codec demo/codec
+  intaglio demo                                        hear a codec: writes demo/report.html
+  intaglio encode recordings/ -o tokens/ --codec speech
   intaglio fit -c audio/wavtokenizer --data.root /speech
 
 `intaglio COMMAND --help` describes the options of a command.
@@ -102,7 +104,7 @@ def find(recipe: str) -> str:
     hint = f" (did you mean {' or '.join(near)}?)" if near else ""
     raise ValueError(
         f"there is no recipe {recipe!r}{hint}; give the path of a YAML file, or the name of a "
-        f"recipe in {folder} without .yaml"
+        f"recipe without .yaml; `intaglio recipes` lists them"
     )
 
 

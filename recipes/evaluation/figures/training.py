@@ -11,6 +11,7 @@ import torch
 
 from intaglio.recipes.evaluation.audio.comparison import ORIGINAL
 from intaglio.recipes.evaluation.figures.canvas import FAINT, OURS, STYLE, WIDTH, png, pyplot
+from intaglio.recipes.evaluation.figures.labels import Labelled, place_labels
 from intaglio.recipes.evaluation.rows import Row
 from intaglio.recipes.evaluation.usage import Usage
 
@@ -35,6 +36,7 @@ def rate_distortion(rows: Sequence[Row]) -> bytes:
         figure, axes = draw.subplots(
             1, len(panels), figsize=(WIDTH, 3.8), layout="constrained", squeeze=False
         )
+        panels_drawn: list[tuple[Any, list[Labelled], list[Any]]] = []
         for axis, (name, label, direction) in zip(axes[0], panels, strict=True):
             coded = [row for row in rows if row.bits and row.system != ORIGINAL]
             coded = [row for row in coded if row.mean(name) is not None]
@@ -43,15 +45,20 @@ def rate_distortion(rows: Sequence[Row]) -> bytes:
                 line.sort(key=lambda row: row.bits or 0.0)
                 rates = [row.bits for row in line]
                 axis.plot(rates, [row.mean(name) for row in line], color=colour, alpha=0.4)
-            for row in coded:
-                _point(axis, row, name)
-            for row in rows:
-                if row.system == ORIGINAL and (level := row.mean(name)) is not None:
-                    _level(axis, level, f"original {level:.1f}", below=True)
+            points = [_point(axis, row, name) for row in coded]
+            levels = [
+                _level(axis, level, f"original {level:.1f}", below=True)
+                for row in rows
+                if row.system == ORIGINAL and (level := row.mean(name)) is not None
+            ]
             _rate_axis(axis, [row.bits or 0.0 for row in coded])
             axis.margins(y=0.14)
+            axis.autoscale_view(scalex=False)
             axis.set_title(label, pad=8)
             axis.set_title(direction, loc="right", fontsize=9, fontweight="normal", color=FAINT)
+            panels_drawn.append((axis, points, levels))
+        for axis, points, levels in panels_drawn:
+            place_labels(axis, points, levels)
         return png(figure)
 
 
@@ -135,48 +142,36 @@ def read_curves(log: str | Path) -> dict[str, list[tuple[int, float]]]:
     return dict(curves)
 
 
-def _point(axis: Any, row: Row, name: str) -> None:
-    """One system with its interval and its name."""
-    from matplotlib.patheffects import withStroke
-
+def _point(axis: Any, row: Row, name: str) -> Labelled:
+    """One system with its interval; gives what its name needs."""
     score = row.scores[name]
-    assert score.mean is not None
+    assert score.mean is not None and row.bits is not None
     colour, marker = next((v for k, v in FAMILIES.items() if row.system.startswith(k)), OTHER)
     if row.is_ours:
         colour, marker = OURS, "*"
-    spread = None
-    if score.low is not None and score.high is not None:
-        spread = [[max(0, score.mean - score.low)], [max(0, score.high - score.mean)]]
+    low = score.mean if score.low is None else min(score.low, score.mean)
+    high = score.mean if score.high is None else max(score.high, score.mean)
+    size = 17 if row.is_ours else 8
     axis.errorbar(
         row.bits,
         score.mean,
-        yerr=spread,
+        yerr=[[score.mean - low], [high - score.mean]] if high > low else None,
         color=colour,
         ecolor=colour,
         elinewidth=1.2,
         capsize=3,
         marker=marker,
-        markersize=17 if row.is_ours else 8,
+        markersize=size,
         markeredgecolor="white",
         zorder=4 if row.is_ours else 3,
     )
-    axis.annotate(
-        row.system,
-        (row.bits, score.mean),
-        xytext=(10, -16 if row.is_ours else 7),  # apart from a neighbour at the same height
-        textcoords="offset points",
-        color=colour,
-        fontsize=9,
-        fontweight="bold" if row.is_ours else "normal",
-        path_effects=[withStroke(linewidth=3, foreground="white")],
-        zorder=5,
-    )
+    return Labelled(row.system, row.bits, score.mean, low, high, size / 2, colour, row.is_ours)
 
 
-def _level(axis: Any, level: float, label: str, below: bool = False) -> None:
+def _level(axis: Any, level: float, label: str, below: bool = False) -> Any:
     """A dashed line across the whole panel, named at its right end, above or below it."""
     axis.axhline(level, color="#777777", linewidth=1, linestyle="--", zorder=1)
-    axis.annotate(
+    return axis.annotate(
         label,
         (1, level),
         xytext=(-2, -5 if below else 4),
@@ -194,7 +189,7 @@ def _rate_axis(axis: Any, rates: Sequence[float]) -> None:
 
     axis.set_xscale("log", base=2)
     if rates:
-        axis.set_xlim(min(rates) / 1.4, max(rates) * 2.2)  # names are to the right of the points
+        axis.set_xlim(min(rates) / 1.6, max(rates) * 2.2)  # names are next to the points
     low, high = axis.get_xlim()
     axis.set_xticks([250 * 2**power for power in range(12) if low <= 250 * 2**power <= high])
     axis.xaxis.set_major_formatter(FuncFormatter(lambda rate, _: f"{rate / 1000:g}"))

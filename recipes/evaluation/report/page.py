@@ -4,18 +4,16 @@ Sounds (FLAC) and figures (PNG) are inside as data addresses, and a content secu
 all connections and scripts. All texts are escaped.
 """
 
-import base64
-import io
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 from typing import NamedTuple
 
-import soundfile
 from torch import Tensor
 
 from intaglio.data.formats.atomic import replacing
 from intaglio.recipes.evaluation.audio.recognition import compared
+from intaglio.recipes.evaluation.report.embedding import data_address, flac
 from intaglio.recipes.evaluation.report.stylesheet import CSS
 from intaglio.recipes.evaluation.rows import Row
 from intaglio.recipes.evaluation.scores import Metric
@@ -95,6 +93,7 @@ class Report(NamedTuple):
     Attributes:
         title: of the page.
         summary: one or two sentences: what was done and what came out.
+        warnings: what qualifies it: a training that was cut short…
         facts: name and value: data set, codec, bit rate, steps, minutes…
         sample_rate: of all waveforms, in Hz.
         utterances: to listen to.
@@ -113,6 +112,7 @@ class Report(NamedTuple):
     summary: str
     facts: Sequence[tuple[str, str]]
     sample_rate: int
+    warnings: Sequence[str] = ()
     utterances: Sequence[Utterance] = ()
     rows: Sequence[Row] = ()
     metrics: Sequence[Metric] = ()
@@ -156,6 +156,9 @@ def render(report: Report) -> str:
         f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>"
         for name, value in report.facts
     )
+    failed = [f"{file.path}: {file.check}" for file in report.files if not file.passed]
+    told = [*report.warnings, *(f"A check failed: {one}" for one in failed)]
+    warnings = "".join(f'<p class="warning" role="note">{escape(one)}</p>' for one in told)
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -170,6 +173,7 @@ def render(report: Report) -> str:
 <p class="eyebrow">intaglio</p>
 <h1>{escape(report.title)}</h1>
 <p class="lead">{escape(report.summary)}</p>
+{warnings}
 <dl class="facts">{facts}</dl>
 <nav aria-label="Sections"><ul>{links}</ul></nav>
 </header>
@@ -205,7 +209,7 @@ def _utterance(utterance: Utterance, sample_rate: int) -> str:
 
 def _player(player: Player, utterance: Utterance, sample_rate: int) -> str:
     label = escape(f"{player.system}, {utterance.name}", quote=True)
-    address = _address("audio/flac", _flac(player.wave, sample_rate))
+    address = data_address("audio/flac", flac(player.wave, sample_rate))
     heard = ""
     if player.heard is not None:
         words = " ".join(
@@ -241,19 +245,27 @@ def _table(rows: Sequence[Row], metrics: Sequence[Metric]) -> str:
         )
     items = max(row.items for row in rows)
     remarks = "".join(f'<p class="faint">{escape(note)}</p>' for note in notes(rows, metrics))
-    return (
-        '<div class="scroll" role="region" aria-label="Table of results" tabindex="0"><table>'
-        f"<caption>Means over {items} recordings; below them half the width of the 95 % interval. "
-        "↑ higher is better, ↓ lower is better.</caption>"
-        f"<thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>{remarks}"
+    table = (
+        f"<table><caption>Means over {items} recordings; below them half the width of the 95 % "
+        "interval. ↑ higher is better, ↓ lower is better.</caption>"
+        f"<thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
     )
+    return _scrolling("Table of results", table) + remarks
 
 
 def _figure(figure: Figure) -> str:
     caption = f"<figcaption>{escape(figure.caption)}</figcaption>" if figure.caption else ""
-    address = _address("image/png", figure.png)
+    address = data_address("image/png", figure.png)
+    image = f'<img src="{address}" alt="{escape(figure.alt, quote=True)}">'
+    return f"<figure>{_scrolling(figure.alt, image)}{caption}</figure>\n"
+
+
+def _scrolling(name: str, content: str) -> str:
+    """Content that may be wider than a small screen, with a line that says so there."""
+    label = escape(name, quote=True)
     return (
-        f'<figure><img src="{address}" alt="{escape(figure.alt, quote=True)}">{caption}</figure>\n'
+        '<p class="cue" aria-hidden="true">wider than this screen: scroll sideways →</p>'
+        f'<div class="scroll" role="region" aria-label="{label}" tabindex="0">{content}</div>'
     )
 
 
@@ -265,10 +277,10 @@ def _files(files: Sequence[ExportedFile]) -> str:
         f"<td>{file.size / 1e6:.2f} MB</td><td>{_verdict(file)}: {escape(file.check)}</td></tr>"
         for file in files
     )
-    return (
-        '<div class="scroll" role="region" aria-label="Exported files" tabindex="0">'
+    return _scrolling(
+        "Exported files",
         '<table class="files"><thead><tr><th scope="col">File</th><th scope="col">Size</th>'
-        f'<th scope="col">Check</th></tr></thead><tbody>{lines}</tbody></table></div>'
+        f'<th scope="col">Check</th></tr></thead><tbody>{lines}</tbody></table>',
     )
 
 
@@ -283,14 +295,3 @@ def _commands(commands: Sequence[Command]) -> str:
         f"<p>{escape(command.what)}</p><pre><code>{escape(command.line)}</code></pre>"
         for command in commands
     )
-
-
-def _flac(wave: Tensor, sample_rate: int) -> bytes:
-    file = io.BytesIO()
-    samples = wave.detach().cpu().float().clamp(-1, 1).numpy()
-    soundfile.write(file, samples, sample_rate, format="FLAC", subtype="PCM_16")
-    return file.getvalue()
-
-
-def _address(kind: str, content: bytes) -> str:
-    return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"

@@ -66,6 +66,11 @@ audio { display: block; width: 100%; height: 40px; margin: 8px 0; }
   background: none; color: var(--bad); text-decoration: underline wavy; text-underline-offset: 3px;
 }
 .scroll { overflow-x: auto; }
+.cue { display: none; margin: 8px 0 0; color: var(--accent); font-size: 13px; }
+.warning {
+  margin: 12px 0; padding: 12px 16px; border-left: 4px solid var(--bad); border-radius: 4px;
+  background: var(--panel); color: var(--bad); font-weight: 600;
+}
 table {
   width: 100%; margin: 12px 0; border-collapse: collapse; font-variant-numeric: tabular-nums;
 }
@@ -92,11 +97,16 @@ pre {
   font: 14px/1.5 ui-monospace, "DejaVu Sans Mono", monospace;
 }
 footer { margin-top: 56px; padding-bottom: 40px; color: var(--faint); font-size: 14px; }
+@media (max-width: 700px) {
+  .cue { display: block; }
+  .scroll { border-right: 3px dotted var(--accent); }
+  figure img { width: 660px; max-width: none; }
+  table { min-width: 660px; }
+  pre { white-space: pre-wrap; overflow-wrap: anywhere; }
+}
 @media (max-width: 480px) {
   header { padding-top: 28px; }
   .utterance { padding: 12px; }
-  figure { overflow-x: auto; }
-  figure img { width: 640px; max-width: none; }
 }
 @media print { audio { display: none; } .utterance, figure { break-inside: avoid; } }
 """

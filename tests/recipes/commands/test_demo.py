@@ -13,7 +13,11 @@ from intaglio.export import export, onnx
 from intaglio.export.graphs import Graphs
 from intaglio.recipes import cli
 from intaglio.recipes.commands import demo
+from intaglio.recipes.evaluation.audio.recognition import Recogniser
 from intaglio.recipes.evaluation.items import Item
+from intaglio.recipes.evaluation.report.codec import TrainingRun
+from intaglio.recipes.evaluation.report.exported import exported_files
+from intaglio.recipes.evaluation.report.page import ExportedFile, Figure
 
 RECORD = {
     "files": {"encoder.onnx": 3, "decoder.onnx": 4},
@@ -28,7 +32,7 @@ def test_the_whole_way_on_a_folder(in_tmp_path, monkeypatch):
         wave = speechlike(32_000, 16_000, torch.Generator().manual_seed(number))
         write_wave(in_tmp_path / "speech" / f"{number}.wav", wave.view(1, -1), 16_000)
     monkeypatch.setattr(demo, "get_codec2", lambda: None)
-    words = ["demo", "--data", "speech", "--minutes", "0.2", "--clips", "3"]
+    words = ["demo", "--data", "speech", "--steps", "3", "--clips", "3"]
     monkeypatch.setattr("sys.argv", ["intaglio", *words])
     assert cli.main() == 0
     out = in_tmp_path / "demo"
@@ -45,7 +49,8 @@ def test_the_whole_way_on_a_folder(in_tmp_path, monkeypatch):
         assert decoded.shape == original.shape
         assert rate == codec.sample_rate
     systems = {record["system"] for record in json.loads((out / "eval.json").read_text())}
-    assert {"original", "speech_small", "opus-6k"} <= systems
+    assert {"original", "speech", "speech, fine-tuned", "opus-6k"} <= systems
+    assert "3 of 3 steps more" in page and "unfinished" not in page
 
 
 @pytest.mark.parametrize(
@@ -56,9 +61,10 @@ def test_durations_are_written_as_lightning_reads_them(minutes, clock):
 
 
 def test_impossible_arguments_are_refused(monkeypatch, capsys, in_tmp_path):
-    monkeypatch.setattr("sys.argv", ["intaglio", "demo", "--minutes", "0"])
-    assert cli.main() == 1
-    assert "must be positive" in capsys.readouterr().err
+    for words in (["--minutes", "0"], ["--minutes", "nan"], ["--steps", "-1"], ["--clips", "0"]):
+        monkeypatch.setattr("sys.argv", ["intaglio", "demo", *words])
+        assert cli.main() == 1
+        assert "--minutes above 0" in capsys.readouterr().err
     assert not (in_tmp_path / "demo").exists()
 
 
@@ -88,7 +94,8 @@ def exported(tiny_codec, monkeypatch, tmp_path, generator):
         pair = (encode, lambda ids: samples(graphs.decoder(ids)))
         monkeypatch.setattr(export, "export", lambda *_: [RECORD])
         monkeypatch.setattr(onnx, "run", lambda _: pair)
-        return demo._export(tiny_codec, tmp_path, [Item("one", wave, 1000)])
+        item = Item("one", wave, 1000)
+        return exported_files(tiny_codec, tmp_path / "exported", item, say=demo._say)
 
     return check
 
@@ -117,3 +124,45 @@ def test_a_wrong_decoder_is_no_failure_of_the_encoder(error, exported, capsys):
     encoder, decoder = exported(samples=lambda x: x + error)
     assert encoder.passed and not decoder.passed
     assert "the exported decoder.onnx FAILED" in capsys.readouterr().err
+
+
+def test_an_export_that_is_refused_is_a_failed_check(monkeypatch, capsys, tiny_codec, tmp_path):
+    def refuse(*_):
+        raise ValueError("3 of 200 tokens differ")
+
+    monkeypatch.setattr(export, "export", refuse)
+    item = Item("one", torch.zeros(4000), 1000)
+    [file] = exported_files(tiny_codec, tmp_path, item, say=demo._say)
+    assert not file.passed and file.check == "3 of 200 tokens differ"
+    assert "the export FAILED: 3 of 200 tokens differ" in capsys.readouterr().err
+
+
+def test_a_training_that_was_cut_short_says_so(tiny_codec, tmp_path):
+    run = TrainingRun(tiny_codec, tmp_path / "metrics.csv", 60.0, 120, 300)
+    assert "unfinished" in run.warning() and "120 of 300 steps" in run.warning()
+    assert run._replace(steps=300).warning() == ""
+
+
+@pytest.mark.parametrize("passed", [True, False])
+def test_a_failed_check_is_the_status_and_stands_on_the_page(
+    passed, monkeypatch, capsys, in_tmp_path, tiny_codec
+):
+    """Without the training; what takes long is replaced."""
+    wave = 0.1 * torch.randn(16_000)
+    file = ExportedFile("exported/encoder.onnx", 5, "equal" if passed else "9 DIFFER", passed)
+    monkeypatch.setattr(demo, "_fetch", lambda name: name)
+    monkeypatch.setattr(demo, "load_codec", lambda *_: tiny_codec)
+    monkeypatch.setattr(demo, "_heldout", lambda *_: [Item("one", wave, tiny_codec.sample_rate)])
+    monkeypatch.setattr(demo, "_round_trip", lambda *_: None)
+    monkeypatch.setattr(demo, "exported_files", lambda *_, **__: [file])
+    monkeypatch.setattr(demo, "_images", lambda _: Figure(b"PNG", "drawn"))
+    monkeypatch.setattr(demo, "METRICS", ("stoi",))
+    monkeypatch.setattr(demo, "BASELINES", ())
+    monkeypatch.setattr(Recogniser, "is_available", lambda _: False)
+    monkeypatch.setattr("sys.argv", ["intaglio", "demo", "--steps", "0"])
+    assert cli.main() == (0 if passed else 1)
+    said = capsys.readouterr()
+    page = (in_tmp_path / "demo" / "report.html").read_text()
+    assert ("check of the exported files failed" in said.err) is not passed
+    assert ("A check failed: exported/encoder.onnx: 9 DIFFER" in page) is not passed
+    assert "speech: speech at" in page and "STOI " in page

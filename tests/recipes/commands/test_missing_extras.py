@@ -4,6 +4,8 @@ import sys
 
 import pytest
 
+import intaglio.recipes.commands.demo  # other packages look for the modules when they are imported
+import intaglio.recipes.commands.eval  # noqa: F401
 from intaglio.codecs.shipped import shipped
 
 CODEC = ("--codec", "never looked at", "--data", "never read")

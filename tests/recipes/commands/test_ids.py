@@ -1,0 +1,112 @@
+"""``intaglio ids``: token files and shards as ids for a language model, with nothing lost."""
+
+import io
+import json
+import sys
+from pathlib import Path
+
+import numpy
+import pytest
+import torch
+
+from intaglio.data.formats.shards import ShardWriter
+from intaglio.data.formats.tokens import TokenHeader, write_tokens
+
+VOCAB = (4096, 7)
+IDS = {"a": torch.tensor([[5, 6], [4095, 0]]), "b": torch.tensor([[0, 1]])}
+FLAT = {"a": [5, 4102, 4095, 4096], "b": [0, 4097]}
+END = 4103
+
+
+def token_file(ids, fingerprint="ab" * 16, vocab=VOCAB):
+    file = io.BytesIO()
+    header = TokenHeader("c", fingerprint, vocab, len(ids), 16000, 320, 1, 320 * len(ids), {})
+    write_tokens(file, header, ids)
+    return file.getvalue()
+
+
+@pytest.fixture
+def folder(in_tmp_path):
+    """A token file and a shard with another, which knows its text."""
+    (in_tmp_path / "tokens").mkdir()
+    (in_tmp_path / "tokens" / "a.intaglio").write_bytes(token_file(IDS["a"]))
+    with (in_tmp_path / "tokens" / "b.tar").open("wb") as file:
+        writer = ShardWriter(file)
+        about = json.dumps({"text": "grün"}).encode()
+        writer.add("b", {"intaglio": token_file(IDS["b"]), "json": about})
+        writer.close()
+    return in_tmp_path
+
+
+def test_an_array_has_all_items_and_their_ends(intaglio, folder):
+    status, out, err = intaglio("ids", "tokens", "-o", "ids.npy")
+    assert status == 0 and out.startswith("2 items, 8 ids below 4,104 in ids.npy"), err
+    ids = numpy.load("ids.npy", mmap_mode="r")
+    assert ids.dtype == numpy.uint16 and ids.tolist() == [*FLAT["a"], END, *FLAT["b"], END]
+    card = json.loads((folder / "ids.json").read_text())
+    assert card == {
+        **{"codec": "c", "fingerprint": "ab" * 16, "vocab": list(VOCAB), "offsets": [0, 4096]},
+        **{"end": END, "vocab_size": END + 1, "items": 2, "ids": 8},
+    }
+
+
+def test_the_lines_of_the_document_make_batches(intaglio, in_tmp_path):
+    (in_tmp_path / "a.intaglio").write_bytes(token_file(torch.arange(8000).view(4000, 2) % 7))
+    assert intaglio("ids", "a.intaglio", "-o", "ids.npy").status == 0
+    document = (Path(__file__).parents[3] / "docs" / "language_models.md").read_text()
+    names = {}
+    exec(document.partition("```text\n")[2].partition("```")[0], names)
+    assert names["inputs"].shape == names["targets"].shape == (8, 1024)
+    assert torch.equal(names["inputs"][:, 1:], names["targets"][:, :-1])
+
+
+def test_ids_beyond_16_bit_take_32(intaglio, in_tmp_path):
+    (in_tmp_path / "a.intaglio").write_bytes(token_file(torch.tensor([[70_000]]), vocab=(1 << 17,)))
+    assert intaglio("ids", "a.intaglio", "-o", "ids.npy").status == 0
+    ids = numpy.load("ids.npy")
+    assert ids.dtype == numpy.uint32 and ids.tolist() == [70_000, 1 << 17]
+
+
+def test_a_table_has_a_row_for_each_item(intaglio, folder):
+    parquet = pytest.importorskip("pyarrow.parquet", reason="pip install 'intaglio[parquet]'")
+    status, _, err = intaglio("ids", "tokens", "-o", "ids.parquet")
+    assert status == 0, err
+    table = parquet.read_table("ids.parquet")
+    rows = table.to_pylist()
+    assert {row["key"]: row["ids"] for row in rows} == FLAT
+    assert [json.loads(row["about"]) for row in rows] == [{}, {"text": "grün"}]
+    assert json.loads(table.schema.metadata[b"intaglio"])["end"] == END
+
+
+def test_tokens_of_two_codecs_are_refused_and_nothing_stays(refusal, folder):
+    (folder / "tokens" / "c.intaglio").write_bytes(token_file(IDS["b"], "cd" * 16))
+    line = refusal("ids", "tokens", "-o", "ids.npy")
+    assert line.startswith("c was made with c (cdcd") and "one codec" in line
+    assert [path.name for path in folder.iterdir()] == ["tokens"]
+
+
+def test_damage_is_named(refusal, folder):
+    path = folder / "tokens" / "a.intaglio"
+    path.write_bytes(path.read_bytes()[:-1])
+    assert refusal("ids", "tokens", "-o", "ids.npy").startswith("tokens/a.intaglio: ")
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["tokens", "-o", "ids.txt"], "not .txt"),
+        (["nothing", "-o", "ids.npy"], "nothing"),
+        (["tokens", "-o", "no/ids.npy"], "there is no folder no"),
+        (["tokens", "-o", "old.npy"], "--overwrite"),
+    ],
+)
+def test_wrong_words(refusal, folder, words, reason):
+    (folder / "old.npy").write_bytes(b"mine")
+    assert reason in refusal("ids", *words)
+    assert (folder / "old.npy").read_bytes() == b"mine"
+
+
+def test_a_missing_pyarrow_is_asked_for_first(refusal, in_tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    line = refusal("ids", "never read", "-o", "ids.parquet")
+    assert "pip install 'intaglio[parquet]'" in line and list(in_tmp_path.iterdir()) == []
