@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-import torch
 from torch import Tensor
 
 from intaglio.data import listing
@@ -67,7 +66,7 @@ class Reader:
         self.clips, self.sample_rate, self.damage = list(clips), sample_rate, damage
         self.channels = channels
         self.lengths = [_length(clip.info, sample_rate) for clip in clips]
-        self._cache: Tensor | None = None
+        self._cache: list[Tensor] | None = None
         if cache:
             self._fill()
 
@@ -85,8 +84,7 @@ class Reader:
         left = self.lengths[index] - start
         size = left if size is None else min(size, left)
         if self._cache is not None:
-            start += self._starts[index]
-            return self._cache[:, start : start + size]
+            return self._cache[index][:, start : start + size]
         return self._segment(self.clips[index], start, size)
 
     def read_or_next(self, index: int, read: Callable[[int], T]) -> T:
@@ -98,21 +96,16 @@ class Reader:
         return read_or_next(index, read, self.damage, self.clips)
 
     def _fill(self) -> None:
-        starts = [0, *torch.tensor(self.lengths).cumsum(0).tolist()]
-        flat = torch.zeros(self.channels, starts.pop())
-
-        def decode(index: int) -> int:
-            wave = self._segment(self.clips[index], 0, self.lengths[index])
-            flat[:, starts[index] : starts[index] + wave.shape[1]] = wave
-            return wave.shape[1]
+        def decode(index: int) -> Tensor:
+            return self._segment(self.clips[index], 0, self.lengths[index])
 
         numbers = [clip.number for clip in self.clips]
-        lengths = list(each(decode, [clip.path for clip in self.clips], self.damage, numbers))
-        good = [index for index, length in enumerate(lengths) if length is not None]
-        self.clips = [self.clips[index] for index in good]
-        self.lengths = [length for length in lengths if length is not None]
-        self._starts = [starts[index] for index in good]
-        self._cache = flat
+        waves = list(each(decode, [clip.path for clip in self.clips], self.damage, numbers))
+        self.clips = [
+            clip for clip, wave in zip(self.clips, waves, strict=True) if wave is not None
+        ]
+        self._cache = [wave for wave in waves if wave is not None]
+        self.lengths = [wave.shape[1] for wave in self._cache]
 
     def _segment(self, clip: Clip, start: int, size: int) -> Tensor:
         """Part of a clip as it would be cut out of the whole clip after resampling.

@@ -1,8 +1,8 @@
 """Audio that libsndfile cannot read, through PyAV: G.722, AAC, WebM, the audio track of a video."""
 
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -10,16 +10,19 @@ import numpy as np
 # Demuxers that hold audio and never open a second file or an address, as playlists do.
 DEMUXERS = "aac,ac3,amr,asf,flac,g722,matroska,webm,mov,mp4,m4a,3gp,3g2,mj2,mp3,ogg,wav"
 UNTIMED = ("aac", "ac3", "amr")  # their stored length is a guess from the bit rate
+SKIPPED = 1 << 18  # samples that are decoded at once to drop them
 
 
 class MediaFile:
-    """First audio stream of a media file; has the attributes of a ``soundfile.SoundFile``.
+    """First audio stream of a media file; has the attributes of a `SoundFile`.
 
     Attributes:
         samplerate: samples per second.
         channels: number of channels.
         frames: samples of each channel that the file promises; the decoder may give a few more or
             fewer, because lossy formats pad.
+        delay: samples at the beginning that the decoder drops; they are not counted in ``frames``.
+        slack: samples that may be missing without damage.
 
     Raises:
         ValueError: PyAV cannot read the file, or there is no audio in it.
@@ -43,14 +46,26 @@ class MediaFile:
                 self._file,
                 format="g722" if path.suffix.lower() == ".g722" else None,
                 options={"format_whitelist": DEMUXERS},
+                metadata_errors="replace",
             )
             if not self._container.streams.audio:
                 raise ValueError(f"{path} holds no audio")
             self._stream = self._container.streams.audio[0]
+            if self._stream.codec_context is None:
+                raise ValueError(f"{path} holds sound in a format that FFmpeg does not decode")
             self.samplerate: int = self._stream.codec_context.sample_rate
             self.channels: int = self._stream.codec_context.channels
             self.frames = int(self._seconds() * self.samplerate)
-            self._decoded = self._container.decode(self._stream)
+            self.delay = int(
+                (self._stream.start_time or 0) * self._stream.time_base * self.samplerate
+            )
+            self.slack = self.samplerate // 5
+            if "matroska" in self._container.format.name:
+                self.slack = self.frames - 1  # Duration may be anything; what tells is the size
+                size, promised = path.stat().st_size, _matroska_bytes(path)
+                if promised > size:
+                    raise ValueError(f"{path} is truncated: {size} bytes of {promised}")
+            self._decoded = self._decode()
             self._waiting = np.zeros((self.channels, 0), np.float32)
         except av.FFmpegError as error:
             self.close()
@@ -71,11 +86,21 @@ class MediaFile:
                 for block in self._resampler.resample(frame):
                     blocks.append(block.to_ndarray())
                     count += block.samples
-        except self._error as error:
-            raise ValueError(f"{self._path} is damaged: {error.strerror}") from error
+        except (self._error, ValueError) as error:  # ValueError: another rate or other channels
+            reason = getattr(error, "strerror", error)
+            raise ValueError(f"{self._path} is damaged: {reason}") from error
         samples = np.concatenate(blocks, axis=1)
         self._waiting = samples[:, frames:].copy()
         return samples[:, :frames].T
+
+    def skip(self, samples: int) -> None:
+        """Go on after so many samples more.
+
+        Raises:
+            ValueError: the stream is damaged.
+        """
+        while samples > 0 and (dropped := len(self.read(min(samples, SKIPPED)))):
+            samples -= dropped
 
     def close(self) -> None:
         """Close the file."""
@@ -83,22 +108,39 @@ class MediaFile:
             self._container.close()
         self._file.close()
 
-    def __enter__(self) -> "MediaFile":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
+    def _decode(self) -> Iterator[Any]:
+        """Frames. Of an MP3 file, what is not sound is passed over, as players do: tags inside."""
+        for packet in self._container.demux(self._stream):
+            try:
+                yield from packet.decode()
+            except self._error:
+                if self._container.format.name != "mp3":
+                    raise
 
     def _seconds(self) -> Fraction:
         stream, container = self._stream, self._container
         unit = Fraction(stream.time_base)
-        if container.format.name in UNTIMED:
-            ticks = sum(packet.duration or 0 for packet in container.demux(stream))
-            container.seek(0)
-            return ticks * unit
-        return (stream.duration or 0) * unit or Fraction(container.duration or 0, 1_000_000)
+        stated = (stream.duration or 0) * unit or Fraction(container.duration or 0, 1_000_000)
+        if stated > 0 and container.format.name not in UNTIMED:
+            return stated
+        ticks = sum(packet.duration or 0 for packet in container.demux(stream))
+        container.seek(0)
+        return ticks * unit
+
+
+def _matroska_bytes(path: Path) -> int:
+    """Bytes up to the end of the segment that holds everything, 0 if it is not stated."""
+    with path.open("rb") as file:
+        head = file.read(4096)
+    offset = 0
+    for mark in (b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"):
+        offset += 4
+        if head[offset - 4 : offset] != mark or offset >= len(head) or head[offset] == 0:
+            return 0
+        width = 9 - head[offset].bit_length()
+        field = int.from_bytes(head[offset : offset + width], "big")
+        size = field & (1 << 7 * width) - 1
+        if size == (1 << 7 * width) - 1:
+            return 0
+        offset += width + size
+    return offset

@@ -1,18 +1,28 @@
-"""Opens audio files with the library that reads all of them, and checks their headers."""
+"""Opens audio files with the library that reads all of them, and checks their headers.
+
+A file is looked through for sounds behind the first one, and for headers that lie, when a process
+opens it for the first time: that is one pass over its bytes, but nothing is decoded.
+"""
 
 import contextlib
-import os
+import functools
+import mmap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 import soundfile
 
-from intaglio.data.formats.audio_headers import mp3_samples, wav_bytes
+from intaglio.data.formats.audio_chunks import chunk_parts
+from intaglio.data.formats.flac import flac_parts
 from intaglio.data.formats.media import MediaFile
+from intaglio.data.formats.mp3 import mp3_samples
+from intaglio.data.formats.ogg import ogg_parts
 from intaglio.data.formats.regular_file import regular_file
+from intaglio.data.formats.sound_file import SoundFile
+from intaglio.data.formats.sound_span import SoundSpan
 
-AudioFile: TypeAlias = soundfile.SoundFile | MediaFile
+AudioFile: TypeAlias = SoundFile | MediaFile
 
 
 class WaveInfo(NamedTuple):
@@ -35,47 +45,52 @@ class AudioLimits(NamedTuple):
 AUDIO_LIMITS = AudioLimits()
 
 
-class _SoundFile(soundfile.SoundFile):
-    """A file that is not sought to where it is already, as its base does after every read.
-
-    A seek in MP3 makes the decoder start in the middle of a frame's bits and play something else.
-    """
-
-    def seekable(self) -> bool:
-        return False
-
-
 @contextlib.contextmanager
 def opened(path: Path, limits: AudioLimits) -> Iterator[tuple[AudioFile, WaveInfo]]:
     """An audio file that exists and is whole as far as its header shows, and that header."""
-    _check_bytes(path)
-    file, info = _open(path)
-    with file:
-        yield file, _check(path, info, limits)
+    with regular_file(path, "an audio file"):
+        pass
+    file, frames = _open(path)
+    with contextlib.closing(file):
+        yield file, _check(path, WaveInfo(file.samplerate, file.channels, frames), limits)
 
 
-def _check_bytes(path: Path) -> None:
-    """Refuse what is no file, cannot be opened, is empty or a cut WAV."""
-    with regular_file(path, "an audio file") as (file, size):
-        promised = wav_bytes(file)
-    if promised > size:
-        raise ValueError(f"{path} is truncated: {size} bytes of {promised}")
-
-
-def _open(path: Path) -> tuple[AudioFile, WaveInfo]:
-    """The file, opened by the library that reads all of it, and its header."""
-    sound = counted = None
+def _open(path: Path) -> tuple[AudioFile, int]:
+    """The file, opened by the library that reads all of it, and its number of samples."""
+    sound, samples = None, None
     if path.suffix.lower() != ".g722":  # libsndfile would take it for something else
+        status = path.stat()
+        state = (status.st_ino, status.st_size, status.st_mtime_ns)
+        parts = _parts(path, state)
         with contextlib.suppress(soundfile.LibsndfileError, TypeError):  # TypeError: .raw
-            sound = _SoundFile(os.fsencode(path))  # which a name need not be UTF-8 for
-    if sound is not None and sound.format == "MP3":
-        counted = mp3_samples(path)
-        if counted is not None and sound.frames < counted:
-            sound.close()  # it would stop where it guesses the end
-            sound = None
-    file = MediaFile(path) if sound is None else sound
-    frames = file.frames if counted is None else counted
-    return file, WaveInfo(file.samplerate, file.channels, frames)
+            sound = SoundFile(path, parts)
+        if sound is not None and sound.format == "MP3":
+            try:
+                samples = _mp3_samples(path, state)
+            except ValueError:
+                sound.close()
+                raise
+            if samples is not None and sound.frames < samples:
+                sound.close()  # it would stop where it guesses the end
+                sound = None
+    if sound is not None:
+        return sound, sound.frames if samples is None else samples
+    media = MediaFile(path)
+    return media, media.frames if samples is None else samples - media.delay
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def _parts(path: Path, state: tuple[int, ...]) -> list[SoundSpan]:
+    """Where the sounds of a file are that has not changed since."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        parts = chunk_parts(path, content) or flac_parts(path, content) or ogg_parts(path, content)
+        return parts or [SoundSpan(0, len(content))]
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def _mp3_samples(path: Path, state: tuple[int, ...]) -> int | None:
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return mp3_samples(path, content)
 
 
 def _check(path: Path, info: WaveInfo, limits: AudioLimits) -> WaveInfo:

@@ -2,10 +2,12 @@
 
 libsndfile reads what it can (WAV, FLAC, Ogg, Opus, MP3, AIFF…); G.722 and the rest (AAC in MP4,
 WebM…) go through PyAV. Whatever cannot be trusted ends in one ValueError that names the file: no
-audio, empty, truncated, absurd header, NaN. A file cut short in a format that does not store its
-length (raw G.722, Ogg) looks like a shorter one and is read as such.
+audio, empty, truncated, absurd header, NaN, samples far above full scale. A length in a header is a
+promise, not a bound: a file is read to the end of its data. A file cut short in a format that does
+not store its length (raw G.722, Ogg, a live WebM) looks like a shorter one and is read as such.
 """
 
+import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -15,7 +17,6 @@ import torch
 from torch import Tensor
 
 from intaglio.data.formats.atomic import replacing
-from intaglio.data.formats.media import MediaFile
 from intaglio.data.formats.open_audio import (
     AUDIO_LIMITS,
     AudioFile,
@@ -29,7 +30,9 @@ SUFFIXES = frozenset(
     ".wav .flac .ogg .oga .opus .mp3 .aiff .aif .aifc .au .caf .w64 .rf64 "
     ".g722 .m4a .mp4 .aac .webm .mka .wma .amr .ac3".split()
 )
-SHORT_MP3 = 1 << 21  # samples that are decoded and dropped rather than jumped over
+BLOCK = 1 << 18  # samples of all channels that are decoded at once
+MAX_VALUES = 1 << 31  # samples of all channels that are read as a whole: 8 GiB
+MAX_PEAK = 16.0  # +24 dB of full scale; 16-bit numbers as floats are above it from -66 dB on
 LONG_WAV = (1 << 32) - 4096  # bytes of samples from which a WAV file needs the sizes of RF64
 
 
@@ -80,8 +83,16 @@ def read_wave(
     with opened(path, limits) as (file, info):
         if start >= info.frames:
             raise ValueError(f"{path} has {info.frames} samples; cannot start at sample {start}")
-        wanted = info.frames - start if frames < 0 else min(frames, info.frames - start)
-        wave = torch.cat(list(_decode(path, file, start, wanted, size=wanted)), dim=-1)
+        blocks, left = [], MAX_VALUES // info.channels
+        for block in _decode(path, file, info, start=start, frames=frames):
+            blocks.append(block)
+            left -= block.shape[1]
+            if left < 0:
+                raise ValueError(
+                    f"{path} is too long to be read as a whole: above {MAX_VALUES:,} samples of "
+                    f"{info.channels} channels"
+                )
+        wave = torch.cat(blocks, dim=-1)
     if channels == 1:
         wave = wave.mean(dim=0, keepdim=True)
     elif channels is not None and channels != wave.shape[0]:
@@ -111,7 +122,7 @@ def read_blocks(
     path = Path(path)
     with opened(path, limits) as (file, info):
         size = max(1, round(seconds * info.sample_rate))
-        yield from _decode(path, file, 0, info.frames, size=size)
+        yield from _decode(path, file, info, size=size)
 
 
 def write_wave(path: str | Path, wave: Tensor, sample_rate: int) -> None:
@@ -193,37 +204,44 @@ def _pcm(path: Path, wave: Tensor) -> np.ndarray:
     return np.ascontiguousarray(pcm.T.numpy())
 
 
-def _decode(path: Path, file: AudioFile, start: int, wanted: int, *, size: int) -> Iterator[Tensor]:
-    """Blocks [channels, size] of a segment; ValueError if the file promised more."""
-    slack = file.samplerate // 5 if isinstance(file, MediaFile) else 0
+def _decode(
+    path: Path,
+    file: AudioFile,
+    info: WaveInfo,
+    *,
+    start: int = 0,
+    frames: int = -1,
+    size: int | None = None,
+) -> Iterator[Tensor]:
+    """Blocks [channels, size] of a segment, at least one; ValueError if the file promised more.
+
+    Nothing is as large as the header says, only as what has been decoded.
+    """
+    size = max(1, BLOCK // info.channels) if size is None else size
+    file.skip(start)
     done, whole = 0, True
-    try:
-        _skip(file, start)
-        while done < wanted and whole:
-            count = min(size, wanted - done)
-            samples = _read(file, count)
-            whole = len(samples) == count
-            done += len(samples)
-            if not np.isfinite(samples).all():
-                raise ValueError(f"{path} holds NaN or infinite samples")
-            if len(samples):
-                yield torch.from_numpy(np.ascontiguousarray(samples.T))
-    except soundfile.LibsndfileError as error:
-        raise ValueError(f"{path} is damaged: {error}") from error
-    if done < max(1, wanted - slack):
-        raise ValueError(f"{path} is truncated: {start + done} samples decoded of {start + wanted}")
+    while whole and done != frames:
+        count = size if frames < 0 else min(size, frames - done)
+        samples = file.read(count)
+        whole = len(samples) == count
+        done += len(samples)
+        if len(samples):
+            _check_range(path, samples)
+            yield torch.from_numpy(np.ascontiguousarray(samples.T))
+    if done == 0 or not (done == frames or start + done >= info.frames - file.slack):
+        raise ValueError(
+            f"{path} is truncated: {start + done} samples decoded of {info.frames} that its header "
+            "promises"
+        )
 
 
-def _skip(file: AudioFile, samples: int) -> None:
-    if isinstance(file, MediaFile) or (file.format == "MP3" and samples < SHORT_MP3):
-        while samples > 0 and (dropped := len(_read(file, min(samples, SHORT_MP3)))):
-            samples -= dropped
-    elif samples > 0:
-        file.seek(samples)
-
-
-def _read(file: AudioFile, frames: int) -> np.ndarray:
-    """The next samples, float32 [samples, channels]; fewer at the end."""
-    if isinstance(file, MediaFile):
-        return file.read(frames)
-    return file.read(frames, dtype="float32", always_2d=True)
+def _check_range(path: Path, samples: np.ndarray) -> None:
+    """Refuse what cannot be meant as a waveform in [-1, 1]: to guess its scale would be worse."""
+    peak = max(float(samples.max()), -float(samples.min()))
+    if not math.isfinite(peak):
+        raise ValueError(f"{path} holds NaN or infinite samples")
+    if peak > MAX_PEAK:
+        raise ValueError(
+            f"{path} has samples up to {peak:,.6g}, where full scale is 1 and the limit is "
+            f"{MAX_PEAK:g}; divide them by the full scale that they were written for, such as 32768"
+        )
