@@ -19,13 +19,22 @@ from intaglio.recipes.errors import ends_a_job, explain, of_file, say, show_trac
 
 STANDARD = Path("-")
 _FILES: ContextVar[tqdm | None] = ContextVar("files", default=None)  # the bar of several files
+MAX_STDIN = 16 << 30  # bytes of standard input that are kept in a temporary file
+SPOOL_BLOCK = 1 << 20
 
 
 class FileJob(NamedTuple):
-    """A file to read and the file to write."""
+    """A file to read and the file to write.
+
+    Attributes:
+        source: what to read.
+        target: what to write.
+        max_stdin: bytes of standard input, at most.
+    """
 
     source: Path
     target: Path
+    max_stdin: int = MAX_STDIN
 
 
 def plan_files(
@@ -64,7 +73,7 @@ def plan_files(
             for source, path in _sources(Path(name), suffixes)
         ]
     origins: dict[Path, Path] = {}
-    for source, target in jobs:
+    for source, target, _ in jobs:
         if source != STANDARD and not source.exists():
             raise FileNotFoundError(f"{source} does not exist; check the path")
         if target == STANDARD:
@@ -155,17 +164,24 @@ def watched(blocks: Iterable[Tensor], seconds: float, sample_rate: int) -> Itera
 
 
 @contextlib.contextmanager
-def read_from(source: Path) -> Iterator[Path]:
+def read_from(source: Path, max_stdin: int = MAX_STDIN) -> Iterator[Path]:
     """The file to read: the source itself, or what came in by standard input as a temporary file.
 
     Raises:
         OSError: standard input cannot be read or does not fit the disk.
+        ValueError: standard input is longer than ``max_stdin`` bytes.
     """
     if source != STANDARD:
         yield source
         return
     with NamedTemporaryFile() as file:
-        shutil.copyfileobj(sys.stdin.buffer, file)
+        while block := sys.stdin.buffer.read(SPOOL_BLOCK):
+            if file.tell() + len(block) > max_stdin:
+                raise ValueError(
+                    f"standard input is longer than {max_stdin / 2**30:g} GiB, the limit; "
+                    "raise it with --max-stdin, or give a file"
+                )
+            file.write(block)
         file.flush()
         try:
             yield Path(file.name)

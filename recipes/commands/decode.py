@@ -3,7 +3,12 @@
 import argparse
 
 from intaglio.recipes.commands.options.codec import add_codec_options, chosen_any_codec
-from intaglio.recipes.commands.options.jobs import add_share_option, bad_share
+from intaglio.recipes.commands.options.jobs import (
+    add_share_option,
+    add_stdin_option,
+    bad_share,
+    stdin_bytes,
+)
 from intaglio.recipes.modalities import modality_of
 from intaglio.recipes.modalities.files import decode_files
 from intaglio.recipes.modalities.options import add_modality_options, modality_options
@@ -38,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_codec_options(parser)
     parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
     add_share_option(parser, 1.0)
+    add_stdin_option(parser)
     add_modality_options(parser, "decode")
 
 
@@ -48,7 +54,7 @@ def run(args: argparse.Namespace) -> None:
         OSError: an input is missing, an output exists or cannot be written.
         ValueError: a codec or an input is damaged, or they do not belong together.
     """
-    share = bad_share(args)
+    share, max_stdin = bad_share(args), stdin_bytes(args)
     codec = chosen_any_codec(args)
     modality = modality_of(codec)
     given = modality_options(codec, modality, "decode", args)
@@ -60,4 +66,5 @@ def run(args: argparse.Namespace) -> None:
         options=options,
         overwrite=args.overwrite,
         max_bad_share=share,
+        max_stdin=max_stdin,
     )

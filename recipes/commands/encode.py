@@ -4,7 +4,12 @@ import argparse
 
 from intaglio.data.formats import entropy
 from intaglio.recipes.commands.options.codec import add_codec_options, chosen_any_codec
-from intaglio.recipes.commands.options.jobs import add_share_option, bad_share
+from intaglio.recipes.commands.options.jobs import (
+    add_share_option,
+    add_stdin_option,
+    bad_share,
+    stdin_bytes,
+)
 from intaglio.recipes.modalities import modality_of
 from intaglio.recipes.modalities.files import encode_files
 from intaglio.recipes.modalities.options import add_modality_options, modality_options
@@ -46,6 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
     add_share_option(parser, 1.0)
+    add_stdin_option(parser)
     add_modality_options(parser, "encode")
 
 
@@ -57,7 +63,7 @@ def run(args: argparse.Namespace) -> None:
         ValueError: a codec, an option or an input is damaged or does not fit.
         ModuleNotFoundError: an extra is missing.
     """
-    share = bad_share(args)
+    share, max_stdin = bad_share(args), stdin_bytes(args)
     if args.entropy:  # a missing extra is reported now, not after hours
         entropy.check_installed()
     codec = chosen_any_codec(args)
@@ -70,4 +76,5 @@ def run(args: argparse.Namespace) -> None:
         options=modality.encoding(entropy=args.entropy, **given),
         overwrite=args.overwrite,
         max_bad_share=share,
+        max_stdin=max_stdin,
     )

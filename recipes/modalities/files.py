@@ -6,7 +6,7 @@ from typing import Any
 from intaglio.codecs import Codec
 from intaglio.data.formats.tokens import SUFFIX
 from intaglio.recipes import modalities
-from intaglio.recipes.file_jobs import STANDARD, plan_files, refuse_suffixes, run_all
+from intaglio.recipes.file_jobs import MAX_STDIN, STANDARD, plan_files, refuse_suffixes, run_all
 
 
 def encode_files(
@@ -17,6 +17,7 @@ def encode_files(
     options: Any = None,
     overwrite: bool = False,
     max_bad_share: float = 1.0,
+    max_stdin: int = MAX_STDIN,
 ) -> None:
     """Encode files and folders to token files.
 
@@ -27,6 +28,7 @@ def encode_files(
         options: an `AudioEncoding` or `ImageEncoding`, by the codec; its defaults if None.
         overwrite: whether the files to write may exist.
         max_bad_share: share of the files, in [0, 1], that may fail before the rest is given up.
+        max_stdin: bytes of standard input, at most.
 
     Raises:
         OSError: an input is missing, an output exists or cannot be written.
@@ -36,6 +38,7 @@ def encode_files(
     chosen = modality.encoding() if options is None else options
     modality.check_encoding(codec, chosen)
     jobs = plan_files(inputs, out, modality.tokenizer.suffixes, SUFFIX, overwrite=overwrite)
+    jobs = [job._replace(max_stdin=max_stdin) for job in jobs]
     for other in modalities.MODALITIES:
         foreign = set(other.tokenizer.suffixes) - set(modality.tokenizer.suffixes)
         refuse_suffixes(
@@ -57,6 +60,7 @@ def decode_files(
     options: Any = None,
     overwrite: bool = False,
     max_bad_share: float = 1.0,
+    max_stdin: int = MAX_STDIN,
 ) -> None:
     """Decode token files and folders of them.
 
@@ -67,6 +71,7 @@ def decode_files(
         options: an `AudioDecoding` or `ImageDecoding`, by the codec; its defaults if None.
         overwrite: whether the files to write may exist.
         max_bad_share: share of the files, in [0, 1], that may fail before the rest is given up.
+        max_stdin: bytes of standard input, at most.
 
     Raises:
         OSError: an input is missing, an output exists or cannot be written.
@@ -75,6 +80,7 @@ def decode_files(
     modality = modalities.modality_of(codec)
     chosen = modality.decoding() if options is None else options
     jobs = plan_files(inputs, out, (SUFFIX,), modality.decoded_suffix, overwrite=overwrite)
+    jobs = [job._replace(max_stdin=max_stdin) for job in jobs]
     for job in jobs:
         if job.target != STANDARD:
             modality.check_decoded(job.target)

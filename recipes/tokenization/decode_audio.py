@@ -50,7 +50,7 @@ def decode_audio_file(codec: AudioCodec, job: FileJob, options: AudioDecoding) -
         OSError: a file cannot be read or written.
         ValueError: the input is damaged or of another codec.
     """
-    with read_from(job.source) as path:
+    with read_from(job.source, job.max_stdin) as path:
         try:
             header, source = _checked(codec, path)
         except ValueError as error:

@@ -61,7 +61,7 @@ def encode_audio_file(codec: AudioCodec, job: FileJob, options: AudioEncoding) -
         OSError: a file cannot be read or written.
         ValueError: the input is no intact audio file, or does not fit the codec or the options.
     """
-    with read_from(job.source) as path, write_to(job.target, SUFFIX) as target:
+    with read_from(job.source, job.max_stdin) as path, write_to(job.target, SUFFIX) as target:
         info = probe(path, ANY_LENGTH)
         try:
             stereo = stereo_mode(info.channels, codec.channels, options.stereo)

@@ -65,7 +65,7 @@ def encode_image_file(codec: ImageCodec, job: FileJob, options: ImageEncoding) -
         OSError: a file cannot be read or written.
         ValueError: the input is no intact image, or does not fit the codec or the options.
     """
-    with read_from(job.source) as source, write_to(job.target, SUFFIX) as target:
+    with read_from(job.source, job.max_stdin) as source, write_to(job.target, SUFFIX) as target:
         pixels = read_image(source, background=options.background)
         if codec.any_size:
             try:
@@ -94,7 +94,7 @@ def decode_image_file(codec: ImageCodec, job: FileJob, options: ImageDecoding) -
         OSError: a file cannot be read or written.
         ValueError: the input is damaged or of another codec, or has too few positions.
     """
-    with read_from(job.source) as source:
+    with read_from(job.source, job.max_stdin) as source:
         check_regular(source, "a token file")
         try:
             with source.open("rb") as file:

@@ -1,6 +1,9 @@
-"""How a command treats many files: the option ``--max-bad-share``."""
+"""How commands treat many files, and standard input: ``--max-bad-share``, ``--max-stdin``."""
 
 import argparse
+import math
+
+from intaglio.recipes.file_jobs import MAX_STDIN
 
 
 def add_share_option(parser: argparse.ArgumentParser, default: float) -> None:
@@ -13,6 +16,28 @@ def add_share_option(parser: argparse.ArgumentParser, default: float) -> None:
         help="stop once more than this share of all files cannot be treated, in [0, 1] "
         f"({default:g})",
     )
+
+
+def add_stdin_option(parser: argparse.ArgumentParser) -> None:
+    """Add the option."""
+    parser.add_argument(
+        "--max-stdin",
+        type=float,
+        default=MAX_STDIN / 2**30,
+        metavar="GIB",
+        help=f"gibibytes of standard input that are kept on the disk ({MAX_STDIN / 2**30:g})",
+    )
+
+
+def stdin_bytes(args: argparse.Namespace) -> int:
+    """The limit that the option names, in bytes.
+
+    Raises:
+        ValueError: it is not above 0.
+    """
+    if not 0 < args.max_stdin < math.inf:
+        raise ValueError(f"--max-stdin is a number of gibibytes above 0, not {args.max_stdin}")
+    return int(args.max_stdin * 2**30)
 
 
 def bad_share(args: argparse.Namespace) -> float:

@@ -1,7 +1,9 @@
 """Damage of any kind, in folders and data sets: named, counted, isolated; and what is no file."""
 
+import io
 import os
 import socket
+import sys
 
 import pytest
 import soundfile
@@ -151,3 +153,28 @@ def test_what_is_no_file_is_refused_at_once_by_every_command(
     ):
         assert f"{no_file} is a device or a pipe, not a file" in refusal(*words), words
     assert not (tmp_path / "out").exists()
+
+
+class Endless(io.RawIOBase):
+    """Standard input that never ends, of which little may be taken."""
+
+    taken = 0
+
+    def readable(self):
+        return True
+
+    def readinto(self, buffer):
+        self.taken += len(buffer)
+        assert self.taken < 1 << 26
+        return len(buffer)
+
+
+@pytest.mark.parametrize("command", ["encode", "decode"])
+def test_standard_input_is_kept_up_to_a_limit(refusal, bundle, tmp_path, monkeypatch, command):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BufferedReader(Endless())))
+    words = (command, "-", "-o", tmp_path / "t.wav", "--codec", bundle, "--max-stdin")
+    line = refusal(*words, 0.01)
+    assert line.startswith("standard input is longer than 0.01 GiB, the limit; raise it with --max")
+    assert list(tmp_path.iterdir()) == []
+    for wrong in (0, -1, "nan", "inf"):
+        assert "gibibytes above 0" in refusal(*words, wrong)
