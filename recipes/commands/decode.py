@@ -9,6 +9,7 @@ from intaglio.recipes.commands.options.jobs import (
     bad_share,
     stdin_bytes,
 )
+from intaglio.recipes.file_jobs import MAX_STDIN
 from intaglio.recipes.modalities import modality_of
 from intaglio.recipes.modalities.files import decode_files
 from intaglio.recipes.modalities.options import add_modality_options, modality_options
@@ -43,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_codec_options(parser)
     parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
     add_share_option(parser, 1.0)
-    add_stdin_option(parser)
+    add_stdin_option(parser, MAX_STDIN)
     add_modality_options(parser, "decode")
 
 

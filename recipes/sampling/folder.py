@@ -184,6 +184,7 @@ def _draw(
     """
     medium = pipeline.medium
     requests = [request for file in files for request in file.requests]
+    unfit = 0
     with tqdm(total=len(requests), unit=medium.noun, disable=None, file=sys.stderr) as progress:
 
         def show(event: Event) -> None:
@@ -191,17 +192,28 @@ def _draw(
 
         drawn = pipeline.batches(requests, batch_size, show)
         for file in files:
-            content = []
+            content: list[tuple[SampleRequest, Tensor]] = []
             for _ in file.requests:
-                content.append(next(drawn))
+                request, item = next(drawn)
+                if item is None:
+                    unfit += 1
+                else:
+                    content.append((request, item))
                 progress.update()
             if file is files[0]:
                 claim()
+            if len(content) < len(file.requests):
+                continue
             with replacing(file.path) as part:
                 if file.path.suffix == SHARD_SUFFIX:
                     _write_shard(part, content, medium, about)
                 else:
                     part.write_bytes(medium.to_bytes(content[0][1]))
+    if unfit:
+        raise ValueError(
+            f"{unfit} of {len(requests)} {medium.noun}s do not fit into memory, and the files that "
+            "they belong to are not written; see above"
+        )
 
 
 def _write_shard(

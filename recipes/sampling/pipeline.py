@@ -9,7 +9,7 @@ from torch import Tensor
 from intaglio.generators.generator import Generator
 from intaglio.generators.orders.base import PartialSequence
 from intaglio.generators.samplers.sampler import Event, Sampler
-from intaglio.recipes.errors import of_file
+from intaglio.recipes.errors import explain, is_out_of_memory, say
 from intaglio.recipes.sampling.requests import SampleRequest, condition_of
 from intaglio.recipes.tokenization.halving import Halving
 
@@ -79,15 +79,21 @@ class SamplingPipeline:
         requests: Sequence[SampleRequest],
         size: int,
         callback: Callable[[Event], None] | None = None,
-    ) -> Iterator[tuple[SampleRequest, Tensor]]:
+    ) -> Iterator[tuple[SampleRequest, Tensor | None]]:
         """Each request with its item; ``size`` of them are drawn together, or as many as fit.
 
+        An item that does not even fit into memory alone is named on standard error, and None.
+
         Raises:
-            ValueError: as `draw`, or an item alone does not fit into memory.
+            ValueError: as `draw`.
         """
         together = Halving(size, least=1, unit=f"{self.medium.noun}s at once")
         drawn = together.map(requests, lambda batch: list(self.draw(batch, callback)))
         for request, item in zip(requests, drawn, strict=True):
-            if isinstance(item, Exception):
-                raise of_file(f"the {self.medium.noun} of seed {request.seed}", item)
-            yield request, item
+            if not isinstance(item, Exception):
+                yield request, item
+            elif is_out_of_memory(item):
+                say(f"skipped: {self.medium.noun} of seed {request.seed}: {explain(item)}")
+                yield request, None
+            else:
+                raise item

@@ -3,8 +3,6 @@
 import argparse
 import math
 
-from intaglio.recipes.file_jobs import MAX_STDIN
-
 
 def add_share_option(parser: argparse.ArgumentParser, default: float) -> None:
     """Add the option; ``default`` is the share that is tolerated if it is not given."""
@@ -18,14 +16,14 @@ def add_share_option(parser: argparse.ArgumentParser, default: float) -> None:
     )
 
 
-def add_stdin_option(parser: argparse.ArgumentParser) -> None:
-    """Add the option."""
+def add_stdin_option(parser: argparse.ArgumentParser, default: int) -> None:
+    """Add the option; ``default`` is in bytes."""
     parser.add_argument(
         "--max-stdin",
         type=float,
-        default=MAX_STDIN / 2**30,
+        default=default / 2**30,
         metavar="GIB",
-        help=f"gibibytes of standard input that are kept on the disk ({MAX_STDIN / 2**30:g})",
+        help=f"gibibytes of standard input that are kept on the disk ({default / 2**30:g})",
     )
 
 

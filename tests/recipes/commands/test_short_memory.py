@@ -17,7 +17,7 @@ from intaglio.data.formats.shards import read_row, read_shard
 from intaglio.generators.conditioning.classes import ClassCondition
 from intaglio.generators.orders.raster import RasterOrder
 from intaglio.recipes.sampling import pipeline
-from intaglio.recipes.tokenization import decode_audio, encode_audio
+from intaglio.recipes.tokenization import batch_audio, decode_audio, encode_audio
 
 SHORT = "intaglio: memory is short: it goes on with "
 
@@ -110,8 +110,9 @@ def test_batches_of_a_data_set_are_halved(
 
 
 def test_what_does_not_fit_alone_is_named_and_the_others_are_made(
-    intaglio, record, bundle, limit, tmp_path
+    intaglio, record, bundle, limit, tmp_path, monkeypatch
 ):
+    monkeypatch.setattr(batch_audio, "LEAST_SECONDS", 20.0)  # to halve once, not nine times
     for number in range(5):
         record(tmp_path / "in" / f"{number}.wav", 9000 if number == 2 else 2000)
     limit(AudioCodec, "encode", lambda x: x.shape[-1], 5000)
@@ -144,12 +145,32 @@ def test_images_are_drawn_in_smaller_batches_from_the_same_numbers(
     assert [one.key for one in samples[0]] == [one.key for one in samples[1]]
 
 
-def test_an_image_that_does_not_fit_alone_is_one_line(
-    refusal, image_bundle, generator_bundle, tmp_path, monkeypatch
+def test_an_image_that_does_not_fit_alone_is_named_and_the_others_are_drawn(
+    intaglio, image_bundle, generator_bundle, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(pipeline.SamplingPipeline, "draw", no_memory)
-    line = refusal("sample", generator_bundle, "--codec", image_bundle, "-o", tmp_path / "out")
-    assert line.startswith("the image of seed 0: there is not enough memory; free some")
+    drawn = pipeline.SamplingPipeline.draw
+
+    def limited(self, requests, callback=None):
+        if any(request.seed == 1 for request in requests):
+            no_memory()
+        return drawn(self, requests, callback)
+
+    monkeypatch.setattr(pipeline.SamplingPipeline, "draw", limited)
+    words = ("sample", generator_bundle, "--codec", image_bundle, "--count", 3, "-o")
+    status, _, err = intaglio(*words, tmp_path / "out")
+    assert status == 1
+    assert "intaglio: skipped: image of seed 1: there is not enough memory; free some" in err
+    assert err.endswith(
+        "1 of 3 images do not fit into memory, and the files that they belong to "
+        "are not written; see above\n"
+    )
+    assert sorted(path.name for path in (tmp_path / "out").glob("*.png")) == [
+        "000000.png",
+        "000002.png",
+    ]
+    monkeypatch.setattr(pipeline.SamplingPipeline, "draw", drawn)
+    assert intaglio(*words, tmp_path / "out").status == 0
+    assert len(list((tmp_path / "out").glob("*.png"))) == 3
 
 
 def test_memory_that_runs_out_while_a_codec_is_loaded_is_one_line(
