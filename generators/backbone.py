@@ -100,7 +100,8 @@ class Backbone(Part):
 
         Args:
             x: what enters the transformer, [batch, count, dim].
-            positions: where it stands, int64 [count]; below 0 before the first token of the item.
+            positions: where it stands, int64 [count], or [batch, count]; below 0 before the first
+                token of the item.
             mask: see `Transformer`.
             causal: see `Transformer`.
             condition: of a transformer with a stream, see `Transformer`.
@@ -119,7 +120,8 @@ class Backbone(Part):
         return self.norm(x)
 
     def rotation(self, positions: Tensor) -> Tensor:
-        """Rotations of the tokens at some positions, int64 [count], for `Attention`.
+        """Rotations of the tokens at some positions, int64 [count] or [batch, count], for
+        `Attention`.
 
         Those of all positions are computed once for each device.
         """
@@ -128,7 +130,8 @@ class Backbone(Part):
             with torch.inference_mode(False), torch.no_grad():  # so that trainings can use it, too
                 every = torch.arange(-self.prefix, self.positions, device=positions.device)
                 table = self._rotary_table = rotation(self._axes(every), self.transformer.head_size)
-        return table[positions + self.prefix]
+        found = table[positions + self.prefix]
+        return found if positions.dim() == 1 else found.unsqueeze(1)
 
     def _axes(self, positions: Tensor) -> Tensor:
         """Coordinates of positions, int64 [count, axes]; negative where nothing is rotated."""

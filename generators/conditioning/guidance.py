@@ -61,12 +61,12 @@ def guided(value: Tensor, null: Tensor | None, scale: float | Tensor) -> Tensor:
     Args:
         value: [batch, ...].
         null: of the same shape, or None for no guidance.
-        scale: float, or float [batch].
+        scale: float, or float [batch] or [batch, positions].
     """
     if null is None:
         return value
     if not isinstance(scale, Tensor):  # nothing is sent to the device
         return value if scale == 1 else null + scale * (value - null)
     scale = scale.to(value)
-    scale = scale.view(-1, *[1] * (value.dim() - 1))
+    scale = scale.view(*scale.shape, *[1] * (value.dim() - scale.dim()))
     return torch.where(scale == 1, value, null + scale * (value - null))

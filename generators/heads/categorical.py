@@ -11,13 +11,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from intaglio.generators.conditioning.guidance import guided
-from intaglio.generators.heads.base import IGNORED, Head, SamplingOptions
-from intaglio.generators.inference.counter_rng import Draws, Role
-from intaglio.generators.inference.logits import draw
+from intaglio.generators.heads.base import IGNORED
+from intaglio.generators.heads.independent import IndependentHead
 
 
-class CategoricalHead(Head):
+class CategoricalHead(IndependentHead):
     """A linear map to the logits of all groups, initialised to zero.
 
     The initial loss is the sum of the logs of the codebook sizes.
@@ -67,37 +65,6 @@ class CategoricalHead(Head):
     def log_prob(self, hidden: Tensor, token: Tensor) -> Tensor:
         """See `Head.log_prob`."""
         return summed_log_prob(self.logits(hidden), token)
-
-    def _draw(self, hidden: Tensor, draws: Draws, options: SamplingOptions) -> Tensor:
-        """Draw ids from guided logits, warping each group separately; see `Head.sample`."""
-        if options.null is None:
-            return draw_ids(self.logits(hidden), None, draws, options)
-        both = self.logits(torch.cat([hidden, options.null]))  # the weights are read once
-        conditional, unconditional = zip(*(logits.chunk(2) for logits in both), strict=True)
-        return draw_ids(conditional, unconditional, draws, options)
-
-
-def draw_ids(
-    conditional: Sequence[Tensor],
-    unconditional: Sequence[Tensor] | None,
-    draws: Draws,
-    options: SamplingOptions,
-) -> Tensor:
-    """Draw an id of each group from guided logits, int64 [batch, positions, groups].
-
-    Args:
-        conditional: logits or log-probabilities of each group, [batch, positions, vocab].
-        unconditional: the same without the condition.
-        draws: see `Head.sample`.
-        options: guidance scale and the warp.
-    """
-    without = [None] * len(conditional) if unconditional is None else unconditional
-    keys = draws.keys(Role.TOKEN, len(conditional)).unbind(-1)
-    ids = [
-        draw(options.warp(guided(one, other, options.scale)), key)
-        for one, other, key in zip(conditional, without, keys, strict=True)
-    ]
-    return torch.stack(ids, dim=-1)
 
 
 def check_groups(vocab: Sequence[int]) -> None:

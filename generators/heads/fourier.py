@@ -13,16 +13,15 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from intaglio.generators.heads.base import Head, SamplingOptions
-from intaglio.generators.heads.categorical import check_groups, draw_ids
+from intaglio.generators.heads.categorical import check_groups
 from intaglio.generators.heads.continuous import in_float32
-from intaglio.generators.inference.counter_rng import Draws
+from intaglio.generators.heads.independent import IndependentHead
 
 REACH = 0.9  # share of the period that the bins cover
 FLOOR = 1e-5  # added to each bin's probability before normalisation
 
 
-class FourierHead(Head):
+class FourierHead(IndependentHead):
     """A linear map to the series of each group, independent of the other groups.
 
     Args:
@@ -71,7 +70,7 @@ class FourierHead(Head):
             values = self.linear(hidden.float())
             return torch.view_as_complex(values.unflatten(-1, (self.width, -1, 2)))
 
-    def log_probs(self, hidden: Tensor) -> list[Tensor]:
+    def logits(self, hidden: Tensor) -> list[Tensor]:
         """Log-probabilities of the bins of each group, float32 [..., bins], for [..., dim]."""
         with in_float32(hidden):
             series = self.series(hidden).unbind(-2)
@@ -92,15 +91,10 @@ class FourierHead(Head):
 
     def log_prob(self, hidden: Tensor, token: Tensor) -> Tensor:
         """See `Head.log_prob`."""
-        pairs = zip(self.log_probs(hidden), token.unbind(1), strict=True)
+        pairs = zip(self.logits(hidden), token.unbind(1), strict=True)
         return torch.stack(
             [log_probs.gather(1, ids[:, None])[:, 0] for log_probs, ids in pairs]
         ).sum(0)
-
-    def _draw(self, hidden: Tensor, draws: Draws, options: SamplingOptions) -> Tensor:
-        """Draw ids from guided log-probabilities; see `Head.sample`."""
-        unconditional = None if options.null is None else self.log_probs(options.null)
-        return draw_ids(self.log_probs(hidden), unconditional, draws, options)
 
 
 def correlation(series: Tensor) -> Tensor:

@@ -28,6 +28,9 @@ class Role(enum.IntEnum):
     NOISE = 1
     CONFIDENCE = 2
     ORDER = 3
+    DRAFT = 4
+    ACCEPTANCE = 5
+    RESIDUAL = 6
 
 
 class Ahead(NamedTuple):

@@ -143,28 +143,9 @@ class Sampler:
         given: PartialSequence | None = None,
     ) -> Iterator[Event]:
         """Draw a batch step by step; arguments as of `generate`. At least one event comes."""
-        if generator.training:
-            raise ValueError("a generator draws in evaluation mode: call its eval() first")
-        device = next(generator.parameters()).device
-        condition = condition.to(device)
-        batch = len(condition)
-        start = self._start(generator, batch, given, device)
-        partial = PartialSequence(generator.normalise(start.tokens).clone(), start.given.clone())
-        kept = start.given.unsqueeze(-1)
-        seeds = _seeds(seed, batch).to(device)
-        guided = self.guidance.scale != 1
-        recorder = self._recorder if is_recorded(device) else None
-        request = Request(
-            condition,
-            partial,
-            seeds,
-            guided=guided,
-            steps=self.steps,
-            warp=self.warp,
-            end=generator.end,
-            recorder=recorder,
-        )
-        step = Step(0, 1, torch.empty(1, 0, dtype=torch.int64, device=device))
+        start, request = self._request(generator, condition, seed, given)
+        partial, kept = request.partial, start.given.unsqueeze(-1)
+        step = Step(0, 1, torch.empty(1, 0, dtype=torch.int64, device=request.seeds.device))
         drawn = False
         with closing(generator.start_decoding(request)) as state:  # also if it is abandoned
             for step in state.steps():
@@ -180,6 +161,31 @@ class Sampler:
                 yield Event(step, found, None if mask is None else mask.clone())
             if not drawn:
                 yield Event(step, start.tokens, state.mask)
+
+    def _request(
+        self,
+        generator: Generator,
+        condition: Tensor,
+        seed: int | Tensor,
+        given: PartialSequence | None,
+    ) -> tuple[PartialSequence, Request]:
+        """What is known before the first step, in the units of the tokens, and the batch."""
+        if generator.training:
+            raise ValueError("a generator draws in evaluation mode: call its eval() first")
+        device = next(generator.parameters()).device
+        condition = condition.to(device)
+        start = self._start(generator, len(condition), given, device)
+        request = Request(
+            condition,
+            PartialSequence(generator.normalise(start.tokens).clone(), start.given.clone()),
+            _seeds(seed, len(condition)).to(device),
+            guided=self.guidance.scale != 1,
+            steps=self.steps,
+            warp=self.warp,
+            end=generator.end,
+            recorder=self._recorder if is_recorded(device) else None,
+        )
+        return start, request
 
     def _start(
         self, generator: Generator, batch: int, given: PartialSequence | None, device: torch.device

@@ -121,7 +121,7 @@ def test_samples_follow_the_guided_and_warped_distribution():
     warp = Warp(temperature=2.0)
     ids = head.sample(spread[0], draws, null=spread[1], scale=1.3, warp=warp)
     assert ids.shape == (200, 100, 2) and ids.dtype == torch.int64
-    pairs = zip(head.log_probs(hidden), head.log_probs(null), strict=True)
+    pairs = zip(head.logits(hidden), head.log_probs(null), strict=True)
     probabilities = [((b + 1.3 * (a - b)) / 2).softmax(-1).double() for a, b in pairs]
     expected = 20_000 * (probabilities[0][:, None] * probabilities[1]).flatten()
     counts = (ids.flatten(0, 1) @ torch.tensor([4, 1])).bincount(minlength=24).double()
@@ -145,7 +145,7 @@ def test_a_series_of_nothing_is_the_uniform_distribution():
     head = stirred()
     nn.init.zeros_(head.linear.weight)
     nn.init.zeros_(head.linear.bias)
-    log_probs = head.log_probs(torch.randn(2, 5))
+    log_probs = head.logits(torch.randn(2, 5))
     torch.testing.assert_close(log_probs[0], torch.full((2, 6), -math.log(6)))
 
 
@@ -214,5 +214,5 @@ def test_the_first_and_the_last_bin_are_no_neighbours():
     peak = torch.polar(torch.ones(9), -math.pi * 0.9 * 63 / 64 * torch.arange(9))
     with torch.no_grad():
         head.linear.bias.copy_(torch.view_as_real(peak).flatten())
-        log_probs = head.log_probs(torch.zeros(5))[0]
+        log_probs = head.logits(torch.zeros(5))[0]
     assert log_probs.argmax() == 63 and log_probs[0] < log_probs[63] - 4

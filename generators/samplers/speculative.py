@@ -1,0 +1,231 @@
+"""Speculative sampling: several tokens in one pass of the generator.
+
+A drafter guesses the next tokens of each item; one pass of the target, the generator itself, finds
+its distributions at all of them, and a rule keeps the first ones. An exact rule gives the tokens
+the same distribution as `Sampler` does.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from intaglio.generators.backbone import Backbone
+from intaglio.generators.conditioning.guidance import Guidance
+from intaglio.generators.generator import Generator
+from intaglio.generators.heads.base import SamplingOptions
+from intaglio.generators.heads.independent import IndependentHead
+from intaglio.generators.inference.counter_rng import Draws
+from intaglio.generators.inference.logits import PLAIN, Warp
+from intaglio.generators.orders.base import PartialSequence, Request, Step
+from intaglio.generators.orders.raster import RasterOrder
+from intaglio.generators.orders.raster_windows import RasterWindows
+from intaglio.generators.samplers.acceptance import AcceptanceRule, GumbelMatch, Verdict, Window
+from intaglio.generators.samplers.drafters import Drafter, JacobiDrafter, Round
+from intaglio.generators.samplers.sampler import UNGUIDED, Event, Sampler
+
+
+class Statistics(NamedTuple):
+    """How far speculation went in a batch.
+
+    Attributes:
+        passes: of the generator over the batch.
+        item_passes: passes up to the end of each item, of all items.
+        tokens: that became certain, of all items.
+        drafts: that could have been kept.
+        accepted: drafts that were kept.
+    """
+
+    passes: int = 0
+    item_passes: int = 0
+    tokens: int = 0
+    drafts: int = 0
+    accepted: int = 0
+
+    @property
+    def tokens_per_pass(self) -> float:
+        """Tokens of an item in a pass, on average: 1 in plain sampling."""
+        return self.tokens / max(1, self.item_passes)
+
+
+class SpeculativeSampler(Sampler):
+    """Draws items of a generator that goes row by row, several tokens in a pass.
+
+    Args:
+        drafter: guesses the next tokens; `JacobiDrafter` if None.
+        rule: keeps some of them; `GumbelMatch` if None, which draws exactly what `Sampler` draws.
+        window: drafts of an item in a round; 0 draws one token in a pass.
+        guidance: see `Sampler`; the scale of a token is that of its position.
+        warp: see `Sampler`.
+        positions: see `Sampler`.
+
+    Attributes:
+        statistics: of the last batch.
+
+    Raises:
+        ValueError: an argument is out of range.
+    """
+
+    def __init__(
+        self,
+        *,
+        drafter: Drafter | None = None,
+        rule: AcceptanceRule | None = None,
+        window: int = 16,
+        guidance: Guidance = UNGUIDED,
+        warp: Warp = PLAIN,
+        positions: int | None = None,
+    ) -> None:
+        super().__init__(guidance=guidance, warp=warp, positions=positions)
+        if window < 0:
+            raise ValueError(f"a window holds 0 or more drafts, got {window}")
+        self.drafter, self.rule = drafter or JacobiDrafter(), rule or GumbelMatch()
+        self.window = window
+        self.statistics = Statistics()
+
+    @torch.no_grad()
+    def events(
+        self,
+        generator: Generator,
+        condition: Tensor,
+        *,
+        seed: int | Tensor = 0,
+        given: PartialSequence | None = None,
+    ) -> Iterator[Event]:
+        """Draw a batch round by round; arguments as for `generate`. At least one event comes.
+
+        Raises:
+            ValueError: the generator does not draw row by row, its groups depend on each other,
+                its items may have any length, or the arguments do not fit it.
+        """
+        head = generator.head
+        if not isinstance(generator.order, RasterOrder) or not isinstance(head, IndependentHead):
+            raise ValueError(
+                "speculative sampling takes a generator that draws row by row, with groups of ids "
+                f"that do not depend on each other; {generator.name} does not"
+            )
+        if generator.end is not None:
+            raise ValueError(f"{generator.name} draws items of any length: use Sampler")
+        start, request = self._request(generator, condition, seed, given)
+        kept = start.given.unsqueeze(-1)
+        batch = _Batch(generator.backbone, request, self.window)
+        drafting = self.drafter.begin(batch.size, self.window, head.vocab)
+        number = 0
+        while number == 0 or not batch.is_complete():
+            positions = batch.next_positions(self.window if number else 0)
+            draws = Draws(request.seeds, positions, number)
+            if number == 0:
+                window = _nothing(batch.size, head.vocab, draws)
+            else:
+                drafts = drafting.propose(draws._replace(positions=positions[:, :-1]))
+                window = batch.with_given(drafts, positions)
+            hidden, null = batch.hidden(window.tokens, positions)
+            options = SamplingOptions(null, self._scales(positions, batch.total), self.warp)
+            target = head.distribution(hidden, options)
+            verdict = self.rule.verify(window, target, draws)
+            drafting.observe(Round(target, verdict, batch.commit(verdict, positions)))
+            tokens = generator.denormalise(batch.certain())
+            self.statistics = Statistics(number + 1, *batch.counts.tolist())
+            yield Event(
+                Step(number, batch.total, positions), torch.where(kept, start.tokens, tokens)
+            )
+            number += 1
+
+    def _scales(self, positions: Tensor, total: int) -> float | Tensor:
+        """Guidance scales of positions, [batch, count]; the same as `Sampler` has there."""
+        if self.guidance.scale == 1 or self.guidance.schedule == "constant":
+            return self.guidance.scale
+        every = [self.guidance.at(number / max(1, total - 1)) for number in range(total)]
+        return torch.tensor(every, device=positions.device)[positions.clamp_max(total - 1)]
+
+
+class _Batch:
+    """The tokens of a batch, of which the first ones of each item are certain.
+
+    Attributes:
+        size: items.
+        total: positions of an item.
+        lengths: int64 [batch], how many are certain.
+        counts: int64 [4], of `Statistics` but for the passes.
+    """
+
+    def __init__(self, backbone: Backbone, request: Request, window: int) -> None:
+        self.given = request.partial
+        self.size, self.total = self.given.tokens.shape[:2]
+        device = self.given.tokens.device
+        condition = request.condition
+        if request.guided:
+            everyone = torch.ones(self.size, dtype=torch.bool, device=device)
+            condition = torch.cat([condition, backbone.condition.dropped(condition, everyone)])
+        self.guided = request.guided
+        self.windows = RasterWindows(backbone, condition, self.total, window)
+        first = int(self.given.given.all(0).sum())
+        self.lengths = torch.full((self.size,), first, device=device)
+        self.tokens = F.pad(self.given.tokens, (0, 0, 0, window + 1))
+        self.counts = torch.zeros(4, dtype=torch.int64, device=device)
+
+    def is_complete(self) -> bool:
+        """Whether all tokens are certain."""
+        return bool((self.lengths == self.total).all())
+
+    def certain(self) -> Tensor:
+        """The tokens that are certain, [batch, positions, width]; 0 at the other positions."""
+        index = torch.arange(self.total, device=self.lengths.device)
+        behind = (index >= self.lengths.unsqueeze(1)).unsqueeze(-1)
+        return self.tokens[:, : self.total].masked_fill(behind, 0)
+
+    def next_positions(self, window: int) -> Tensor:
+        """Positions behind those that are certain, int64 [batch, window + 1]."""
+        return self.lengths.unsqueeze(1) + torch.arange(window + 1, device=self.lengths.device)
+
+    def with_given(self, window: Window, positions: Tensor) -> Window:
+        """The window, with the tokens that are given in place of drafts."""
+        is_given, tokens = self._given_at(positions[:, :-1])
+        return window._replace(tokens=torch.where(is_given.unsqueeze(-1), tokens, window.tokens))
+
+    def hidden(self, drafts: Tensor, positions: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Hidden vectors of positions, [batch, window + 1, dim]; and without the condition."""
+        if self.windows.is_empty:
+            hidden = self.windows.begin(self._both(self.given.tokens[:, : int(positions[0, 0])]))
+        else:
+            index = (positions[:, :1] - 1).unsqueeze(-1).expand(-1, -1, drafts.shape[-1])
+            tokens = torch.cat([self.tokens.gather(1, index), drafts], dim=1)
+            hidden = self.windows.hidden(self._both(tokens), self._both(positions - 1))
+        if not self.guided:
+            return hidden, None
+        conditional, null = hidden.chunk(2)
+        return conditional, null
+
+    def commit(self, verdict: Verdict, positions: Tensor) -> Tensor:
+        """Make the first tokens of each item certain; gives how many, int64 [batch]."""
+        is_given, given = self._given_at(positions)
+        tokens = torch.where(is_given.unsqueeze(-1), given, verdict.tokens)
+        inside = positions < self.total
+        judged = inside[:, :-1] & ~is_given[:, :-1]
+        accepted = (verdict.accepted & judged) | is_given[:, :-1]
+        run = accepted.long().cumprod(1)
+        kept = torch.minimum(run.sum(1) + 1, self.total - self.lengths)
+        # what stands behind the tokens that are certain is overwritten by the next windows
+        self.tokens.scatter_(1, positions.unsqueeze(-1).expand_as(tokens), tokens)
+        self.lengths = self.lengths + kept
+        found = (inside[:, 0], kept, judged, run.bool() & judged)
+        self.counts += torch.stack([one.sum() for one in found])
+        return kept
+
+    def _given_at(self, positions: Tensor) -> tuple[Tensor, Tensor]:
+        index = positions.clamp_max(self.total - 1)
+        is_given = self.given.given.gather(1, index) & (positions < self.total)
+        wide = index.unsqueeze(-1).expand(-1, -1, self.given.tokens.shape[-1])
+        return is_given, self.given.tokens.gather(1, wide)
+
+    def _both(self, x: Tensor) -> Tensor:
+        return torch.cat([x, x]) if self.guided else x
+
+
+def _nothing(batch: int, vocab: tuple[int, ...], draws: Draws) -> Window:
+    """A window without drafts."""
+    device = draws.seeds.device
+    tokens = torch.zeros(batch, 0, len(vocab), dtype=torch.int64, device=device)
+    return Window(tokens, [torch.zeros(batch, 0, size, device=device) for size in vocab])
