@@ -5,7 +5,11 @@ from typing import TYPE_CHECKING
 from intaglio.codecs.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from .acceptance import GumbelMatch as GumbelMatch
+    from .acceptance import ModifiedRejection as ModifiedRejection
+    from .drafters import JacobiDrafter as JacobiDrafter
     from .sampler import Event as Event
     from .sampler import Sampler as Sampler
+    from .speculative import SpeculativeSampler as SpeculativeSampler
 else:
     __getattr__, __dir__, __all__ = lazy_names(__name__)

@@ -104,8 +104,9 @@ class _JacobiDrafting(Drafting):
             return Window(self._drawn(log_probs, draws), log_probs)
         target, verdict, kept = self.last
         index = kept.unsqueeze(1) + torch.arange(self.window, device=kept.device)
-        fresh = (index > self.window).unsqueeze(-1)
-        index = index.clamp_max(self.window).unsqueeze(-1)
+        predicted = verdict.tokens.shape[1]
+        fresh = (index >= predicted).unsqueeze(-1)
+        index = index.clamp_max(predicted - 1).unsqueeze(-1)
         log_probs = [one.take_along_dim(index, 1) for one in target]
         if self.initial == "uniform":
             pairs = zip(log_probs, self._uniform(kept.device), strict=True)

@@ -112,8 +112,10 @@ class SpeculativeSampler(Sampler):
         kept = start.given.unsqueeze(-1)
         batch = _Batch(generator.backbone, request, self.window)
         drafting = self.drafter.begin(batch.size, self.window, head.vocab)
-        number = 0
-        while number == 0 or not batch.is_complete():
+        self.statistics, number = Statistics(), 0
+        if batch.is_complete():
+            yield Event(Step(0, batch.total, batch.next_positions(0)), start.tokens)
+        while not batch.is_complete():
             positions = batch.next_positions(self.window if number else 0)
             draws = Draws(request.seeds, positions, number)
             if number == 0:

@@ -1,0 +1,262 @@
+"""Speculative sampling: the tokens of plain sampling or their distribution; wrong ones are seen."""
+
+from itertools import product
+
+import pytest
+import torch
+from scipy.stats import chi2
+
+from intaglio.generators.conditioning.guidance import Guidance
+from intaglio.generators.heads.independent import race
+from intaglio.generators.inference.counter_rng import Role
+from intaglio.generators.inference.logits import Warp
+from intaglio.generators.orders.base import PartialSequence
+from intaglio.generators.orders.raster_windows import RasterWindows
+from intaglio.generators.samplers import drafters, speculative
+from intaglio.generators.samplers.acceptance import GumbelMatch, ModifiedRejection, Verdict, Window
+from intaglio.generators.samplers.drafters import JacobiDrafter
+from intaglio.generators.samplers.sampler import Sampler
+from intaglio.generators.samplers.speculative import SpeculativeSampler
+
+VOCAB, LENGTH, ITEMS = 3, 5, 10_000
+FALSE_ALARM = 1e-6
+RULES = {"gumbel": GumbelMatch(), "rejection": ModifiedRejection()}
+DRAFTERS = {
+    f"{coupling}-{initial}": JacobiDrafter(coupling, initial)
+    for coupling in ("gumbel", "maximal", "independent")
+    for initial in ("uniform", "last")
+}
+GUIDED = Guidance(2.5, "linear")
+
+
+@pytest.fixture
+def generator(raster):
+    return raster(shape=(LENGTH,), vocab=VOCAB, dtype=torch.float64)
+
+
+def p_value(generator, sampler, items: int = ITEMS) -> float:
+    """Of a chi-square test of all items that there are; for an unguided sampler."""
+    every = torch.tensor(list(product(range(VOCAB), repeat=LENGTH))).unsqueeze(-1)
+    condition = torch.ones(len(every), dtype=torch.int64)
+    with torch.no_grad():
+        expected = items * generator.log_prob(every, condition).sum(1).exp()
+    drawn = sampler.generate(generator, torch.ones(items, dtype=torch.int64), seed=0)[..., 0]
+    basis = VOCAB ** torch.arange(LENGTH - 1, -1, -1)
+    counts = (drawn * basis).sum(1).bincount(minlength=len(every)).double()
+    rare = expected < 5
+    if rare.any():
+        counts = torch.cat([counts[~rare], counts[rare].sum()[None]])
+        expected = torch.cat([expected[~rare], expected[rare].sum()[None]])
+    statistic = ((counts - expected).square() / expected).sum()
+    return float(chi2.sf(float(statistic), len(expected) - 1))
+
+
+@pytest.mark.parametrize(
+    ("drafter", "window"),
+    [*((name, 3) for name in DRAFTERS), *(("maximal-uniform", size) for size in (1, 8))],
+)
+def test_rejection_draws_from_the_distribution_of_the_generator(generator, drafter, window):
+    sampler = SpeculativeSampler(drafter=DRAFTERS[drafter], rule=ModifiedRejection(), window=window)
+    assert p_value(generator, sampler) > FALSE_ALARM
+    assert 1.1 < sampler.statistics.tokens_per_pass <= window + 1
+
+
+@pytest.mark.parametrize("guidance", [Guidance(), GUIDED], ids=["plain", "guided"])
+@pytest.mark.parametrize("drafter", DRAFTERS)
+def test_gumbel_match_draws_the_tokens_of_plain_sampling(raster, drafter, guidance):
+    generator = raster(shape=(4, 4), vocab=8, dtype=torch.float64)
+    condition = torch.arange(40) % 3
+    options = {"guidance": guidance, "warp": Warp(0.9, top_k=6)}
+    plain = Sampler(**options).generate(generator, condition, seed=3)
+    for window in (5, 20):
+        sampler = SpeculativeSampler(drafter=DRAFTERS[drafter], window=window, **options)
+        assert torch.equal(sampler.generate(generator, condition, seed=3), plain)
+        assert sampler.statistics.tokens == plain.numel()
+    alone = sampler.generate(generator, condition[7:8], seed=10)
+    assert torch.equal(alone, plain[7:8])
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_without_drafts_it_is_plain_sampling(generator, rule):
+    condition = torch.arange(12) % 3
+    plain = Sampler(guidance=GUIDED).generate(generator, condition, seed=1)
+    sampler = SpeculativeSampler(rule=RULES[rule], window=0, guidance=GUIDED)
+    assert torch.equal(sampler.generate(generator, condition, seed=1), plain)
+    assert sampler.statistics == (LENGTH, 12 * LENGTH, 12 * LENGTH, 0, 0)
+    assert sampler.statistics.tokens_per_pass == 1
+
+
+def test_tokens_that_are_given_stay_and_count_as_certain(generator):
+    condition = torch.arange(4) % 3
+    plain = Sampler().generate(generator, condition, seed=1)
+    lengths = torch.tensor([1, 3, 2, LENGTH])
+    given = PartialSequence(plain, torch.arange(LENGTH) < lengths[:, None])
+    for rule in RULES.values():
+        sampler = SpeculativeSampler(rule=rule, window=3)
+        drawn = sampler.generate(generator, condition, seed=1, given=given)
+        for row, length in enumerate(lengths):
+            assert torch.equal(drawn[row, :length], plain[row, :length])
+    assert torch.equal(
+        SpeculativeSampler(window=3).generate(generator, condition, seed=1, given=given), plain
+    )
+    whole = given._replace(given=torch.ones(4, LENGTH, dtype=torch.bool))
+    sampler = SpeculativeSampler()
+    assert torch.equal(sampler.generate(generator, condition, seed=9, given=whole), plain)
+    assert sampler.statistics.passes == 0
+
+
+def test_events_show_what_is_certain(generator):
+    seen = []
+    sampler = SpeculativeSampler(window=2)
+    drawn = sampler.generate(generator, torch.arange(3), seed=4, callback=seen.append)
+    assert [event.step.number for event in seen] == list(range(sampler.statistics.passes))
+    assert torch.equal(seen[-1].tokens, drawn)
+    for event, after in zip(seen, seen[1:], strict=False):
+        certain = torch.arange(LENGTH) < after.step.positions[:, :1]
+        assert torch.equal(event.tokens[certain], drawn[certain])
+        assert not event.tokens[~certain].any()
+
+
+@pytest.mark.parametrize("prefix", [1, 3])
+@pytest.mark.parametrize("options", [{}, {"rotary": "line"}, {"learned_positions": True}])
+def test_windows_find_what_one_pass_finds_after_any_rollback(raster, prefix, options):
+    """Hidden vectors of random windows, accepted up to random lengths, in double precision."""
+    generator = raster(shape=(3, 4), vocab=5, prefix=prefix, dtype=torch.float64, **options)
+    torch.manual_seed(1)
+    tokens, condition = torch.randint(5, (4, 12, 1)), torch.arange(4) % 3
+    whole = generator.predictions(tokens, condition).hidden.view(4, 12, -1)
+    windows = RasterWindows(generator.backbone, condition, 12, 4)
+    assert (windows.begin(tokens[:, :2])[:, 0] - whole[:, 2]).abs().max() < 1e-9
+    lengths, rows = torch.full((4,), 2), torch.arange(4).unsqueeze(1)
+    while not bool((lengths == 11).all()):
+        positions = lengths.unsqueeze(1) + torch.arange(5)
+        drafts = torch.cat([tokens, torch.randint(5, (4, 5, 1))], 1)[rows, positions]
+        wrong = torch.randint(1, 5, (4, 1))  # from here on the drafts are others
+        drafts = torch.where((torch.arange(5) >= wrong)[..., None], 4 - drafts, drafts)
+        found = windows.hidden(drafts, positions)
+        right = (torch.arange(5) < wrong) & (positions < 11)
+        expected = whole[rows, (positions + 1).clamp_max(11)]
+        assert (found - expected)[right].abs().max() < 1e-9
+        lengths = torch.minimum(lengths + wrong[:, 0].clamp_max(3), torch.tensor(11))
+
+
+def test_what_cannot_be_drawn_so_is_refused(masked, raster):
+    with pytest.raises(ValueError, match="draws row by row"):
+        SpeculativeSampler().generate(masked(), torch.zeros(1, dtype=torch.int64))
+    with pytest.raises(ValueError, match="0 or more drafts"):
+        SpeculativeSampler(window=-1)
+    with pytest.raises(ValueError, match="couplings are"):
+        JacobiDrafter("strong")
+
+
+def no_rollback(monkeypatch):
+    """All drafts are kept, whether those before them are or not."""
+    right = speculative._Batch.commit
+
+    def commit(self, verdict, positions):
+        kept = torch.ones_like(verdict.accepted)
+        return right(self, verdict._replace(accepted=kept), positions)
+
+    monkeypatch.setattr(speculative._Batch, "commit", commit)
+
+
+def shifted(monkeypatch):
+    """Drafts are judged by the distributions one position further."""
+    right = ModifiedRejection.verify
+
+    def verify(self, window, target, draws):
+        return right(self, window, [one.roll(-1, 1) for one in target], draws)
+
+    monkeypatch.setattr(ModifiedRejection, "verify", verify)
+
+
+def bonus_from_drafts(monkeypatch):
+    """The token behind the drafts comes from the drafter's distribution."""
+    right = ModifiedRejection.verify
+
+    def verify(self, window, target, draws):
+        if window.tokens.shape[1]:
+            pairs = zip(target, window.log_probs, strict=True)
+            target = [torch.cat([p[:, :-1], q[:, -1:]], 1) for p, q in pairs]
+        return right(self, window, target, draws)
+
+    monkeypatch.setattr(ModifiedRejection, "verify", verify)
+
+
+def stale(monkeypatch):
+    """A kept token has the distribution that it was first drawn from, as in released code."""
+    right = drafters._JacobiDrafting.propose
+
+    def propose(self, draws):
+        before = getattr(self, "window_before", None)
+        window = right(self, draws)
+        if before is not None:
+            kept = self.last.kept.unsqueeze(1) + torch.arange(self.window)
+            index = kept.clamp_max(self.window - 1).unsqueeze(-1)
+            same = (kept < self.window) & self.last.verdict.accepted.gather(1, index[..., 0])
+            window = window._replace(
+                log_probs=[
+                    torch.where(same.unsqueeze(-1), old.take_along_dim(index, 1), new)
+                    for old, new in zip(before.log_probs, window.log_probs, strict=True)
+                ]
+            )
+        self.window_before = window
+        return window
+
+    monkeypatch.setattr(drafters._JacobiDrafting, "propose", propose)
+
+
+def same_numbers(monkeypatch):
+    """The residual is drawn with the numbers that drew the draft."""
+    right = ModifiedRejection.verify
+
+    def verify(self, window, target, draws):
+        class Reused(type(draws)):
+            def keys(self, role, count=1):
+                return super().keys(Role.DRAFT if role == Role.RESIDUAL else role, count)
+
+        return right(self, window, target, Reused(*draws))
+
+    monkeypatch.setattr(ModifiedRejection, "verify", verify)
+
+
+WRONG = {
+    "no rollback": (no_rollback, "independent-uniform"),
+    "shifted": (shifted, "independent-uniform"),
+    "bonus from the drafts": (bonus_from_drafts, "independent-uniform"),
+    "stale": (stale, "maximal-uniform"),
+    "same numbers": (same_numbers, "independent-uniform"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_the_test_fails_on_wrong_samplers(monkeypatch, generator, name):
+    change, drafter = WRONG[name]
+    change(monkeypatch)
+    sampler = SpeculativeSampler(drafter=DRAFTERS[drafter], rule=ModifiedRejection(), window=3)
+    assert p_value(generator, sampler) < FALSE_ALARM
+
+
+def test_the_longest_of_several_is_not_the_distribution(generator):
+    """Two samplings of a window, of which the one with more accepted drafts is taken."""
+
+    class Longest(ModifiedRejection):
+        def verify(self, window: Window, target, draws) -> Verdict:
+            if not window.tokens.shape[1]:
+                return super().verify(window, target, draws)
+            tokens = race(window.log_probs, draws._replace(round=99).keys(Role.DRAFT, 1)[:, :-1])
+            one = super().verify(window, target, draws)
+            other = super().verify(
+                window._replace(tokens=tokens), target, draws._replace(round=draws.round + 1000)
+            )
+            runs = [found.accepted.long().cumprod(1).sum(1) for found in (one, other)]
+            better = (runs[1] > runs[0])[:, None]
+            return Verdict(
+                torch.where(better, other.accepted, one.accepted),
+                torch.where(better[..., None], other.tokens, one.tokens),
+            )
+
+    sampler = SpeculativeSampler(
+        drafter=JacobiDrafter("independent", "uniform"), rule=Longest(), window=3
+    )
+    assert p_value(generator, sampler) < FALSE_ALARM
