@@ -33,8 +33,11 @@ class IndependentHead(Head):
         if options.null is None:
             return [options.warp(logits) for logits in self.logits(hidden)]
         both = self.logits(torch.cat([hidden, options.null]))  # the weights are read once
-        pairs = (logits.chunk(2) for logits in both)
-        return [options.warp(guided(*pair, options.scale)) for pair in pairs]
+        found = []
+        for logits in both:
+            conditional, null = logits.chunk(2)
+            found.append(options.warp(guided(conditional, null, options.scale)))
+        return found
 
     def _draw(self, hidden: Tensor, draws: Draws, options: SamplingOptions) -> Tensor:
         """An id of each group, each by a race of its own; see `Head.sample`."""

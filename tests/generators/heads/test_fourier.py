@@ -121,7 +121,7 @@ def test_samples_follow_the_guided_and_warped_distribution():
     warp = Warp(temperature=2.0)
     ids = head.sample(spread[0], draws, null=spread[1], scale=1.3, warp=warp)
     assert ids.shape == (200, 100, 2) and ids.dtype == torch.int64
-    pairs = zip(head.logits(hidden), head.log_probs(null), strict=True)
+    pairs = zip(head.logits(hidden), head.logits(null), strict=True)
     probabilities = [((b + 1.3 * (a - b)) / 2).softmax(-1).double() for a, b in pairs]
     expected = 20_000 * (probabilities[0][:, None] * probabilities[1]).flatten()
     counts = (ids.flatten(0, 1) @ torch.tensor([4, 1])).bincount(minlength=24).double()

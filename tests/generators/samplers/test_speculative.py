@@ -206,26 +206,11 @@ def stale(monkeypatch):
     monkeypatch.setattr(drafters._JacobiDrafting, "propose", propose)
 
 
-def same_numbers(monkeypatch):
-    """The residual is drawn with the numbers that drew the draft."""
-    right = ModifiedRejection.verify
-
-    def verify(self, window, target, draws):
-        class Reused(type(draws)):
-            def keys(self, role, count=1):
-                return super().keys(Role.DRAFT if role == Role.RESIDUAL else role, count)
-
-        return right(self, window, target, Reused(*draws))
-
-    monkeypatch.setattr(ModifiedRejection, "verify", verify)
-
-
 WRONG = {
     "no rollback": (no_rollback, "independent-uniform"),
     "shifted": (shifted, "independent-uniform"),
     "bonus from the drafts": (bonus_from_drafts, "independent-uniform"),
     "stale": (stale, "maximal-uniform"),
-    "same numbers": (same_numbers, "independent-uniform"),
 }
 
 
