@@ -13,7 +13,6 @@ from intaglio.recipes.commands.options.trust import add_trust_option
 
 VARIABLE = "INTAGLIO_CODEC"
 DEMO = Path("demo/codec")
-SIGNALS: dict[type[Codec], str] = {AudioCodec: "waveforms", ImageCodec: "images"}
 
 C = TypeVar("C", bound=Codec)
 
@@ -85,7 +84,7 @@ def _of_kind(kind: type[C], source: str, device_name: str) -> C:
     codec = load_any_codec(source, device_name)
     if not isinstance(codec, kind):
         name = type(codec).__name__
-        raise ValueError(f"{source} holds {name}, not a codec of {SIGNALS[kind]}")
+        raise ValueError(f"{source} holds {name}, not a codec of {kind.signal}s")
     return codec
 
 

@@ -30,6 +30,20 @@ def test_values_and_losses_are_those_of_the_formula(mode):
         torch.testing.assert_close(quantized.losses[name], F.mse_loss(codes, latents))
 
 
+@pytest.mark.parametrize("floor", [0.0, 1e-2])
+def test_the_floor_of_the_logarithm_is_added_to_the_mean_probabilities(floor):
+    options = {"log_floor": floor} if floor else {}
+    quantizer = IndexBackpropagationQuantizer(6, 40, temperature=0.3, token_weight=0.0, **options)
+    latents = torch.randn(2, 9, 6, requires_grad=True)
+    loss = quantizer(latents).losses["entropy"]
+    p = (latents @ quantizer.codebook.t() / 0.3).softmax(-1).mean((0, 1))
+    expected = (p * (p + floor).log()).sum()
+    torch.testing.assert_close(loss, expected, atol=1e-5, rtol=1e-5)
+    gradients = [torch.autograd.grad(one, latents)[0] for one in (loss, expected)]
+    torch.testing.assert_close(*gradients, atol=1e-5, rtol=1e-4)
+    assert (loss - (p * (p + 1e-2 - floor).log()).sum()).abs() > 1e-2
+
+
 def test_gradients_are_those_of_the_one_hot_formula_and_reach_every_code():
     quantizer = IndexBackpropagationQuantizer(6, 40).train()
     latents = torch.randn(2, 9, 6, requires_grad=True)

@@ -118,7 +118,7 @@ def test_wrong_words_are_one_line(refusal, data, bundle, image_bundle, tmp_path)
 def test_each_kind_has_its_own_codecs_and_options(intaglio, refusal, data, bundle, image_bundle):
     audio = ("eval", "audio", "--data", data)
     assert "no audio files" in refusal(*audio, "--codec", bundle)
-    assert "not a codec of waveforms" in refusal(*audio, "--codec", image_bundle)
+    assert "not a codec of waves" in refusal(*audio, "--codec", image_bundle)
     status, _, err = intaglio(*audio, "--codec", bundle, "--size", 32)
     assert status == 2 and "intaglio eval audio: error: unrecognized arguments: --size 32" in err
     status, _, err = intaglio("eval", "image", "--data", data, "--rate", 16000)
