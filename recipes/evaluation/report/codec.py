@@ -80,7 +80,7 @@ def codec_report(
     rows = [row for row, _ in results]
     ours, output = next((row, output) for row, output in results if row.is_ours and output)
     return Report(
-        title=f"{ours.system}: speech at {codec.bits_per_second / 1000:.2f} kbit/s",
+        title=f"{ours.system}: a codec at {codec.bits_per_second / 1000:.2f} kbit/s",
         summary=(
             f"What the codec {ours.system} of the package makes of {len(items)} utterances that it "
             f"was not trained on: {_scores(ours, metrics)}.{_of_training(training, rows, metrics)}"

@@ -165,4 +165,4 @@ def test_a_failed_check_is_the_status_and_stands_on_the_page(
     page = (in_tmp_path / "demo" / "report.html").read_text()
     assert ("check of the exported files failed" in said.err) is not passed
     assert ("A check failed: exported/encoder.onnx: 9 DIFFER" in page) is not passed
-    assert "speech: speech at" in page and "STOI " in page
+    assert "speech: a codec at" in page and "STOI " in page

@@ -72,6 +72,7 @@ def report(wave):
     return Report(
         title=f"Title {EVIL}",
         summary=f"Summary {EVIL}",
+        warnings=[f"12 of 30 steps {EVIL}"],
         facts=[("Codec", f"small{EVIL}"), ("Steps", "2,000")],
         sample_rate=16_000,
         utterances=[Utterance(f"a{EVIL}", "Press 1 key!", players, Figure(PNG, f"alt {EVIL}"))],
@@ -160,6 +161,17 @@ def test_the_results_are_complete(page):
         assert words in page.text
     rows = [one for one in page.all("tr") if one.get("class") == "ours-row"]
     assert len(rows) == 1
+
+
+def test_warnings_and_failed_checks_stand_before_everything_else(page):
+    begin = page.text[: page.text.index("Listen")]
+    assert "12 of 30 steps" in begin and "A check failed: b: no" in begin and "a.onnx" not in begin
+
+
+def test_what_may_be_wider_than_the_screen_says_so(page):
+    cues = [one for one in page.all("p") if one.get("class") == "cue"]
+    regions = [one for one in page.all("div") if one.get("class") == "scroll"]
+    assert len(cues) == len(regions) == len(page.all("img")) + len(page.all("table"))
 
 
 def test_the_file_replaces_the_old_one(report, tmp_path):
