@@ -104,8 +104,8 @@ class TrainingCLI(LightningCLI):
         given = given if isinstance(given, list) else [given]
         shown = config.get("enable_progress_bar") is not False
         shown = shown and not any(isinstance(one, ProgressBar) for one in given)
-        reports: list[Callback] = [StepProgress()] if shown else []
-        reports += [RunSummary(), EarlyLogs()] if self.subcommand == "fit" else []
+        reports: list[Callback] = [RunSummary(), EarlyLogs()] if self.subcommand == "fit" else []
+        reports += [StepProgress()] if shown else []
         return super().instantiate_trainer(callbacks=[*given, *reports], **kwargs)
 
     def fit(self, model: LightningModule, **kwargs: Any) -> None:

@@ -26,6 +26,11 @@ class StepProgress(ProgressBar):
         self.shown, self.open = 0.0, False  # when there was a line, and whether it has an end
         self.first: tuple[float, int] | None = None  # when the first step was over, and its number
 
+    @property
+    def is_enabled(self) -> bool:
+        """Whether there is a line that `print` has to mind; Lightning asks."""
+        return self.enabled
+
     def disable(self) -> None:
         """Say nothing from now on."""
         self.enabled = False

@@ -37,7 +37,7 @@ class RunSummary(Callback):
 
     on_train_start = on_sanity_check_start
 
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Print where the training has come to."""
         paths = [c.path for c in _checkpoints(trainer)] or [_folder(trainer)]
         if trainer.is_global_zero:

@@ -25,6 +25,7 @@ WARNED = (
     r"\s+.*(JsonargparseDeprecationWarning|deprecated in v4)",
     r".*\btreespec\b",
     r".*does not have many workers",
+    r"Total length of `\w+` across ranks is zero",  # `RunSummary` says how many there are
     r"The number of training batches \(\d+\) is smaller than the logging interval",
     r".*`?torch\.(jit|nn\.utils\.weight_norm)\b.* is deprecated",
     r".*deprecated.*lightning",

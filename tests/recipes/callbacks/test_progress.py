@@ -6,6 +6,8 @@ import types
 from pathlib import Path
 
 import pytest
+from lightning.pytorch import Trainer
+from lightning.pytorch.demos.boring_classes import BoringModel
 
 from intaglio.recipes.callbacks import progress
 from intaglio.recipes.callbacks.progress import StepProgress
@@ -25,7 +27,8 @@ def output(launcher, tiny_recipe, tmp_path_factory):
 def test_the_run_is_introduced_in_one_block(output):
     lines = output[0].splitlines()
     start = lines.index("data  SyntheticAudio")
-    model, steps, run = lines[start + 1 : start + 4]
+    assert start == 0
+    model, steps, run = lines[1:4]
     assert re.fullmatch(
         r"model tiny, codec [\d.]+ M parameters, adversaries [\d.e-]+ M param.*", model
     )
@@ -78,6 +81,14 @@ def test_a_line_has_steps_speed_time_and_the_metrics_that_fit(clock, capsys, ter
     clock.time += 30
     bar.on_train_batch_end(trainer, None, None, None, 0)
     assert "left, loss 4.534" in capsys.readouterr().err
+
+
+def test_a_task_prints_through_it(capsys):
+    """As it does when a step is skipped."""
+    module = BoringModel()
+    module.trainer = Trainer(callbacks=[StepProgress()], logger=False, enable_checkpointing=False)
+    module.print("skipped")
+    assert capsys.readouterr().out == "skipped\n"
 
 
 def test_folders_say_what_they_hold(tmp_path: Path):
