@@ -21,6 +21,14 @@ from intaglio.codecs.folding import fold, folded_state, unfolded
 from intaglio.codecs.part import Part, build, describe
 from intaglio.codecs.shipped import BUNDLE_FILES, located, shipped_names
 from intaglio.codecs.trust import trusting
+from intaglio.codecs.weights import (
+    checked_size,
+    fitting,
+    read_checkpoint,
+    shapes_of,
+    stored_shapes,
+    tensors_of,
+)
 from intaglio.data.formats.atomic import replacing_set, settle
 
 FORMAT_VERSION = 1
@@ -110,8 +118,14 @@ def read(folder: str | Path, trainable: bool = False) -> Part:
     before: dict[str, Any] | None = None
     config = read_config(folder)
     while config != before:  # it was replaced in the meantime
-        before, weights = config, (folder / WEIGHTS).read_bytes()
-        config = read_config(folder)
+        before = config
+        try:
+            weights = _fitting_weights(config["recipe"], folder)
+        except ValueError:
+            if (config := read_config(folder)) == before:
+                raise
+        else:
+            config = read_config(folder)
     found = hashlib.sha256(weights).hexdigest()
     if found != config["sha256"]:
         raise ValueError(
@@ -134,6 +148,12 @@ def read(folder: str | Path, trainable: bool = False) -> Part:
     return part
 
 
+def _fitting_weights(recipe: Any, folder: Path) -> bytes:
+    path = folder / WEIGHTS
+    fitting(recipe, stored_shapes(path), lambda recipe: fold(build(recipe)), str(folder))
+    return path.read_bytes()
+
+
 def read_config(folder: str | Path) -> dict[str, Any]:
     """The checked content of a bundle's ``config.json``.
 
@@ -141,14 +161,14 @@ def read_config(folder: str | Path) -> dict[str, Any]:
         ValueError: it is no configuration of a bundle, or of a newer version.
     """
     path = Path(folder) / CONFIG
-    if path.stat().st_size > MAX_CONFIG_BYTES:
+    if checked_size(path) > MAX_CONFIG_BYTES:
         raise ValueError(f"{path} has more than {MAX_CONFIG_BYTES} bytes; it is no bundle's")
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not valid JSON: {error}") from error
     version = config.get("format_version") if isinstance(config, dict) else None
-    if not isinstance(version, int):
+    if type(version) is not int or version < 1:
         raise ValueError(f"{path} is not the configuration of an intaglio bundle")
     if version > FORMAT_VERSION:
         raise ValueError(
@@ -157,6 +177,10 @@ def read_config(folder: str | Path) -> dict[str, Any]:
     missing = {"recipe", "sha256", "fingerprint", "name"} - set(config)
     if missing:
         raise ValueError(f"{path} lacks {', '.join(sorted(missing))}")
+    kinds = {"recipe": dict, "sha256": str, "fingerprint": str, "name": str}
+    wrong = [name for name, kind in kinds.items() if not isinstance(config[name], kind)]
+    if wrong or "class_path" not in config["recipe"]:
+        raise ValueError(f"{path} has no sensible {(wrong or ['recipe'])[0]}")
     return config
 
 
@@ -210,27 +234,25 @@ def restore(
     Raises:
         ValueError: no checkpoint of this package, a damaged one, or a foreign class path.
     """
-    try:
-        content = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise
-    except Exception as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ValueError(f"{checkpoint} is no readable training checkpoint: {reason}") from error
-    known = content.get("hyper_parameters", {}) if isinstance(content, dict) else {}
+    path = Path(checkpoint)
+    content = read_checkpoint(path)
+    known = _mapping(content.get("hyper_parameters"))
     name = next((name for name in names if isinstance(known.get(name), dict)), names[0])
     recipe = known.get(name)
-    if not isinstance(recipe, dict) or "state_dict" not in content:
+    if not isinstance(recipe, dict) or "class_path" not in recipe or "state_dict" not in content:
         raise ValueError(f"{checkpoint} holds no recipe of a {name}: train with `intaglio fit`")
+    every = tensors_of(content["state_dict"], path)
+    averaged = _mapping(content.get("averaged_weights")).get(name, {})
     prefix = f"{name}."
-    state = {
-        key.removeprefix(prefix): value
-        for key, value in content["state_dict"].items()
-        if key.startswith(prefix)
-    }
-    averaged = content.get("averaged_weights", {}).get(name, {})
-    part = _filled(build(recipe), state | averaged, str(checkpoint))
+    state = {key[len(prefix) :]: value for key, value in every.items() if key.startswith(prefix)}
+    state |= tensors_of(averaged, path)
+    fitting(recipe, shapes_of(state), build, str(checkpoint))
+    part = _filled(build(recipe), state, str(checkpoint))
     return part if trainable else cast(Part, fold(part))
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def _filled(part: Any, state: dict[str, Tensor], source: str) -> Any:

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 from torch import nn
 
 from intaglio.codecs import trust
+from intaglio.codecs.budget import check_values
 
 # Path of a class or builder today: its path when it was first released. That path is what recipes
 # are written with and fingerprints hash: bundles, token files and generators survive a move.
@@ -110,8 +111,9 @@ def build(recipe: Any) -> Any:
     anything else is refused before anything is built.
 
     Raises:
-        ValueError: a class path that is foreign, unknown or no part.
+        ValueError: a class path that is foreign, unknown or no part; or arguments that do not fit.
     """
+    check_values(recipe)
     _check(recipe)
     return _build(recipe)
 
@@ -135,9 +137,12 @@ def _build(value: Any) -> Any:
         arguments = _build(value.get("init_args") or {})
         try:
             return maker(**arguments)
-        except TypeError as error:
+        except (ValueError, OSError, ImportError):
+            raise
+        except Exception as error:  # of torch or Python, for arguments that no constructor expects
+            reason = " ".join(str(error).split())[:200] or type(error).__name__
             raise ValueError(
-                f"the recipe of {value['class_path']} does not fit it: {error}"
+                f"the recipe of {value['class_path']} does not fit it: {reason}"
             ) from error
     if isinstance(value, list | tuple):
         return [_build(item) for item in value]

@@ -41,6 +41,11 @@ def trusting(modules: Sequence[str]) -> Iterator[None]:
         _trusted.reset(token)
 
 
+def trusts_others() -> bool:
+    """Whether files may name parts of any other module."""
+    return bool(_trusted.get())
+
+
 def is_trusted(module: str) -> bool:
     """Whether the user trusts the code of a module."""
     return any(f"{module}.".startswith(f"{name}.") for name in _trusted.get())

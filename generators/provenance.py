@@ -73,5 +73,5 @@ def unpacked(text: Tensor) -> Provenance | None:
             counts if counts is None else tuple(map(int, counts)),
             said.get("texts"),
         )
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise ValueError(f"a generator's provenance cannot be read: {error}") from error

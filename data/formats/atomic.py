@@ -98,7 +98,7 @@ def _naming(path: Path) -> Iterator[None]:
 def settle(folder: Path) -> None:
     """Finish a replacement of files in ``folder`` that a killed process began; usually nothing."""
     ready = folder / _READY
-    if ready.is_dir() and os.access(folder, os.W_OK):
+    if ready.is_dir() and not ready.is_symlink() and os.access(folder, os.W_OK):
         with locked(ready) as there:
             if there:
                 _move_in(ready)
