@@ -87,7 +87,9 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """
     checked_size(path, largest=4)
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of torch, for tensors that are refused later
+            content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except Exception as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ValueError(f"{path} is no readable training checkpoint: {reason[:200]}") from error

@@ -5,6 +5,7 @@ padding in attention; here padding has the state of no text, which is drawn at r
 learned, as in the release.
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
@@ -15,12 +16,15 @@ from torch import Tensor, nn
 from intaglio.generators.conditioning.base import PromptCondition
 from intaglio.generators.provenance import Provenance
 
+DOWNLOAD = "INTAGLIO_DOWNLOAD"  # environment variable; 1 lets transformers fetch an encoder
+
 
 class EncodedText(PromptCondition):
     """The last states of a text encoder, projected to tokens by two layers.
 
     The encoder is not part of the generator: its weights stay where transformers keeps them, and a
-    bundle holds only its name.
+    bundle holds only its name. Code that comes with an encoder never runs, and nothing is fetched
+    from the hub unless the user sets ``INTAGLIO_DOWNLOAD=1``.
 
     Args:
         encoder: a folder that ``transformers`` loads, with a tokenizer, or a name on its hub.
@@ -137,13 +141,16 @@ def _loaded(encoder: str) -> tuple[Any, Any]:
         raise ModuleNotFoundError(
             "texts by a frozen encoder need transformers: pip install 'intaglio[text]'"
         ) from error
+    local = os.environ.get(DOWNLOAD, "0") == "0"
+    options: dict[str, Any] = {"local_files_only": local, "trust_remote_code": False}
     try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(encoder)
-        model = transformers.AutoModelForTextEncoding.from_pretrained(encoder)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(encoder, **options)
+        model = transformers.AutoModelForTextEncoding.from_pretrained(encoder, **options)
     except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ValueError(
             f"transformers finds no text encoder {encoder!r} ({reason}); give a folder that holds "
-            "one with its tokenizer, or a name on the hub"
+            "one with its tokenizer, or a name on the hub, which is downloaded if you set "
+            f"{DOWNLOAD}=1"
         ) from error
     return tokenizer, model.eval().requires_grad_(False)

@@ -106,3 +106,29 @@ def test_mistakes_are_one_line(encoder, tmp_path):
         EncodedText(encoder, channels=12).of_texts(["red"])
     with pytest.raises(ValueError, match=r"texts are \[6, 16\]"):
         EncodedText(encoder, channels=16, prefix=6).bind(8)(torch.zeros(1, 5, 16))
+
+
+def test_an_encoder_that_a_bundle_names_runs_no_code(tmp_path, monkeypatch):
+    (tmp_path / "evil.py").write_text(f"open({str(tmp_path / 'canary')!r}, 'w')")
+    names = {"AutoConfig": "evil.C", "AutoModelForTextEncoding": "evil.M"}
+    content = {"model_type": "evil", "auto_map": names | {"AutoTokenizer": ["evil.T", None]}}
+    (tmp_path / "config.json").write_text(json.dumps(content))
+    with pytest.raises(ValueError, match="finds no text encoder"):
+        EncodedText(str(tmp_path), channels=16).of_texts(["red"])
+    assert not (tmp_path / "canary").exists()
+
+
+def test_an_encoder_is_fetched_only_if_the_user_says_so(monkeypatch):
+    asked = []
+
+    def look(name, **options):
+        asked.append(options)
+        raise OSError("not here")
+
+    monkeypatch.setattr(transformers.AutoTokenizer, "from_pretrained", look)
+    for value in ("0", "1"):
+        monkeypatch.setenv("INTAGLIO_DOWNLOAD", value)
+        with pytest.raises(ValueError, match="INTAGLIO_DOWNLOAD=1"):
+            EncodedText("somebody/encoder", channels=16).of_texts(["red"])
+    assert [options["local_files_only"] for options in asked] == [True, False]
+    assert not any(options["trust_remote_code"] for options in asked)
