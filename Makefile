@@ -6,7 +6,8 @@ TORCH ?=
 ENVIRONMENT := .venv$(addprefix -torch-,$(TORCH))
 BIN := $(ENVIRONMENT)/bin
 STAMP := $(ENVIRONMENT)/installed
-PINS := $(if $(TORCH),$(ENVIRONMENT)/constraints.txt,constraints.txt)
+PINS := $(ENVIRONMENT)/constraints.txt
+NO_PESQ := 'PESQ was not installed: building it needs a C compiler. It is left out of the metrics.'
 CLEAN := build/environment
 FOLDERS := codecs data export generators recipes
 
@@ -47,14 +48,23 @@ lint: $(STAMP)
 
 # Type checkers do not run `__init__.py`, which finds the sub-packages of a checkout: .links shows
 # them the package as it is installed.
-$(STAMP): pyproject.toml constraints.txt
+#
+# Every library is installed by the hashes of requirements.lock, and the package with the locked build
+# backend; with TORCH, by the versions of constraints.txt. CONTRIBUTING.md has the command that writes
+# the two lock files.
+$(STAMP): pyproject.toml constraints.txt requirements.lock pesq.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo 'intaglio needs Python 3.11 or newer: make PYTHON=/path/to/python3.11 …'; exit 1; }
 	$(PYTHON) -m venv $(ENVIRONMENT)
-	$(if $(TORCH),{ grep -Ev '^torch(audio)?==' constraints.txt; echo 'torch==$(TORCH).*'; } > $(PINS))
+ifdef TORCH
+	{ grep -Ev '^torch(audio)?==' constraints.txt; echo 'torch==$(TORCH).*'; } > $(PINS)
 	$(BIN)/pip install -c $(PINS) -e '.[dev]'
-	@$(BIN)/pip install -c $(PINS) pesq || \
-	  echo 'PESQ was not installed: building it needs a C compiler. It is left out of the metrics.'
+	@$(BIN)/pip install -c $(PINS) pesq || echo $(NO_PESQ)
+else
+	$(BIN)/pip install --require-hashes -r requirements.lock
+	$(BIN)/pip install --no-deps --no-build-isolation -e .
+	@$(BIN)/pip install --require-hashes --no-deps -r pesq.lock || echo $(NO_PESQ)
+endif
 	rm -rf .links && mkdir -p .links/intaglio
 	ln -s $(addprefix ../../,$(FOLDERS) recipes/package/intaglio/__init__.py) .links/intaglio
 	touch $@
@@ -63,7 +73,7 @@ $(STAMP): pyproject.toml constraints.txt
 # reads no .pth files in a folder that a .pth file names, so the editable install stays invisible.
 wheel: $(STAMP)
 	rm -rf build dist
-	$(BIN)/pip wheel --no-deps --wheel-dir dist .
+	$(BIN)/pip wheel --no-deps --no-build-isolation --wheel-dir dist .
 	$(BIN)/python -m venv --without-pip $(CLEAN)
 	$(BIN)/pip --python $(CLEAN)/bin/python install --no-deps dist/intaglio-*.whl
 	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > \

@@ -7,6 +7,7 @@ import ast
 import importlib
 import importlib.metadata
 import json
+import re
 import sys
 import tomllib
 from collections.abc import Iterator
@@ -149,6 +150,31 @@ def test_the_constraints_pin_the_build_backend() -> None:
         Requirement(line) for line in lines("constraints.txt") if line.startswith(backend.name)
     ]
     assert backend.specifier.contains(str(pin.specifier)[2:])
+
+
+def locked(name: str) -> dict[str, tuple[str, list[str]]]:
+    """Version and hashes of each distribution of a lock file, by its name."""
+    found: dict[str, tuple[str, list[str]]] = {}
+    for entry in re.split(r"\n(?=\S)", (ROOT / name).read_text().strip()):
+        requirement, *hashes = entry.replace(" \\\n", "\n").split("\n")
+        one = Requirement(requirement)
+        found[canonicalize_name(one.name)] = (str(one.specifier), [line.strip() for line in hashes])
+    return found
+
+
+def test_what_make_installs_is_locked_by_hashes_to_the_constraints() -> None:
+    pins = [Requirement(line) for line in lines("constraints.txt")]
+    constraints = {canonicalize_name(pin.name): str(pin.specifier) for pin in pins}
+    make = locked("requirements.lock")
+    assert not make.keys() & locked("pesq.lock").keys()
+    for name, (version, hashes) in (make | locked("pesq.lock")).items():
+        assert version == constraints.get(name, version) and version.startswith("==")
+        assert all(re.fullmatch("--hash=sha256:[0-9a-f]{64}", one) for one in hashes) and hashes
+    extras = PROJECT["optional-dependencies"]
+    wanted = [extras[extra] for extra in ("dev", "demo", "export", "metrics", "media", "entropy")]
+    names = {Requirement(text).name for text in [*PROJECT["dependencies"], *sum(wanted, [])]}
+    assert {canonicalize_name(name) for name in names - {"intaglio"}} <= make.keys()
+    assert len(make["numpy"][1]) > 30  # of every platform and Python, not of one
 
 
 def test_every_dependency_is_used() -> None:
