@@ -27,6 +27,7 @@ from PIL import (  # Pillow imports all of its plugins to look for one that is m
     WebPImagePlugin,
 )
 
+from intaglio.data.formats.png import check_chunks, is_png
 from intaglio.data.formats.regular_file import regular_file
 
 PLUGINS = (
@@ -133,6 +134,9 @@ def _header(path: Path, file: BinaryIO) -> Image.Image:
     """The image of an open file, not decoded yet."""
     formats = formats_under(path)
     try:
+        if is_png(file):
+            check_chunks(file)  # Pillow would look at any number
+        file.seek(0)
         return open_known(file, formats)
     except UnidentifiedImageError as error:
         raise ValueError(

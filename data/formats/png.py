@@ -11,7 +11,11 @@ from typing import IO, NamedTuple
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 BLOCK = 1 << 20  # bytes read at once
+FREE_CHUNKS = 4096  # and one more for each CHUNK_BYTES of the file
+CHUNK_BYTES = 1024
 MAX_METADATA = 1 << 24  # bytes of a file, outside the chunks of pixels, that are looked at
+TEXTS = (b"zTXt", b"iTXt")  # a MiB each, as Pillow unpacks them
+MAX_TEXTS = 16
 PIXELS = (b"IDAT", b"fdAT", b"fcTL", b"acTL")  # of the image and of an animation
 
 
@@ -23,18 +27,26 @@ class Chunk(NamedTuple):
     length: int
 
 
+def is_png(file: IO[bytes]) -> bool:
+    """Whether an open file begins as a PNG."""
+    file.seek(0)
+    return file.read(len(SIGNATURE)) == SIGNATURE
+
+
 def chunks(file: IO[bytes]) -> Iterator[Chunk]:
     """Chunks of an open file, to its IEND.
 
     Raises:
-        ValueError: no PNG, or the end is missing.
+        ValueError: no PNG, the end is missing, or chunks are so small that there are too many.
     """
-    file.seek(0)
-    if file.read(len(SIGNATURE)) != SIGNATURE:
+    if not is_png(file):
         raise ValueError("a wrong signature")
     end = file.seek(0, io.SEEK_END)
-    position, name = len(SIGNATURE), b""
+    position, name, count = len(SIGNATURE), b"", 0
     while name != b"IEND":
+        count += 1
+        if count > FREE_CHUNKS + position // CHUNK_BYTES:
+            raise ValueError(f"it has more than {count - 1} chunks in {position} bytes")
         file.seek(position)
         head = file.read(8)
         length, name, start = int.from_bytes(head[:4], "big"), head[4:], position + 8
@@ -42,6 +54,17 @@ def chunks(file: IO[bytes]) -> Iterator[Chunk]:
         if len(head) < 8 or position > end:
             raise ValueError("it is truncated")
         yield Chunk(name, start, length)
+
+
+def check_chunks(file: IO[bytes]) -> None:
+    """Look at the names and sizes of all chunks.
+
+    Raises:
+        ValueError: the file is truncated, or has too many chunks or compressed texts.
+    """
+    texts = sum(name in TEXTS for name, _, _ in chunks(file))
+    if texts > MAX_TEXTS:
+        raise ValueError(f"it has {texts} compressed texts; the limit is {MAX_TEXTS}")
 
 
 def check_checksums(file: IO[bytes]) -> None:
