@@ -304,7 +304,7 @@ def test_refusals_are_quick_and_quiet(tmp_path, capfd, name, make, message):
     else:
         with pytest.raises(ValueError, match=f"{name}.*{message}"):
             read_wave(path)
-    assert time.process_time() - started < 1.0  # milliseconds, but for other threads
+    assert time.process_time() - started < 2.0  # all take below 0.2 s on a machine at rest
     assert capfd.readouterr().err == ""
 
 
