@@ -86,6 +86,8 @@ class MediaFile:
                 for block in self._resampler.resample(frame):
                     blocks.append(block.to_ndarray())
                     count += block.samples
+                    if len(blocks[-1]) != self.channels:
+                        raise ValueError(f"{len(blocks[-1])} channels after {self.channels}")
         except (self._error, ValueError) as error:  # ValueError: another rate or other channels
             reason = getattr(error, "strerror", error)
             raise ValueError(f"{self._path} is damaged: {reason}") from error
