@@ -21,8 +21,9 @@ def begun(codec, source, stage="fit", resumed=None):
 
 def equal(one, other):
     """Up to the rounding of weight normalisation."""
-    pairs = zip(folded_state(one).values(), folded_state(other).values(), strict=True)
-    return all(torch.allclose(a, b, atol=1e-6) for a, b in pairs)
+    found, wanted = folded_state(one), folded_state(other)
+    assert found.keys() == wanted.keys()
+    return all(torch.allclose(found[name], wanted[name], atol=1e-6) for name in wanted)
 
 
 def test_weights_are_those_of_the_source(bundle):
