@@ -143,8 +143,9 @@ def read(folder: str | Path, trainable: bool = False) -> Part:
             "copy the bundle again"
         )
     if trainable:
+        whole = folded_state(part)  # in float32: norms of weights in float16 would be rounded, too
         part = build(config["recipe"])
-        part.load_state_dict(unfolded(part, state))
+        part.load_state_dict(unfolded(part, whole))
     return part
 
 
