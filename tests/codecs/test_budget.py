@@ -3,6 +3,8 @@
 import hashlib
 import json
 import os
+import subprocess
+import sys
 import time
 import warnings
 
@@ -189,3 +191,13 @@ def test_a_link_in_a_bundle_takes_no_files_from_elsewhere(folder, tmp_path):
     (folder / ".set.ready").symlink_to(tmp_path / "elsewhere")
     settle(folder)
     assert load(folder).name == "tiny" and (tmp_path / "elsewhere/precious").exists()
+
+
+def test_looking_at_a_recipe_does_not_import_torchs_compiler(tmp_path):
+    """Which would take longer than everything else that loading does."""
+    script = (
+        "import sys, intaglio; from intaglio.generators import load\n"
+        "intaglio.load('speech'); load('emoji')\n"
+        "assert not {'sympy', 'torch._dynamo'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=True)
