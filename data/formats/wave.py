@@ -8,6 +8,7 @@ not store its length (raw G.722, Ogg, a live WebM) looks like a shorter one and 
 """
 
 import math
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -168,6 +169,7 @@ def write_blocks(
         except soundfile.LibsndfileError as error:
             if not part.parent.is_dir():
                 raise FileNotFoundError(f"{path}: there is no folder {path.parent}") from error
+            _check_writable(part, path)
             raise ValueError(
                 f"{path}: cannot write {channels} channels at {sample_rate} Hz: {error}"
             ) from error
@@ -177,7 +179,23 @@ def write_blocks(
                     file.write(_pcm(path, block))
                 assert file.frames == samples
         except soundfile.LibsndfileError as error:
-            raise OSError(f"{path}: cannot be written: {error}; is the disk full?") from error
+            _check_writable(part, path)
+            raise OSError(f"{path}: cannot be written: {error}") from error
+
+
+def _check_writable(part: Path, path: Path) -> None:
+    """Write to a file that libsndfile failed to write, whose errors do not say why.
+
+    Raises:
+        OSError: the reason, such as a full disk; it names ``path``.
+    """
+    try:
+        with part.open("ab", buffering=0) as file:
+            if file.write(bytes(1 << 16)) < 1 << 16:
+                file.write(bytes(1 << 16))  # a full disk takes a part before it refuses
+            os.fsync(file)
+    except OSError as error:
+        raise OSError(error.errno, os.strerror(error.errno or 0), str(path)) from error
 
 
 def wave_format(path: Path) -> str:

@@ -1,5 +1,6 @@
 """Guarded audio reading: what is read is right, what cannot be trusted is refused in one line."""
 
+import errno
 import sys
 from pathlib import Path
 
@@ -323,3 +324,17 @@ class TestBlocks:
         assert (read_wave(tmp_path / "a.wav")[0] - wave).abs().max() <= 0.5 / 32768
         write_wave(tmp_path / "b.wav", wave[:, :-1], RATE)
         assert (tmp_path / "b.wav").read_bytes()[:4] == b"RIFF"
+
+
+def test_the_reason_why_a_file_cannot_be_written_is_that_of_the_system(tmp_path):
+    """libsndfile has none: a full disk ends a job, and is recognised by its number."""
+    resource = pytest.importorskip("resource")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+    try:
+        with pytest.raises(OSError) as error:
+            write_wave(tmp_path / "a.wav", torch.zeros(1, RATE * 10), RATE)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert error.value.errno == errno.EFBIG and error.value.filename == str(tmp_path / "a.wav")
+    assert list(tmp_path.iterdir()) == []

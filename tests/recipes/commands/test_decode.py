@@ -150,7 +150,7 @@ def test_a_fault_of_the_writer_leaves_nothing(refusal, tokens, bundle, tmp_path,
 
     monkeypatch.setattr(wave, "_pcm", broken)
     target = tmp_path / "new" / "b.wav"
-    assert "is the disk full?" in refusal("decode", tokens, "-o", target, "--codec", bundle)
+    assert "cannot be written" in refusal("decode", tokens, "-o", target, "--codec", bundle)
     assert not target.parent.exists()
 
 
