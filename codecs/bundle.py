@@ -242,11 +242,10 @@ def restore(
     recipe = known.get(name)
     if not isinstance(recipe, dict) or "class_path" not in recipe or "state_dict" not in content:
         raise ValueError(f"{checkpoint} holds no recipe of a {name}: train with `intaglio fit`")
-    every = tensors_of(content["state_dict"], path)
     averaged = _mapping(content.get("averaged_weights")).get(name, {})
-    prefix = f"{name}."
-    state = {key[len(prefix) :]: value for key, value in every.items() if key.startswith(prefix)}
-    state |= tensors_of(averaged, path)
+    prefix, every = f"{name}.", _mapping(content["state_dict"]).items()
+    own = {str(key)[len(prefix) :]: value for key, value in every if str(key).startswith(prefix)}
+    state = tensors_of(own, path) | tensors_of(averaged, path)
     fitting(recipe, shapes_of(state), build, str(checkpoint))
     part = _filled(build(recipe), state, str(checkpoint))
     return part if trainable else cast(Part, fold(part))

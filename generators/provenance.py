@@ -64,7 +64,7 @@ def unpacked(text: Tensor) -> Provenance | None:
     if not text.numel():
         return None
     try:
-        said = json.loads(bytes(text.tolist()))
+        said = dict(json.loads(bytes(text.tolist())))
         counts = said.get("counts")
         return Provenance(
             str(said["codec"]),

@@ -41,7 +41,7 @@ def code(document: Path) -> Iterator[str]:
 def commands(document: Path) -> Iterator[list[str]]:
     """Words behind ``intaglio`` of every command line."""
     for line in code(document):
-        line = re.sub(r"\$[A-Z_]+", "1", re.sub(r"^[A-Z_]+=\S+ ", "", line))
+        line = re.sub(r"\$[A-Z_]+", "1", re.sub(r'^[A-Z_]+=("[^"]*"|\S+)( |$)', "", line))
         line = re.split(r" [<>|] ", line)[0]  # the shell's part
         words = shlex.split(line, comments=True)
         if words[:1] == ["intaglio"] and len(words) > 1 and words[1] not in PLACEHOLDERS:

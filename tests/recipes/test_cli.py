@@ -184,7 +184,7 @@ def test_recipes_are_found_by_path_and_by_name(tmp_path, monkeypatch):
     assert cli.find("audio/wavtokenizer") == shipped
     with pytest.raises(ValueError, match="did you mean audio/wavtokenizer?") as caught:
         cli.find("audio/wavtokeniser")
-    assert str(tmp_path / "shipped") in str(caught.value)
+    assert "intaglio recipes" in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -54,8 +54,9 @@ def test_a_run_on_recordings_is_validated_tested_and_predicted_as_printed(traine
 def test_a_recipe_is_tried_on_recordings_with_an_added_callback(speech, launcher, tmp_path):
     """The commands of docs/training.md, with options that it prints."""
     words = printed("docs/training.md", "-c overlays/debug")
-    added = re.findall(r"(--trainer\.callbacks\S+)", (DOCUMENTS / "docs/training.md").read_text())
-    words += ["--data.root", speech, *(word.strip("`") for word in added)]
+    added = re.search(r"`(\S*EarlyStopping [^`]*)`", (DOCUMENTS / "docs/training.md").read_text())
+    assert added is not None
+    words += ["--data.root", speech, *added[1].split()]
     assert launcher.run(tmp_path, *words) == 0, launcher.output.read_text()
     config = (tmp_path / "runs/speech_small/version_0/config.yaml").read_text()
     assert f"root: {speech}" in config and "EarlyStopping" in config

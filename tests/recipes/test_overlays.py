@@ -33,7 +33,7 @@ def test_bf16_trains_and_keeps_weights_and_codebook_exact(train):
 def test_wandb_logs_into_the_folder_of_the_run(train, tmp_path):
     train("wandb")
     assert list((tmp_path / "run").glob("wandb/offline-run-*"))
-    assert (tmp_path / "run" / "checkpoints" / "last.ckpt").is_file()
+    assert (tmp_path / "run" / "version_0" / "checkpoints" / "last.ckpt").is_file()
 
 
 def test_compiled_in_place_the_names_stay(tiny_codec):
