@@ -23,8 +23,8 @@ class KVCache:
         rows: items of a batch.
         length: tokens that are kept.
         layer_caches: of each block, for `Transformer.forward`.
-        positions: where the next keys and values are written, int64 [count]; set by
-            `attention_mask` of a static cache.
+        positions: where the next keys and values are written, int64 [count], or [batch, count] of
+            items that have different numbers of tokens; set by `attention_mask` of a static cache.
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class KVCache:
         weight = next(backbone.parameters())
         shape = (2, batch, backbone.kv_heads, max_length, backbone.head_size)
         self.rows, self.max_length, self.static = batch, max_length, static
-        self.length = 0
+        self.length, self.used = 0, max_length
         self.positions = torch.zeros(1, dtype=torch.int64, device=weight.device)
         self.layer_caches = [
             _LayerMemory(self, torch.zeros(shape, dtype=weight.dtype, device=weight.device))
@@ -61,9 +61,19 @@ class KVCache:
         return mask.tril(self.length)
 
     def attention_mask_at(self, positions: Tensor) -> Tensor:
-        """As `attention_mask`, for a static cache, of tokens at positions, int64 [count]."""
+        """As `attention_mask`, for a static cache, of tokens at positions, int64 [count].
+
+        Items may have positions of their own, int64 [batch, count], and a mask, bool [batch, 1,
+        count, keys]. Then nothing needs to be kept or rolled back: whatever stands behind a token's
+        position is not attended to, and is overwritten.
+        """
         self.positions = positions
-        return torch.arange(self.max_length, device=positions.device) <= positions.unsqueeze(1)
+        if positions.dim() == 1:
+            return torch.arange(self.max_length, device=positions.device) <= positions.unsqueeze(1)
+        if not positions.is_cuda:  # to look at a number costs nothing there, shorter products less
+            self.used = int(positions.max()) + 1
+        keys = torch.arange(self.used, device=positions.device)
+        return (keys <= positions.unsqueeze(-1)).unsqueeze(1)
 
     def advance(self, count: int) -> None:
         """Keep the tokens that were last given to the layer caches."""
@@ -92,11 +102,13 @@ class _LayerMemory:
 
     def __call__(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         keys, values = self.memory[0], self.memory[1]
+        positions = self.cache.positions
+        if positions.dim() == 2:
+            index = positions[:, None, :, None].expand_as(k)
+            used = slice(self.cache.used)
+            return keys.scatter_(2, index, k)[:, :, used], values.scatter_(2, index, v)[:, :, used]
         if self.cache.static:
-            return (
-                keys.index_copy_(2, self.cache.positions, k),
-                values.index_copy_(2, self.cache.positions, v),
-            )
+            return keys.index_copy_(2, positions, k), values.index_copy_(2, positions, v)
         start, count = self.cache.length, k.shape[2]
         stop = start + count
         if stop > self.cache.max_length:

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from intaglio.generators.backbone import Backbone
-from intaglio.generators.inference.row_cache import RowCache
+from intaglio.generators.inference.kv_cache import KVCache
 
 
 class RasterWindows:
@@ -23,7 +23,7 @@ class RasterWindows:
     def __init__(self, backbone: Backbone, condition: Tensor, positions: int, window: int) -> None:
         self.backbone, self.condition, self.positions = backbone, condition, positions
         rows, max_length = len(condition), backbone.prefix + positions + window
-        self.cache = RowCache(backbone.transformer, rows, max_length)
+        self.cache = KVCache(backbone.transformer, rows, max_length, static=True)
         self.is_empty = True
 
     def begin(self, tokens: Tensor) -> Tensor:
@@ -51,6 +51,6 @@ class RasterWindows:
         return self._pass(self.backbone.embed(tokens, inside), positions)
 
     def _pass(self, x: Tensor, positions: Tensor) -> Tensor:
-        mask = self.cache.attention_mask(positions + self.backbone.prefix)
+        mask = self.cache.attention_mask_at(positions + self.backbone.prefix)
         inside = positions.clamp_max(self.positions - 1)
         return self.backbone(x, inside, mask=mask, layer_caches=self.cache.layer_caches)

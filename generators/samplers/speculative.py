@@ -111,6 +111,9 @@ class SpeculativeSampler(Sampler):
         start, request = self._request(generator, condition, seed, given)
         kept = start.given.unsqueeze(-1)
         batch = _Batch(generator.backbone, request, self.window)
+        times = [number / max(1, batch.total - 1) for number in range(batch.total)]
+        scales = torch.tensor([self.guidance.at(time) for time in times], dtype=torch.float64)
+        scales = scales.to(start.given.device)
         drafting = self.drafter.begin(batch.size, self.window, head.vocab)
         self.statistics, number = Statistics(), 0
         if batch.is_complete():
@@ -124,7 +127,7 @@ class SpeculativeSampler(Sampler):
                 drafts = drafting.propose(draws._replace(positions=positions[:, :-1]))
                 window = batch.with_given(drafts, positions)
             hidden, null = batch.hidden(window.tokens, positions)
-            options = SamplingOptions(null, self._scales(positions, batch.total), self.warp)
+            options = SamplingOptions(null, scales[positions.clamp_max(batch.total - 1)], self.warp)
             target = head.distribution(hidden, options)
             verdict = self.rule.verify(window, target, draws)
             drafting.observe(Round(target, verdict, batch.commit(verdict, positions)))
@@ -134,13 +137,6 @@ class SpeculativeSampler(Sampler):
                 Step(number, batch.total, positions), torch.where(kept, start.tokens, tokens)
             )
             number += 1
-
-    def _scales(self, positions: Tensor, total: int) -> float | Tensor:
-        """Guidance scales of positions, [batch, count]; the same as `Sampler` has there."""
-        if self.guidance.scale == 1 or self.guidance.schedule == "constant":
-            return self.guidance.scale
-        every = [self.guidance.at(number / max(1, total - 1)) for number in range(total)]
-        return torch.tensor(every, device=positions.device)[positions.clamp_max(total - 1)]
 
 
 class _Batch:

@@ -5,7 +5,7 @@ import importlib
 import json
 from pathlib import Path
 
-SUBJECTS = ("codec", "image", "quantizer", "memory", "decode")
+SUBJECTS = ("codec", "image", "quantizer", "memory", "decode", "sampler")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

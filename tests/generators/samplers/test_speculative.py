@@ -117,6 +117,7 @@ def test_events_show_what_is_certain(generator):
         assert not event.tokens[~certain].any()
 
 
+@torch.no_grad()
 @pytest.mark.parametrize("prefix", [1, 3])
 @pytest.mark.parametrize("options", [{}, {"rotary": "line"}, {"learned_positions": True}])
 def test_windows_find_what_one_pass_finds_after_any_rollback(raster, prefix, options):
