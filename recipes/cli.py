@@ -9,8 +9,13 @@ import difflib
 import importlib
 import importlib.metadata
 import os
+import signal
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
 from intaglio.recipes.errors import (
     USER_ERRORS,
@@ -63,7 +68,7 @@ def main() -> int:
 
     Returns:
         The exit status: 0 for success, 1 for an error of the user, which is reported in one line,
-        130 if interrupted. Wrong usage exits with 2 from within the parser.
+        130 if interrupted. Wrong usage exits with 2 from within the parser, and SIGTERM with 143.
     """
     try:
         try:
@@ -148,12 +153,32 @@ def _run(words: list[str]) -> int:
     )
     module.add_arguments(parser)
     args = parser.parse_args(words[1:])
-    if not getattr(args, "trust", []):
-        return module.run(args) or 0
-    from intaglio.recipes.commands.options.trust import trusted
+    with _cleaning_up():
+        if not getattr(args, "trust", []):
+            return module.run(args) or 0
+        from intaglio.recipes.commands.options.trust import trusted
 
-    with trusted(args.trust):
-        return module.run(args) or 0
+        with trusted(args.trust):
+            return module.run(args) or 0
+
+
+@contextmanager
+def _cleaning_up() -> Iterator[None]:
+    """On SIGTERM, end as if interrupted: nothing half-written stays. A training has its own way."""
+    usual = signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    if not usual or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    signal.signal(signal.SIGTERM, _end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    signal.signal(number, signal.SIG_IGN)  # a second one must not disturb the cleaning
+    raise SystemExit(128 + number)
 
 
 def _with_paths(words: list[str]) -> list[str]:

@@ -25,8 +25,8 @@ _ADVICE = {
     errno.ENOENT: "there is no such file or folder; check the path",
     errno.EACCES: "permission denied; choose another path or change its permissions",
     errno.EROFS: "it cannot be written to; choose another path",
-    errno.ENOSPC: "the disk is full; free some space and run the command again",
-    errno.EDQUOT: "the disk quota is used up; free some space and run the command again",
+    errno.ENOSPC: "the disk is full; free some space and {again}",
+    errno.EDQUOT: "the disk quota is used up; free some space and {again}",
     errno.EISDIR: "it is a folder; give a file",
     errno.ENOTDIR: "a part of its path is a file, not a folder; check the path",
 }
@@ -39,8 +39,13 @@ _NO_MEMORY = re.compile(
 _HOPELESS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # the next file would fare no better
 
 
-def explain(error: BaseException) -> str:
-    """One line, safe to print: what happened, why, and what to do."""
+def explain(error: BaseException, *, again: str = "run the command again") -> str:
+    """One line, safe to print: what happened, why, and what to do.
+
+    Args:
+        error: what happened.
+        again: how to repeat the command once the cause is mended.
+    """
     if is_out_of_memory(error):
         return (
             "there is not enough memory; free some, take a machine or device that has more, or "
@@ -48,6 +53,7 @@ def explain(error: BaseException) -> str:
         )
     if isinstance(error, OSError) and error.errno is not None:
         reason = _ADVICE.get(error.errno, error.strerror or type(error).__name__)
+        reason = reason.replace("{again}", again)
         return _line(f"{error.filename}: {reason}" if error.filename else reason)
     if isinstance(error, ModuleNotFoundError) and error.name:
         return f"the package {error.name} is not installed; `intaglio doctor` names what is missing"

@@ -6,6 +6,7 @@ The path ``-`` stands for standard input and standard output.
 import contextlib
 import shutil
 import sys
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextvars import ContextVar
 from pathlib import Path
@@ -15,12 +16,33 @@ from typing import NamedTuple
 from torch import Tensor
 from tqdm import tqdm
 
+from intaglio.data.formats.printable import counted
 from intaglio.recipes.errors import ends_a_job, explain, of_file, say, show_traceback
 
 STANDARD = Path("-")
 _FILES: ContextVar[tqdm | None] = ContextVar("files", default=None)  # the bar of several files
 MAX_STDIN = 16 << 30  # bytes of standard input that are kept in a temporary file
 SPOOL_BLOCK = 1 << 20
+RESUME = "give the same command with --resume"
+
+
+class JobOptions(NamedTuple):
+    """How a command treats its files.
+
+    Attributes:
+        overwrite: replace files that exist.
+        resume: keep files that exist, and do the rest.
+        max_bad_share: share of the files, in [0, 1], that may fail before the rest is given up.
+        max_stdin: bytes of standard input, at most.
+    """
+
+    overwrite: bool = False
+    resume: bool = False
+    max_bad_share: float = 1.0
+    max_stdin: int = MAX_STDIN
+
+
+DEFAULTS = JobOptions()
 
 
 class FileJob(NamedTuple):
@@ -38,20 +60,26 @@ class FileJob(NamedTuple):
 
 
 def plan_files(
-    inputs: Sequence[str], out: str, suffixes: Collection[str], new_suffix: str, *, overwrite: bool
+    inputs: Sequence[str],
+    out: str,
+    suffixes: Collection[str],
+    new_suffix: str,
+    *,
+    options: JobOptions = DEFAULTS,
 ) -> list[FileJob]:
     """Pairs of input and output files, checked before any work is done.
 
     A folder stands for its files with one of the ``suffixes``, at any depth, except hidden ones,
-    and its tree is mirrored below ``out``. A single input file goes to the file ``out``, unless
-    that is a folder. ``-`` is a single file on both sides.
+    and its tree is mirrored below ``out``. Files that differ in their suffix only keep it before
+    the new one. A single input file goes to the file ``out``, unless that is a folder. ``-`` is a
+    single file on both sides.
 
     Args:
         inputs: files and folders.
         out: file for a single input file, otherwise a folder.
         suffixes: of the files to take from folders, in lower case.
         new_suffix: of the files to write into a folder.
-        overwrite: whether the files to write may exist.
+        options: whether the files to write may exist, and the bytes of standard input.
 
     Raises:
         FileNotFoundError: an input does not exist.
@@ -63,14 +91,16 @@ def plan_files(
     if "-" in (*inputs, out) and (len(inputs) > 1 or Path(inputs[0]).is_dir() or _is_folder(out)):
         raise ValueError("- is one file: standard input goes to one file, one file to the output")
     if len(inputs) == 1 and not Path(inputs[0]).is_dir() and not _is_folder(out):
-        jobs = [FileJob(Path(inputs[0]), folder)]
+        jobs = [FileJob(Path(inputs[0]), folder, options.max_stdin)]
     elif folder.exists() and not folder.is_dir():
         raise NotADirectoryError(f"{out} is a file; several files need a folder to go to")
     else:
+        found = [pair for name in inputs for pair in _sources(Path(name), suffixes)]
+        stems = Counter(path.with_suffix("") for _, path in found)
         jobs = [
-            FileJob(source, folder / path.with_suffix(new_suffix))
-            for name in inputs
-            for source, path in _sources(Path(name), suffixes)
+            FileJob(source, folder / f"{path if stems[stem] > 1 else stem}{new_suffix}")
+            for source, path in found
+            for stem in (path.with_suffix(""),)
         ]
     origins: dict[Path, Path] = {}
     for source, target, _ in jobs:
@@ -81,13 +111,43 @@ def plan_files(
         other = origins.setdefault(target, source)
         if other is not source:
             raise ValueError(f"{other} and {source} would both become {target}; run them apart")
-        if target.exists() and not overwrite:
-            raise FileExistsError(f"{target} exists; add --overwrite or choose another output")
+        if target.exists() and not (options.overwrite or options.resume):
+            keep = "--resume to keep what is there and do the rest, or " if len(jobs) > 1 else ""
+            raise FileExistsError(
+                f"{target} exists; add {keep}--overwrite, or choose another output"
+            )
         if target.is_dir() or (target.exists() and _is_same(source, target)):
             raise ValueError(f"{target} is a folder or the input itself; choose another output")
         if target.exists() and not target.is_file():
             raise ValueError(f"{target} is a device or a pipe, not a file; - is standard output")
     return jobs
+
+
+def unfinished(jobs: list[FileJob], check: Callable[[Path], None]) -> list[FileJob]:
+    """The jobs whose file is not there yet. No file is ever half-written, so the others are done.
+
+    Args:
+        jobs: all of them.
+        check: raises ValueError for a file that this command cannot have made.
+
+    Raises:
+        FileExistsError: a file is older than what it should have been made from.
+        ValueError: the check refused one.
+    """
+    done = {job for job in jobs if job.target != STANDARD and job.target.exists()}
+    for source, target, _ in sorted(done):
+        if source == STANDARD or target.stat().st_mtime_ns < source.stat().st_mtime_ns:
+            name = "standard input" if source == STANDARD else source
+            raise FileExistsError(
+                f"{target} is older than {name}: --resume replaces nothing; move it away"
+            )
+        try:
+            check(target)
+        except ValueError as error:
+            raise ValueError(f"{explain(of_file(target, error))}; move it away") from error
+    if done:
+        say(f"kept {counted(len(done), 'file')} of {len(jobs)}, made before")
+    return [job for job in jobs if job not in done]
 
 
 def refuse_suffixes(jobs: list[FileJob], suffixes: Collection[str], why: str) -> None:
@@ -98,7 +158,12 @@ def refuse_suffixes(jobs: list[FileJob], suffixes: Collection[str], why: str) ->
 
 
 def run_all(
-    jobs: list[FileJob], work: Callable[[FileJob], None], verb: str, *, max_bad_share: float = 1.0
+    jobs: list[FileJob],
+    work: Callable[[FileJob], None],
+    verb: str,
+    *,
+    max_bad_share: float = 1.0,
+    resumable: bool = False,
 ) -> None:
     """Do the work for each job; of several, those that fail in whatever way are named at the end.
 
@@ -107,6 +172,7 @@ def run_all(
         work: does one job.
         verb: what is done to the files, for the message: "encoded".
         max_bad_share: share of the jobs, in [0, 1], that may fail before the rest is given up.
+        resumable: the command goes on with ``--resume``, and says so if it ends early.
 
     Raises:
         ValueError: some of several jobs failed, and their reasons have been printed to stderr; or
@@ -114,20 +180,23 @@ def run_all(
         Exception: what the work raised, if it is the only job or the disk is full.
     """
     failures: list[str] = []
-    done = 0
-    bar = tqdm(jobs, disable=len(jobs) == 1, unit="file", file=sys.stderr)
-    shown = _FILES.set(bar if len(jobs) > 1 else None)
+    made = 0
+    several = len(jobs) > 1
+    bar = tqdm(jobs, disable=not several, unit="file", file=sys.stderr)
+    shown = _FILES.set(bar if several else None)
     try:
         for job in bar:
-            done += 1
             try:
                 work(job)
+                made += 1
             except Exception as error:
                 name = "standard input" if job.source == STANDARD else job.source
                 fault = of_file(name, error)
-                if ends_a_job(error) or (len(jobs) == 1 and fault is error):
+                if several and resumable and ends_a_job(error):
+                    raise OSError(explain(error, again=RESUME)) from error
+                if ends_a_job(error) or (not several and fault is error):
                     raise
-                if len(jobs) == 1:
+                if not several:
                     raise fault from error
                 show_traceback(error)
                 failures.append(explain(fault))
@@ -135,8 +204,12 @@ def run_all(
                 break
     finally:
         _FILES.reset(shown)
+        bar.close()
         for reason in failures:
             say(f"skipped: {reason}")
+        done = made + len(failures)
+        if several and resumable and done < len(jobs):
+            say(f"{verb} {made} of {len(jobs)} files; to do the rest, {RESUME}")
     if done < len(jobs):
         raise ValueError(
             f"stopped after {done} of {len(jobs)} files: {len(failures)} could not be {verb}, more "

@@ -34,3 +34,12 @@ def _is_unsafe(character: str) -> bool:
 
 def _escaped(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")
+
+
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """A number with its noun.
+
+    >>> counted(1, "file"), counted(2000, "file"), counted(0, "class", "classes")
+    ('1 file', '2,000 files', '0 classes')
+    """
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"

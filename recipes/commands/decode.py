@@ -3,13 +3,7 @@
 import argparse
 
 from intaglio.recipes.commands.options.codec import add_codec_options, chosen_any_codec
-from intaglio.recipes.commands.options.jobs import (
-    add_share_option,
-    add_stdin_option,
-    bad_share,
-    stdin_bytes,
-)
-from intaglio.recipes.file_jobs import MAX_STDIN
+from intaglio.recipes.commands.options.jobs import add_job_options, job_options
 from intaglio.recipes.modalities import modality_of
 from intaglio.recipes.modalities.files import decode_files
 from intaglio.recipes.modalities.options import add_modality_options, modality_options
@@ -25,7 +19,7 @@ Recordings are written as 16-bit WAV (or FLAC, if OUT ends so) with the rate, th
 number of samples that they had. Images are written as PNG (or WebP or JPEG, if OUT ends so); a
 codec that takes any size restores the size that the image had. Only the codec that made a token
 file can decode it. Damaged files of a folder are skipped, named at the end, and make the exit
-status 1.
+status 1. The same command with --resume goes on after an interruption; give the same options.
 """
 
 
@@ -42,9 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="file for one input file, or - for WAV or PNG on standard output; otherwise a folder",
     )
     add_codec_options(parser)
-    parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
-    add_share_option(parser, 1.0)
-    add_stdin_option(parser, MAX_STDIN)
+    add_job_options(parser)
     add_modality_options(parser, "decode")
 
 
@@ -55,7 +47,7 @@ def run(args: argparse.Namespace) -> None:
         OSError: an input is missing, an output exists or cannot be written.
         ValueError: a codec or an input is damaged, or they do not belong together.
     """
-    share, max_stdin = bad_share(args), stdin_bytes(args)
+    files = job_options(args)
     codec = chosen_any_codec(args)
     modality = modality_of(codec)
     given = modality_options(codec, modality, "decode", args)
@@ -65,7 +57,5 @@ def run(args: argparse.Namespace) -> None:
         args.inputs,
         args.out,
         options=options,
-        overwrite=args.overwrite,
-        max_bad_share=share,
-        max_stdin=max_stdin,
+        files=files,
     )

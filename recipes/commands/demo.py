@@ -38,6 +38,7 @@ from intaglio.recipes.evaluation.tables import (
     write_records,
 )
 from intaglio.recipes.evaluation.tables import records as json_records
+from intaglio.recipes.file_jobs import JobOptions
 from intaglio.recipes.modalities.files import decode_files, encode_files
 from intaglio.recipes.sampling.folder import provenance_record, write_samples
 from intaglio.recipes.sampling.images import image_pipeline, write_grid
@@ -221,8 +222,9 @@ def _heldout(name: str, codec: AudioCodec, out: Path, count: int) -> list[Item]:
 
 def _round_trip(codec: AudioCodec, out: Path, items: list[Item]) -> None:
     """Encode and decode the held-out files as the commands do, and check their lengths."""
-    encode_files(codec, [str(out / "heldout")], str(out / "tokens"), overwrite=True)
-    decode_files(codec, [str(out / "tokens")], str(out / "decoded"), overwrite=True)
+    files = JobOptions(overwrite=True)
+    encode_files(codec, [str(out / "heldout")], str(out / "tokens"), files=files)
+    decode_files(codec, [str(out / "tokens")], str(out / "decoded"), files=files)
     for item in items:
         decoded, _ = read_wave(out / "decoded" / f"{item.name}.wav")
         assert decoded.shape[-1] == len(item.content), f"{item.name} changed its length"

@@ -4,13 +4,7 @@ import argparse
 
 from intaglio.data.formats import entropy
 from intaglio.recipes.commands.options.codec import add_codec_options, chosen_any_codec
-from intaglio.recipes.commands.options.jobs import (
-    add_share_option,
-    add_stdin_option,
-    bad_share,
-    stdin_bytes,
-)
-from intaglio.recipes.file_jobs import MAX_STDIN
+from intaglio.recipes.commands.options.jobs import add_job_options, job_options
 from intaglio.recipes.modalities import modality_of
 from intaglio.recipes.modalities.files import encode_files
 from intaglio.recipes.modalities.options import add_modality_options, modality_options
@@ -27,7 +21,8 @@ The codec decides whether recordings or images are read. Recordings may be of an
 resampled to the codec's rate, and the token file stores what `decode` needs to undo it. An image is
 given whole to a codec that takes any size, and resized for a codec of one size. In a folder, hidden
 files and files with other suffixes are ignored; damaged ones are skipped, named at the end, and
-make the exit status 1. Standard input is recognised by its content; it is kept in a temporary file.
+make the exit status 1. The same command with --resume goes on after an interruption; give the same
+options. Standard input is recognised by its content; it is kept in a temporary file.
 """
 
 
@@ -50,9 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--entropy", action="store_true", help="entropy-code where that saves bytes"
     )
-    parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
-    add_share_option(parser, 1.0)
-    add_stdin_option(parser, MAX_STDIN)
+    add_job_options(parser)
     add_modality_options(parser, "encode")
 
 
@@ -64,7 +57,7 @@ def run(args: argparse.Namespace) -> None:
         ValueError: a codec, an option or an input is damaged or does not fit.
         ModuleNotFoundError: an extra is missing.
     """
-    share, max_stdin = bad_share(args), stdin_bytes(args)
+    files = job_options(args)
     if args.entropy:  # a missing extra is reported now, not after hours
         entropy.check_installed()
     codec = chosen_any_codec(args)
@@ -75,7 +68,5 @@ def run(args: argparse.Namespace) -> None:
         args.inputs,
         args.out,
         options=modality.encoding(entropy=args.entropy, **given),
-        overwrite=args.overwrite,
-        max_bad_share=share,
-        max_stdin=max_stdin,
+        files=files,
     )

@@ -1,13 +1,22 @@
 """Which files a command reads and writes, and how it treats failures of some."""
 
 import errno
+import os
 from pathlib import Path
 
 import pytest
 import torch
 
 from intaglio.recipes import file_jobs
-from intaglio.recipes.file_jobs import FileJob, plan_files, run_all, watched
+from intaglio.recipes.errors import explain
+from intaglio.recipes.file_jobs import (
+    FileJob,
+    JobOptions,
+    plan_files,
+    run_all,
+    unfinished,
+    watched,
+)
 
 
 @pytest.fixture
@@ -27,7 +36,8 @@ def tree(in_tmp_path):
 
 
 def planned(inputs, out, overwrite=False):
-    jobs = plan_files(inputs, out, {".wav", ".flac"}, ".x", overwrite=overwrite)
+    options = JobOptions(overwrite=overwrite)
+    jobs = plan_files(inputs, out, {".wav", ".flac"}, ".x", options=options)
     return [(str(job.source), str(job.target)) for job in jobs]
 
 
@@ -60,12 +70,50 @@ def test_what_would_be_lost_is_refused(tree):
         planned(["one.wav"], "./one.wav", overwrite=True)
     with pytest.raises(NotADirectoryError, match="out is a file"):
         planned(["in"], "out", overwrite=True)
-    (tree / "in" / "b.flac").touch()
-    with pytest.raises(ValueError, match="in/b.WAV and in/b.flac would both become new/b.x"):
-        planned(["in"], "new")
+    (tree / "more").mkdir()
+    (tree / "more" / "one.wav").touch()
+    with pytest.raises(ValueError, match=r"^one.wav and more/one.wav would both become new/one.w"):
+        planned(["one.wav", "more"], "new")
     (tree / "full" / "one.x").mkdir(parents=True)
     with pytest.raises(ValueError, match="is a folder"):
         planned(["one.wav"], "full", overwrite=True)
+
+
+def test_files_that_differ_in_their_suffix_only_keep_it(tree):
+    (tree / "in" / "b.flac").touch()
+    (tree / "in" / "deep" / "b.wav").touch()
+    assert planned(["in"], "new") == [
+        ("in/a.wav", "new/a.x"),
+        ("in/b.WAV", "new/b.WAV.x"),
+        ("in/b.flac", "new/b.flac.x"),
+        ("in/deep/b.wav", "new/deep/b.x"),
+        ("in/deep/er/c.flac", "new/deep/er/c.x"),
+    ]
+
+
+def test_what_is_there_is_kept_and_nothing_is_replaced(tree, capsys):
+    def left(check=lambda target: None):
+        options = JobOptions(resume=True)
+        jobs = plan_files(["in"], "out", {".wav", ".flac"}, ".x", options=options)
+        return [str(job.source) for job in unfinished(jobs, check)]
+
+    assert left() == ["in/a.wav", "in/b.WAV", "in/deep/er/c.flac"]
+    assert capsys.readouterr().err == ""
+    (tree / "out").mkdir()
+    (tree / "out" / "a.x").write_text("made")
+    assert left() == ["in/b.WAV", "in/deep/er/c.flac"]
+    assert capsys.readouterr().err == "intaglio: kept 1 file of 3, made before\n"
+
+    def check(target):
+        raise ValueError("of another codec")
+
+    with pytest.raises(ValueError, match=r"^out/a.x: of another codec; move it away"):
+        left(check)
+    os.utime(tree / "out" / "a.x", (0, 0))
+    with pytest.raises(FileExistsError, match=r"^out/a.x is older than in/a.wav"):
+        left()
+    with pytest.raises(FileExistsError, match=r"^out/a.x exists; add --resume to keep"):
+        planned(["in"], "out")
 
 
 def test_missing_inputs_and_empty_folders_are_refused(tree):
@@ -168,6 +216,22 @@ def test_a_full_disk_and_an_interrupt_end_the_run_after_naming_what_failed(capsy
         run_all([FileJob(Path("tone.wav"), Path("b"))] * 4, work, "cooked")
     assert len(calls) == 2
     assert "intaglio: skipped: tone.wav: no sound" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "full"), KeyboardInterrupt()])
+def test_a_run_that_ends_early_says_how_to_go_on(capsys, error):
+    def work(job):
+        if job.source.stem == "c":
+            raise error
+
+    jobs = [FileJob(Path(f"{stem}.wav"), Path("x")) for stem in "abcd"]
+    with pytest.raises(type(error)) as caught:
+        run_all(jobs, work, "cooked", resumable=True)
+    line = "cooked 2 of 4 files; to do the rest, give the same command with --resume"
+    assert f"intaglio: {line}\n" in capsys.readouterr().err
+    if isinstance(error, OSError):
+        advice = "free some space and give the same command with --resume"
+        assert explain(caught.value) == f"the disk is full; {advice}"
 
 
 @pytest.mark.parametrize(

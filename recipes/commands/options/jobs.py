@@ -1,7 +1,42 @@
-"""How commands treat many files, and standard input: ``--max-bad-share``, ``--max-stdin``."""
+"""How commands treat many files, those that exist, those that fail, and standard input."""
 
 import argparse
 import math
+
+from intaglio.recipes.file_jobs import MAX_STDIN, JobOptions
+
+
+def add_job_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of commands that make files of files."""
+    existing = parser.add_mutually_exclusive_group()
+    existing.add_argument("--overwrite", action="store_true", help="replace files that exist")
+    existing.add_argument(
+        "--resume", action="store_true", help="keep files that exist, and do the rest"
+    )
+    add_share_option(parser, 1.0)
+    parser.add_argument(
+        "--max-stdin",
+        type=float,
+        default=MAX_STDIN / 2**30,
+        metavar="GIB",
+        help=f"gibibytes of standard input that are kept on the disk ({MAX_STDIN / 2**30:g})",
+    )
+
+
+def job_options(args: argparse.Namespace) -> JobOptions:
+    """What these options say.
+
+    Raises:
+        ValueError: a number is out of its range.
+    """
+    if not 0 < args.max_stdin < math.inf:
+        raise ValueError(f"--max-stdin is a number of gibibytes above 0, not {args.max_stdin}")
+    return JobOptions(
+        overwrite=args.overwrite,
+        resume=args.resume,
+        max_bad_share=bad_share(args),
+        max_stdin=int(args.max_stdin * 2**30),
+    )
 
 
 def add_share_option(parser: argparse.ArgumentParser, default: float) -> None:
@@ -14,28 +49,6 @@ def add_share_option(parser: argparse.ArgumentParser, default: float) -> None:
         help="stop once more than this share of all files cannot be treated, in [0, 1] "
         f"({default:g})",
     )
-
-
-def add_stdin_option(parser: argparse.ArgumentParser, default: int) -> None:
-    """Add the option; ``default`` is in bytes."""
-    parser.add_argument(
-        "--max-stdin",
-        type=float,
-        default=default / 2**30,
-        metavar="GIB",
-        help=f"gibibytes of standard input that are kept on the disk ({default / 2**30:g})",
-    )
-
-
-def stdin_bytes(args: argparse.Namespace) -> int:
-    """The limit that the option names, in bytes.
-
-    Raises:
-        ValueError: it is not above 0.
-    """
-    if not 0 < args.max_stdin < math.inf:
-        raise ValueError(f"--max-stdin is a number of gibibytes above 0, not {args.max_stdin}")
-    return int(args.max_stdin * 2**30)
 
 
 def bad_share(args: argparse.Namespace) -> float:
