@@ -68,7 +68,8 @@ def main() -> int:
 
     Returns:
         The exit status: 0 for success, 1 for an error of the user, which is reported in one line,
-        130 if interrupted. Wrong usage exits with 2 from within the parser, and SIGTERM with 143.
+        130 if interrupted. Wrong usage exits with 2 from within the parser, SIGTERM with 143 and
+        SIGHUP with 129.
     """
     try:
         try:
@@ -164,16 +165,18 @@ def _run(words: list[str]) -> int:
 
 @contextmanager
 def _cleaning_up() -> Iterator[None]:
-    """On SIGTERM, end as if interrupted: nothing half-written stays. A training has its own way."""
-    usual = signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-    if not usual or threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    signal.signal(signal.SIGTERM, _end)
+    """End on signals as if interrupted: nothing half-written stays. A training has its own way."""
+    ending = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    usual = [number for number in ending if signal.getsignal(number) is signal.SIG_DFL]
+    if threading.current_thread() is not threading.main_thread():
+        usual = []
+    for number in usual:
+        signal.signal(number, _end)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for number in usual:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _end(number: int, frame: FrameType | None) -> None:

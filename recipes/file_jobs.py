@@ -16,7 +16,6 @@ from typing import NamedTuple
 from torch import Tensor
 from tqdm import tqdm
 
-from intaglio.data.formats.printable import counted
 from intaglio.recipes.errors import ends_a_job, explain, of_file, say, show_traceback
 
 STANDARD = Path("-")
@@ -121,40 +120,6 @@ def plan_files(
         if target.exists() and not target.is_file():
             raise ValueError(f"{target} is a device or a pipe, not a file; - is standard output")
     return jobs
-
-
-def unfinished(jobs: list[FileJob], check: Callable[[Path], None]) -> list[FileJob]:
-    """The jobs whose file is not there yet. No file is ever half-written, so the others are done.
-
-    Args:
-        jobs: all of them.
-        check: raises ValueError for a file that this command cannot have made.
-
-    Raises:
-        FileExistsError: a file is older than what it should have been made from.
-        ValueError: the check refused one.
-    """
-    done = {job for job in jobs if job.target != STANDARD and job.target.exists()}
-    for source, target, _ in sorted(done):
-        if source == STANDARD or target.stat().st_mtime_ns < source.stat().st_mtime_ns:
-            name = "standard input" if source == STANDARD else source
-            raise FileExistsError(
-                f"{target} is older than {name}: --resume replaces nothing; move it away"
-            )
-        try:
-            check(target)
-        except ValueError as error:
-            raise ValueError(f"{explain(of_file(target, error))}; move it away") from error
-    if done:
-        say(f"kept {counted(len(done), 'file')} of {len(jobs)}, made before")
-    return [job for job in jobs if job not in done]
-
-
-def refuse_suffixes(jobs: list[FileJob], suffixes: Collection[str], why: str) -> None:
-    """Raise ValueError, with the reason, if a file to read has one of the suffixes."""
-    for job in jobs:
-        if job.source.suffix.lower() in suffixes:
-            raise ValueError(f"{job.source}: {why}")
 
 
 def run_all(

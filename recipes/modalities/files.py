@@ -1,20 +1,21 @@
 """Files and folders to token files and back, with a codec of any modality."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 from intaglio.codecs import Codec
+from intaglio.data.formats.printable import counted
 from intaglio.data.formats.tokens import SUFFIX, iter_tokens
 from intaglio.recipes import modalities
+from intaglio.recipes.errors import explain, of_file, say
 from intaglio.recipes.file_jobs import (
     DEFAULTS,
     STANDARD,
+    FileJob,
     JobOptions,
     plan_files,
-    refuse_suffixes,
     run_all,
-    unfinished,
 )
 from intaglio.recipes.tokenization.same_codec import check_same_codec
 
@@ -100,3 +101,37 @@ def decode_files(
         max_bad_share=files.max_bad_share,
         resumable=True,
     )
+
+
+def unfinished(jobs: list[FileJob], check: Callable[[Path], None]) -> list[FileJob]:
+    """The jobs whose file is not there yet. No file is ever half-written, so the others are done.
+
+    Args:
+        jobs: all of them.
+        check: raises ValueError for a file that this command cannot have made.
+
+    Raises:
+        FileExistsError: a file is older than what it should have been made from.
+        ValueError: the check refused one.
+    """
+    done = {job for job in jobs if job.target != STANDARD and job.target.exists()}
+    for source, target, _ in sorted(done):
+        if source == STANDARD or target.stat().st_mtime_ns < source.stat().st_mtime_ns:
+            name = "standard input" if source == STANDARD else source
+            raise FileExistsError(
+                f"{target} is older than {name}: --resume replaces nothing; move it away"
+            )
+        try:
+            check(target)
+        except ValueError as error:
+            raise ValueError(f"{explain(of_file(target, error))}; move it away") from error
+    if done:
+        say(f"kept {counted(len(done), 'file')} of {len(jobs)}, made before")
+    return [job for job in jobs if job not in done]
+
+
+def refuse_suffixes(jobs: list[FileJob], suffixes: Collection[str], why: str) -> None:
+    """Raise ValueError, with the reason, if a file to read has one of the suffixes."""
+    for job in jobs:
+        if job.source.suffix.lower() in suffixes:
+            raise ValueError(f"{job.source}: {why}")

@@ -9,14 +9,8 @@ import torch
 
 from intaglio.recipes import file_jobs
 from intaglio.recipes.errors import explain
-from intaglio.recipes.file_jobs import (
-    FileJob,
-    JobOptions,
-    plan_files,
-    run_all,
-    unfinished,
-    watched,
-)
+from intaglio.recipes.file_jobs import FileJob, JobOptions, plan_files, run_all, watched
+from intaglio.recipes.modalities.files import unfinished
 
 
 @pytest.fixture

@@ -19,8 +19,9 @@ def names(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_terminated_job_leaves_whole_files_and_goes_on(
-    launcher, intaglio, record, bundle, folder
+    launcher, intaglio, record, bundle, folder, number
 ):
     out = folder / "out"
     words = ["encode", folder / "in", "-o", out, "--codec", bundle]
@@ -28,8 +29,8 @@ def test_a_terminated_job_leaves_whole_files_and_goes_on(
     end = time.monotonic() + 60
     while not (out / ".b.intaglio.part").exists() and time.monotonic() < end:
         time.sleep(0.01)
-    os.kill(process, signal.SIGTERM)
-    assert launcher.wait(process) == 128 + signal.SIGTERM
+    os.kill(process, number)
+    assert launcher.wait(process) == 128 + number
     assert names(out) == ["a.intaglio"]
     advice = "to do the rest, give the same command with --resume"
     assert f"encoded 1 of 2 files; {advice}" in launcher.output.read_text()

@@ -71,14 +71,19 @@ def test_long_recordings_are_coded_in_smaller_blocks(
     assert f"{SHORT}0.25 of the usual block of a recording" in found[2]
 
 
-def test_a_decoder_of_windows_decodes_shorter_ones(intaglio, record, limit, tmp_path):
+def attentive_codec(width, sample_rate):
+    """Its decoder attends to a window of the tokens."""
     torch.manual_seed(1)
-    codec = AudioCodec(
-        SEANetEncoder(8, (4, 5), width=4, lstm_layers=0),
+    return AudioCodec(
+        SEANetEncoder(8, (4, 5), width=width, lstm_layers=0),
         FSQ(8, (9, 7)),
         VocosDecoder(8, 32, intermediate=32, num_layers=1, hop_length=20, n_fft=80),
-        sample_rate=1000,
+        sample_rate=sample_rate,
     )
+
+
+def test_a_decoder_of_windows_decodes_shorter_ones(intaglio, record, limit, tmp_path):
+    codec = attentive_codec(width=4, sample_rate=1000)
     assert codec.decoder.stream() is None
     save(codec, tmp_path / "codec")
     words = ("--codec", tmp_path / "codec")
@@ -215,13 +220,7 @@ ON_LINUX = pytest.mark.skipif(sys.platform != "linux", reason="address space is 
 
 @ON_LINUX
 def test_a_recording_is_encoded_in_an_address_space_that_is_too_small(intaglio, record, tmp_path):
-    torch.manual_seed(1)
-    codec = AudioCodec(
-        SEANetEncoder(8, (4, 5), width=64, lstm_layers=0),
-        FSQ(8, (9, 7)),
-        VocosDecoder(8, 32, intermediate=32, num_layers=1, hop_length=20, n_fft=80),
-        sample_rate=48_000,
-    )
+    codec = attentive_codec(width=64, sample_rate=48_000)
     words = ("--codec", save(codec, tmp_path / "codec"), "-o")
     source = record(tmp_path / "a.wav", 96_000, rate=48_000)
     err = limited("encode.chosen_any_codec", 150, "encode", source, *words, tmp_path / "t")
