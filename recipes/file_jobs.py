@@ -86,21 +86,7 @@ def plan_files(
         ValueError: a folder without such files, or two inputs with the same output.
         NotADirectoryError: ``out`` is a file and must be a folder.
     """
-    folder = Path(out)
-    if "-" in (*inputs, out) and (len(inputs) > 1 or Path(inputs[0]).is_dir() or _is_folder(out)):
-        raise ValueError("- is one file: standard input goes to one file, one file to the output")
-    if len(inputs) == 1 and not Path(inputs[0]).is_dir() and not _is_folder(out):
-        jobs = [FileJob(Path(inputs[0]), folder, options.max_stdin)]
-    elif folder.exists() and not folder.is_dir():
-        raise NotADirectoryError(f"{out} is a file; several files need a folder to go to")
-    else:
-        found = [pair for name in inputs for pair in _sources(Path(name), suffixes)]
-        stems = Counter(path.with_suffix("") for _, path in found)
-        jobs = [
-            FileJob(source, folder / f"{path if stems[stem] > 1 else stem}{new_suffix}")
-            for source, path in found
-            for stem in (path.with_suffix(""),)
-        ]
+    jobs = _paired(inputs, out, suffixes, new_suffix, options.max_stdin)
     origins: dict[Path, Path] = {}
     for source, target, _ in jobs:
         if source != STANDARD and not source.exists():
@@ -255,6 +241,26 @@ def write_to(target: Path, suffix: str) -> Iterator[Path]:
             for folder in made:
                 folder.rmdir()
         raise
+
+
+def _paired(
+    inputs: Sequence[str], out: str, suffixes: Collection[str], new_suffix: str, max_stdin: int
+) -> list[FileJob]:
+    """Inputs and outputs, which may exist or be the same."""
+    folder = Path(out)
+    if "-" in (*inputs, out) and (len(inputs) > 1 or Path(inputs[0]).is_dir() or _is_folder(out)):
+        raise ValueError("- is one file: standard input goes to one file, one file to the output")
+    if len(inputs) == 1 and not Path(inputs[0]).is_dir() and not _is_folder(out):
+        return [FileJob(Path(inputs[0]), folder, max_stdin)]
+    if folder.exists() and not folder.is_dir():
+        raise NotADirectoryError(f"{out} is a file; several files need a folder to go to")
+    found = [pair for name in inputs for pair in _sources(Path(name), suffixes)]
+    stems = Counter(path.with_suffix("") for _, path in found)
+    jobs = []
+    for source, path in found:
+        stem = path.with_suffix("")
+        jobs.append(FileJob(source, folder / f"{path if stems[stem] > 1 else stem}{new_suffix}"))
+    return jobs
 
 
 def _sources(path: Path, suffixes: Collection[str]) -> list[tuple[Path, Path]]:

@@ -78,9 +78,9 @@ FLOORS = {
     },
     "recipes": {
         "__init__": 0,
-        "errors": 0,
+        "errors": -1,
+        "file_jobs": 0,
         "commands.options": 1,
-        "file_jobs": 1,
         "tokenization": 2,
         "evaluation": 3,  # scores, rows, tables, usage
         "evaluation.audio": 4,
