@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 from intaglio.codecs.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from .acceptance import GumbelMatch as GumbelMatch
-    from .acceptance import ModifiedRejection as ModifiedRejection
-    from .drafters import JacobiDrafter as JacobiDrafter
+    from .acceptance.exact import GumbelMatch as GumbelMatch
+    from .acceptance.exact import ModifiedRejection as ModifiedRejection
+    from .drafters.jacobi import JacobiDrafter as JacobiDrafter
     from .sampler import Event as Event
     from .sampler import Sampler as Sampler
     from .speculative import SpeculativeSampler as SpeculativeSampler

@@ -22,8 +22,10 @@ from intaglio.generators.inference.logits import PLAIN, Warp
 from intaglio.generators.orders.base import PartialSequence, Request, Step
 from intaglio.generators.orders.raster import RasterOrder
 from intaglio.generators.orders.raster_windows import RasterWindows
-from intaglio.generators.samplers.acceptance import AcceptanceRule, GumbelMatch, Verdict, Window
-from intaglio.generators.samplers.drafters import Drafter, JacobiDrafter, Round
+from intaglio.generators.samplers.acceptance.base import AcceptanceRule, Verdict, Window
+from intaglio.generators.samplers.acceptance.exact import GumbelMatch
+from intaglio.generators.samplers.drafters.base import Drafter, Prefix, Round
+from intaglio.generators.samplers.drafters.jacobi import JacobiDrafter
 from intaglio.generators.samplers.sampler import UNGUIDED, Event, Sampler
 
 
@@ -36,6 +38,8 @@ class Statistics(NamedTuple):
         tokens: that became certain, of all items.
         drafts: that could have been kept.
         accepted: drafts that were kept.
+        excess: sum over the tokens of how far the distribution of each is from the target's, in
+            total variation, or a bound of it: 0 of exact rules.
     """
 
     passes: int = 0
@@ -43,6 +47,7 @@ class Statistics(NamedTuple):
     tokens: int = 0
     drafts: int = 0
     accepted: int = 0
+    excess: float = 0.0
 
     @property
     def tokens_per_pass(self) -> float:
@@ -114,7 +119,7 @@ class SpeculativeSampler(Sampler):
         times = [number / max(1, batch.total - 1) for number in range(batch.total)]
         scales = torch.tensor([self.guidance.at(time) for time in times], dtype=torch.float64)
         scales = scales.to(start.given.device)
-        drafting = self.drafter.begin(batch.size, self.window, head.vocab)
+        drafting = self.drafter.begin(generator, request, self.window)
         self.statistics, number = Statistics(), 0
         if batch.is_complete():
             yield Event(Step(0, batch.total, batch.next_positions(0)), start.tokens)
@@ -122,9 +127,10 @@ class SpeculativeSampler(Sampler):
             positions = batch.next_positions(self.window if number else 0)
             draws = Draws(request.seeds, positions, number)
             if number == 0:
-                window = _nothing(batch.size, head.vocab, draws)
+                window = _nothing(batch.size, head.width, draws)
             else:
-                drafts = drafting.propose(draws._replace(positions=positions[:, :-1]))
+                prefix = Prefix(batch.tokens[:, : batch.total], batch.lengths)
+                drafts = drafting.propose(prefix, draws._replace(positions=positions[:, :-1]))
                 window = batch.with_given(drafts, positions)
             hidden, null = batch.hidden(window.tokens, positions)
             options = SamplingOptions(null, scales[positions.clamp_max(batch.total - 1)], self.warp)
@@ -132,7 +138,8 @@ class SpeculativeSampler(Sampler):
             verdict = self.rule.verify(window, target, draws)
             drafting.observe(Round(target, verdict, batch.commit(verdict, positions)))
             tokens = generator.denormalise(batch.certain())
-            self.statistics = Statistics(number + 1, *batch.counts.tolist())
+            found = Statistics(number + 1, *batch.counts.tolist())
+            self.statistics = found._replace(excess=float(batch.excess))
             yield Event(
                 Step(number, batch.total, positions), torch.where(kept, start.tokens, tokens)
             )
@@ -147,6 +154,7 @@ class _Batch:
         total: positions of an item.
         lengths: int64 [batch], how many are certain.
         counts: int64 [4], of `Statistics` but for the passes.
+        excess: float64, of `Statistics`.
     """
 
     def __init__(self, backbone: Backbone, request: Request, window: int) -> None:
@@ -163,6 +171,7 @@ class _Batch:
         self.lengths = torch.full((self.size,), first, device=device)
         self.tokens = F.pad(self.given.tokens, (0, 0, 0, window + 1))
         self.counts = torch.zeros(4, dtype=torch.int64, device=device)
+        self.excess = torch.zeros((), dtype=torch.float64, device=device)
 
     def is_complete(self) -> bool:
         """Whether all tokens are certain."""
@@ -210,6 +219,9 @@ class _Batch:
         self.lengths = self.lengths + kept
         found = (inside[:, 0], kept, judged, run.bool() & judged)
         self.counts += torch.stack([one.sum() for one in found])
+        if verdict.excess is not None:
+            reached = F.pad(run, (1, 0), value=1)[:, :-1].bool() & judged
+            self.excess += verdict.excess.masked_fill(~reached, 0).sum()
         return kept
 
     def _given_at(self, positions: Tensor) -> tuple[Tensor, Tensor]:
@@ -222,8 +234,7 @@ class _Batch:
         return torch.cat([x, x]) if self.guided else x
 
 
-def _nothing(batch: int, vocab: tuple[int, ...], draws: Draws) -> Window:
+def _nothing(batch: int, groups: int, draws: Draws) -> Window:
     """A window without drafts."""
-    device = draws.seeds.device
-    tokens = torch.zeros(batch, 0, len(vocab), dtype=torch.int64, device=device)
-    return Window(tokens, [torch.zeros(batch, 0, size, device=device) for size in vocab])
+    tokens = torch.zeros(batch, 0, groups, dtype=torch.int64, device=draws.seeds.device)
+    return Window(tokens, None)

@@ -3,8 +3,9 @@
 from intaglio.generators import Generator, load
 from intaglio.generators.conditioning.guidance import Guidance
 from intaglio.generators.conditioning.text import TextCondition
-from intaglio.generators.samplers.acceptance import AcceptanceRule, GumbelMatch, ModifiedRejection
-from intaglio.generators.samplers.drafters import JacobiDrafter
+from intaglio.generators.samplers.acceptance.base import AcceptanceRule
+from intaglio.generators.samplers.acceptance.exact import GumbelMatch, ModifiedRejection
+from intaglio.generators.samplers.drafters.jacobi import JacobiDrafter
 from intaglio.generators.samplers.sampler import Sampler
 from intaglio.generators.samplers.speculative import SpeculativeSampler
 from intaglio.recipes.benchmarks.timing import Timing, compare

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from intaglio.generators.heads.independent import race
 from intaglio.generators.inference.counter_rng import Draws, Role
-from intaglio.generators.samplers import acceptance
-from intaglio.generators.samplers.acceptance import GumbelMatch, ModifiedRejection, Window
+from intaglio.generators.samplers.acceptance import base, exact
+from intaglio.generators.samplers.acceptance.base import Window
+from intaglio.generators.samplers.acceptance.exact import GumbelMatch, ModifiedRejection
 
 VOCAB, CALLS = 8, 20_000
 FALSE_ALARM = 1e-6  # of a test
@@ -96,6 +97,18 @@ def test_edges(name):
         assert p_value(tokens[:, 0], given.p) > FALSE_ALARM
 
 
+def test_drafts_of_unknown_origin_are_judged_as_the_only_ones_that_could_come():
+    given = PAIRS["far"]
+    draws = Draws(torch.arange(CALLS), torch.tensor([[0, 1]]), 1)
+    tokens = race([given.q.log().expand(CALLS, 1, VOCAB)], draws.keys(Role.DRAFT)[:, :1])
+    target = [given.p.log().expand(CALLS, 2, VOCAB)]
+    verdict = ModifiedRejection().verify(Window(tokens, None), target, draws)
+    assert p_value(verdict.tokens[:, 0, 0], given.p) > FALSE_ALARM
+    share = float((given.p * given.q).sum())
+    kept = float(verdict.accepted.double().mean())
+    assert abs(kept - share) < 5 * (share * (1 - share) / CALLS) ** 0.5
+
+
 def test_gumbel_match_gives_the_tokens_of_plain_drawing_whatever_is_drafted():
     given = PAIRS["far"]
     draws = Draws(torch.arange(CALLS), torch.tensor([[0]]))
@@ -107,7 +120,7 @@ def test_gumbel_match_gives_the_tokens_of_plain_drawing_whatever_is_drafted():
 
 
 def wrong_residual(change):
-    """`acceptance.residual` with another excess of p over q."""
+    """`residual` with another excess of p over q."""
 
     def residual(p: Tensor, q: Tensor) -> Tensor:
         return change(p.exp(), q.exp()).clamp_min(1e-300).log()
@@ -125,7 +138,7 @@ RESIDUALS = {
 
 @pytest.mark.parametrize("name", RESIDUALS)
 def test_the_test_fails_on_wrong_residuals(monkeypatch, name):
-    monkeypatch.setattr(acceptance, "residual", wrong_residual(RESIDUALS[name]))
+    monkeypatch.setattr(exact, "residual", wrong_residual(RESIDUALS[name]))
     worst = min(
         p_value(emitted(ModifiedRejection(), one)[1][:, 0], one.p) for one in PAIRS.values()
     )
@@ -134,7 +147,7 @@ def test_the_test_fails_on_wrong_residuals(monkeypatch, name):
 
 @pytest.mark.parametrize("name", ["inverted", "square root", "always"])
 def test_the_test_fails_on_wrong_ratios(monkeypatch, name):
-    right = acceptance.probability
+    right = base.probability
 
     def probability(log_probs: Tensor, ids: Tensor) -> Tensor:
         found = right(log_probs, ids)
@@ -145,7 +158,7 @@ def test_the_test_fails_on_wrong_ratios(monkeypatch, name):
             return found + (1.0 if of_target else 0.0)
         return found.sqrt()
 
-    monkeypatch.setattr(acceptance, "probability", probability)
+    monkeypatch.setattr(exact, "probability", probability)
     worst = 1.0
     for given in PAIRS.values():
         worst = min(worst, p_value(emitted(ModifiedRejection(), given)[1][:, 0], given.p))

@@ -12,9 +12,11 @@ from intaglio.generators.inference.counter_rng import Role
 from intaglio.generators.inference.logits import Warp
 from intaglio.generators.orders.base import PartialSequence
 from intaglio.generators.orders.raster_windows import RasterWindows
-from intaglio.generators.samplers import drafters, speculative
-from intaglio.generators.samplers.acceptance import GumbelMatch, ModifiedRejection, Verdict, Window
-from intaglio.generators.samplers.drafters import JacobiDrafter
+from intaglio.generators.samplers import speculative
+from intaglio.generators.samplers.acceptance.base import Verdict, Window
+from intaglio.generators.samplers.acceptance.exact import GumbelMatch, ModifiedRejection
+from intaglio.generators.samplers.drafters import jacobi
+from intaglio.generators.samplers.drafters.jacobi import JacobiDrafter
 from intaglio.generators.samplers.sampler import Sampler
 from intaglio.generators.samplers.speculative import SpeculativeSampler
 
@@ -82,7 +84,7 @@ def test_without_drafts_it_is_plain_sampling(generator, rule):
     plain = Sampler(guidance=GUIDED).generate(generator, condition, seed=1)
     sampler = SpeculativeSampler(rule=RULES[rule], window=0, guidance=GUIDED)
     assert torch.equal(sampler.generate(generator, condition, seed=1), plain)
-    assert sampler.statistics == (LENGTH, 12 * LENGTH, 12 * LENGTH, 0, 0)
+    assert sampler.statistics == (LENGTH, 12 * LENGTH, 12 * LENGTH, 0, 0, 0)
     assert sampler.statistics.tokens_per_pass == 1
 
 
@@ -150,6 +152,22 @@ def test_what_cannot_be_drawn_so_is_refused(masked, raster):
         JacobiDrafter("strong")
 
 
+def test_the_excess_of_the_tokens_that_were_judged_is_added_up(generator):
+    class Ledger(GumbelMatch):
+        def verify(self, window: Window, target, draws) -> Verdict:
+            verdict = super().verify(window, target, draws)
+            return verdict._replace(excess=torch.full(verdict.accepted.shape, 0.25))
+
+    sampler = SpeculativeSampler(rule=Ledger(), window=3)
+    sampler.generate(generator, torch.arange(8) % 3, seed=2)
+    found = sampler.statistics
+    # of each pass the accepted drafts and the first that was not; other tokens have no draft
+    assert found.excess >= 0.25 * found.accepted
+    assert found.excess <= 0.25 * min(found.drafts, found.accepted + found.item_passes)
+    assert (found.excess / 0.25).is_integer()
+    assert found.excess > 0
+
+
 def no_rollback(monkeypatch):
     """All drafts are kept, whether those before them are or not."""
     right = speculative._Batch.commit
@@ -186,11 +204,11 @@ def bonus_from_drafts(monkeypatch):
 
 def stale(monkeypatch):
     """A kept token has the distribution that it was first drawn from, as in released code."""
-    right = drafters._JacobiDrafting.propose
+    right = jacobi._JacobiDrafting.propose
 
-    def propose(self, draws):
+    def propose(self, prefix, draws):
         before = getattr(self, "window_before", None)
-        window = right(self, draws)
+        window = right(self, prefix, draws)
         if before is not None:
             kept = self.last.kept.unsqueeze(1) + torch.arange(self.window)
             index = kept.clamp_max(self.window - 1).unsqueeze(-1)
@@ -204,7 +222,7 @@ def stale(monkeypatch):
         self.window_before = window
         return window
 
-    monkeypatch.setattr(drafters._JacobiDrafting, "propose", propose)
+    monkeypatch.setattr(jacobi._JacobiDrafting, "propose", propose)
 
 
 WRONG = {

@@ -1,60 +1,19 @@
-"""Where drafts come from."""
+"""Drafts without a model: what the target predicted behind the last drafts."""
 
-from collections.abc import Sequence
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
+from intaglio.generators.generator import Generator
 from intaglio.generators.heads.independent import race
 from intaglio.generators.inference.counter_rng import Draws, Role
-from intaglio.generators.samplers.acceptance import Verdict, Window
+from intaglio.generators.orders.base import Request
+from intaglio.generators.samplers.acceptance.base import Window
+from intaglio.generators.samplers.drafters.base import Drafter, Drafting, Prefix, Round
 
 Coupling = Literal["gumbel", "maximal", "independent"]
 Initial = Literal["uniform", "last"]
-
-
-class Round(NamedTuple):
-    """What a round has found out, for the drafter.
-
-    Attributes:
-        target: log-probabilities of each group, [batch, window + 1, vocab].
-        verdict: on its window.
-        kept: int64 [batch], tokens of the window and behind it that are certain now.
-    """
-
-    target: list[Tensor]
-    verdict: Verdict
-    kept: Tensor
-
-
-class Drafting:
-    """Base: the drafts of one batch."""
-
-    def propose(self, draws: Draws) -> Window:
-        """Drafts for the next positions.
-
-        Args:
-            draws: random numbers for them in this round.
-        """
-        raise NotImplementedError
-
-    def observe(self, round: Round) -> None:
-        """Learn what became of the last drafts."""
-
-
-class Drafter:
-    """Base of drafters."""
-
-    def begin(self, batch: int, window: int, vocab: Sequence[int]) -> Drafting:
-        """Begin to draft for a batch.
-
-        Args:
-            batch: items.
-            window: drafts of each in a round.
-            vocab: sizes of the codebooks of a token.
-        """
-        raise NotImplementedError
 
 
 class JacobiDrafter(Drafter):
@@ -84,20 +43,20 @@ class JacobiDrafter(Drafter):
         self.coupling: Coupling = coupling
         self.initial: Initial = initial
 
-    def begin(self, batch: int, window: int, vocab: Sequence[int]) -> Drafting:
+    def begin(self, generator: Generator, request: Request, window: int) -> Drafting:
         """See `Drafter.begin`."""
-        return _JacobiDrafting(self, batch, window, vocab)
+        return _JacobiDrafting(self, len(request.seeds), window, generator.head.vocab)
 
 
 class _JacobiDrafting(Drafting):
     def __init__(
-        self, drafter: JacobiDrafter, batch: int, window: int, vocab: Sequence[int]
+        self, drafter: JacobiDrafter, batch: int, window: int, vocab: tuple[int, ...]
     ) -> None:
         self.coupling, self.initial = drafter.coupling, drafter.initial
-        self.batch, self.window, self.vocab = batch, window, tuple(vocab)
+        self.batch, self.window, self.vocab = batch, window, vocab
         self.last: Round | None = None
 
-    def propose(self, draws: Draws) -> Window:
+    def propose(self, prefix: Prefix, draws: Draws) -> Window:
         """See `Drafting.propose`."""
         if self.last is None:
             log_probs = self._uniform(draws.seeds.device)

@@ -1,0 +1,92 @@
+"""The contract of acceptance rules: which drafts are kept, and what stands in place of the others.
+
+Exact rules give every token the distribution that the target has there, whatever was drafted.
+Approximate ones say how far off they are.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from intaglio.generators.inference.counter_rng import Draws
+
+TINY = 1e-30  # total of a residual below which it is rounding alone
+
+
+class Window(NamedTuple):
+    """Drafted tokens of each item, behind those that are certain.
+
+    Attributes:
+        tokens: int64 [batch, window, groups].
+        log_probs: of each group [batch, window, vocab]: the distribution that the tokens were
+            really drawn from, given all that stood before them. None if they were not drawn, or
+            nobody knows how: rules then take them as they are, of probability 1.
+    """
+
+    tokens: Tensor
+    log_probs: list[Tensor] | None
+
+
+class Verdict(NamedTuple):
+    """What becomes of a window.
+
+    Attributes:
+        accepted: bool [batch, window], whether a draft is kept if all before it are.
+        tokens: int64 [batch, window + 1, groups], what stands at each position if all drafts
+            before it are kept: the draft, its replacement, or, at the last one, a further token.
+        excess: float [batch, window], of rules that are not exact: how far the distribution of the
+            token at each position is from the target's, in total variation, or a bound of it.
+            None is 0 everywhere.
+    """
+
+    accepted: Tensor
+    tokens: Tensor
+    excess: Tensor | None = None
+
+
+class AcceptanceRule:
+    """Base of rules.
+
+    Attributes:
+        exact: whether the tokens have the distribution of the target.
+    """
+
+    exact: bool
+
+    def verify(self, window: Window, target: list[Tensor], draws: Draws) -> Verdict:
+        """Judge a window.
+
+        Args:
+            window: the drafts.
+            target: log-probabilities of each group at the drafts and one position behind them,
+                [batch, window + 1, vocab], given all drafts before them.
+            draws: random numbers for these positions in this round.
+        """
+        raise NotImplementedError
+
+
+def probability(log_probs: Tensor, ids: Tensor) -> Tensor:
+    """Probability of ids [...], of log-probabilities [..., vocab]."""
+    return log_probs.gather(-1, ids.unsqueeze(-1)).squeeze(-1).exp()
+
+
+def residual(p: Tensor, q: Tensor) -> Tensor:
+    """Logits of what p has more than q, [..., vocab]; of p itself where that is only rounding.
+
+    Args:
+        p, q: log-probabilities, [..., vocab].
+    """
+    excess = (p.exp() - q.exp()).clamp_min(0)
+    return torch.where(excess.sum(-1, keepdim=True) > TINY, excess.log(), p)
+
+
+def without(p: Tensor, ids: Tensor) -> Tensor:
+    """Logits of p without an id, [..., vocab]; of p itself where nothing else is left.
+
+    Args:
+        p: log-probabilities, [..., vocab].
+        ids: int64 [...].
+    """
+    rest = p.scatter(-1, ids.unsqueeze(-1), -torch.inf)
+    return torch.where(rest.isneginf().all(-1, keepdim=True), p, rest)

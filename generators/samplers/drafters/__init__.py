@@ -1,0 +1,1 @@
+"""Drafters: where drafts come from."""

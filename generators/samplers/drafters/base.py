@@ -1,0 +1,67 @@
+"""The contract of drafters: where drafts come from."""
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+from intaglio.generators.generator import Generator
+from intaglio.generators.inference.counter_rng import Draws
+from intaglio.generators.orders.base import Request
+from intaglio.generators.samplers.acceptance.base import Verdict, Window
+
+
+class Prefix(NamedTuple):
+    """What is certain of a batch.
+
+    Attributes:
+        tokens: int64 [batch, positions, groups]; what stands behind the tokens that are certain has
+            no meaning.
+        lengths: int64 [batch], how many of each item are certain.
+    """
+
+    tokens: Tensor
+    lengths: Tensor
+
+
+class Round(NamedTuple):
+    """What a round has found out, for the drafter.
+
+    Attributes:
+        target: log-probabilities of each group, [batch, window + 1, vocab].
+        verdict: on its window.
+        kept: int64 [batch], tokens of the window and behind it that are certain now.
+    """
+
+    target: list[Tensor]
+    verdict: Verdict
+    kept: Tensor
+
+
+class Drafting:
+    """Base: the drafts of one batch."""
+
+    def propose(self, prefix: Prefix, draws: Draws) -> Window:
+        """Drafts for the next positions.
+
+        Args:
+            prefix: what is certain.
+            draws: random numbers for them in this round.
+        """
+        raise NotImplementedError
+
+    def observe(self, round: Round) -> None:
+        """Learn what became of the last drafts."""
+
+
+class Drafter:
+    """Base of drafters."""
+
+    def begin(self, generator: Generator, request: Request, window: int) -> Drafting:
+        """Begin to draft for a batch.
+
+        Args:
+            generator: the target.
+            request: the batch, with its conditions, seeds, warp and the tokens that are given.
+            window: drafts of each item in a round, at most.
+        """
+        raise NotImplementedError
