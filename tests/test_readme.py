@@ -1,10 +1,12 @@
 """What the README and the other documents say is true: their code runs, their commands exist."""
 
 import argparse
+import ast
 import doctest
 import importlib
 import re
 import shlex
+import tomllib
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -17,9 +19,11 @@ from intaglio.recipes.cli import COMMANDS, TRAINING, find
 from intaglio.recipes.lightning_cli import build
 
 ROOT = Path(__file__).parent.parent
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+FOLDERS = (ROOT / "docs", ROOT / "recipes")
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(page for one in FOLDERS for page in one.rglob("*.md"))])
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 PLACEHOLDERS = ("RUN/config.yaml", "COMMAND")
+SHELL = "aplay done echo ffmpeg intaglio make pip pre-commit pytest sleep tensorboard uv".split()
 
 each_document = pytest.mark.parametrize(
     "document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT))
@@ -31,21 +35,33 @@ def blocks(document: Path, language: str) -> list[str]:
     return [text for name, text in FENCE.findall(document.read_text()) if name == language]
 
 
-def code(document: Path) -> Iterator[str]:
-    """Lines of the fenced blocks that are for a shell, and inline code."""
+def shell(document: Path) -> Iterator[str]:
+    """Commands of the fenced blocks that are for a shell."""
     for block in blocks(document, ""):
-        yield from block.replace("\\\n", " ").splitlines()
-    yield from re.findall(r"`([^`\n]+)`", FENCE.sub("", document.read_text()))
+        variables = dict(re.findall(r'^([A-Z]+)="([^"]*)"$', block, re.MULTILINE))
+        for line in block.replace("\\\n", " ").splitlines():
+            for name, value in variables.items():
+                line = line.replace(f"${name}", value)
+            line = re.sub(r'^[A-Z_]+=("[^"]*"|\S+)( |$)', "", re.sub(r"\$[A-Z_]+", "1", line))
+            for command in re.split(r" [|] |; ", line.partition(" #")[0]):
+                command = re.sub(r"^(until|do) |^[.]venv/bin/", "", command)
+                yield from filter(None, [re.split(r" [<>] ", command)[0].strip()])
+
+
+def code(document: Path) -> Iterator[str]:
+    """Commands of the fenced blocks that are for a shell, and inline code."""
+    yield from shell(document)
+    for text in re.findall(r"`([^`]+)`", FENCE.sub("", document.read_text())):
+        yield " ".join(text.split())
 
 
 def commands(document: Path) -> Iterator[list[str]]:
     """Words behind ``intaglio`` of every command line."""
     for line in code(document):
-        line = re.sub(r"\$[A-Z_]+", "1", re.sub(r'^[A-Z_]+=("[^"]*"|\S+)( |$)', "", line))
-        line = re.split(r" [<>|] ", line)[0]  # the shell's part
-        words = shlex.split(line, comments=True)
-        if words[:1] == ["intaglio"] and len(words) > 1 and words[1] not in PLACEHOLDERS:
-            yield words[1:]
+        if line.startswith("intaglio "):
+            words = shlex.split(line)
+            if words[1] not in PLACEHOLDERS:
+                yield words[1:]
 
 
 @each_document
@@ -58,9 +74,7 @@ def test_python_blocks_run_in_order(document: Path, in_tmp_path: Path) -> None:
 @each_document
 def test_yaml_blocks_name_what_exists(document: Path) -> None:
     for block in blocks(document, "yaml"):
-        for path in class_paths(yaml.safe_load(block)):
-            module, _, name = path.rpartition(".")
-            assert hasattr(importlib.import_module(module), name), path
+        check_class_paths(yaml.safe_load(block))
 
 
 @each_document
@@ -93,6 +107,32 @@ def test_training_commands_take_their_options(
                 build([name, *recipes, "--print_config"])
             assert left.value.code == 0, f"intaglio {shlex.join([name, *words])}"
             capsys.readouterr()
+
+
+@each_document
+def test_what_other_programs_are_given_exists(document: Path) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = set(project["optional-dependencies"])
+    for line in code(document):
+        for names in re.findall(r"pip install .*\[([\w,]+)\]", line):
+            assert extras.issuperset(names.split(",")) or "ray" in line, line
+        if line.startswith("pytest "):
+            paths = [word for word in shlex.split(line)[1:] if "/" in word]
+            assert paths and all((ROOT / path).exists() for path in paths), line
+    for line in shell(document):
+        assert shlex.split(line)[0] in SHELL, line
+
+
+@each_document
+def test_text_blocks_are_python_or_yaml_that_names_what_exists(document: Path) -> None:
+    """They need weights, other packages or hours; some are run by tests of their own."""
+    for block in blocks(document, "text"):
+        if "import " not in block:
+            check_class_paths(yaml.safe_load(block))
+            continue
+        for node in ast.walk(ast.parse(block)):
+            if isinstance(node, ast.ImportFrom) and str(node.module).startswith("intaglio"):
+                exec(ast.unparse(node), {})
 
 
 @each_document
@@ -142,6 +182,13 @@ def test_examples_in_docstrings() -> None:
                 parts = path.relative_to(ROOT).with_suffix("").parts
                 name = ".".join(["intaglio", *parts]).removesuffix(".__init__")
                 assert doctest.testmod(importlib.import_module(name)).failed == 0, name
+
+
+def check_class_paths(recipe: Any) -> None:
+    """Every class path in a piece of a recipe names a class or a builder."""
+    for path in class_paths(recipe):
+        module, _, name = path.rpartition(".")
+        assert hasattr(importlib.import_module(module), name), path
 
 
 def class_paths(value: Any) -> Iterator[str]:
