@@ -71,7 +71,20 @@ BORNE = {
         "Of several frames": {
             FORMATS + "open_image.py": ["test_only_the_first_of_many_frames_is_read"]
         },
-        "What is refused": {FORMATS + "hostile_images.py": ["test_bombs_cost_little"]},
+        "What is refused": {
+            FORMATS + "hostile_images.py": [
+                "test_bombs_cost_little",
+                "test_floods_are_refused_for_what_they_are_made_of",
+                "test_what_is_made_of_many_pieces_for_a_reason_is_read",
+            ],
+        },
+        "An image that takes": {
+            FORMATS + "hostile_images.py": ["test_floods_are_refused_for_what_they_are_made_of"],
+            FORMATS + "open_image.py": ["test_memory_is_limited_by_the_format"],
+        },
+        "PNM as text": {
+            FORMATS + "hostile_images.py": ["test_what_python_decodes_takes_time_by_its_size"],
+        },
         "Every checksum": {
             FORMATS + "open_image.py": [
                 "test_one_changed_byte_of_a_png_is_refused_or_changes_no_pixel",

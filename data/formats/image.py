@@ -16,11 +16,13 @@ from PIL import Image, ImageOps, PngImagePlugin
 from torch import Tensor
 
 from intaglio.data.formats.atomic import replacing
+from intaglio.data.formats.directory import check_directory
 from intaglio.data.formats.open_image import (
     IMAGE_LIMITS,
     ImageLimits,
     open_known,
     opened,
+    without_warnings,
 )
 from intaglio.data.formats.png import check_checksums, without_pixels
 
@@ -29,6 +31,8 @@ JPEG_QUALITY = 95
 WHITE = (255, 255, 255)
 TURNED = (5, 6, 7, 8)  # values of Exif's orientation that exchange the sides
 ORIENTATION = 0x0112
+RAW_EXIF = "Raw profile type exif"  # name of a text of PNG files, in hexadecimal digits
+MAX_RAW_EXIF = 1 << 17
 ENCODED = ("PNG", "WEBP", "JPEG", "AVIF")  # what `encode_image` makes
 STRIP = 1 << 20  # pixels converted at once
 
@@ -80,7 +84,9 @@ def read_image(
         try:
             _verify(image)
             image.load()
-            ImageOps.exif_transpose(image, in_place=True)
+            _check_exif(image)
+            with without_warnings():
+                ImageOps.exif_transpose(image, in_place=True)
             return _pixels(image, background)
         except OSError as error:
             if error.errno is not None:  # of the disk
@@ -178,13 +184,23 @@ def _verify(image: Image.Image) -> None:
         image.fp.seek(position)
 
 
+def _check_exif(image: Image.Image) -> None:
+    """Raise ValueError for Exif data, also those of PNG, that would cost much to parse."""
+    check_directory(image.info.get("exif", b""))
+    if len(image.info.get(RAW_EXIF, "")) > MAX_RAW_EXIF:
+        raise ValueError(f"it has more than {MAX_RAW_EXIF} characters of Exif data")
+
+
 def _orientation(image: Image.Image) -> int | None:
     """Exif's orientation of an image that is not decoded, nor by this."""
     if isinstance(image, PngImagePlugin.PngImageFile):
         assert image.fp is not None
         with open_known(io.BytesIO(without_pixels(image.fp)), ("PNG",)) as empty:
+            _check_exif(empty)
             return Image.Image.getexif(empty).get(ORIENTATION)
-    return image.getexif().get(ORIENTATION)
+    _check_exif(image)
+    with without_warnings():
+        return image.getexif().get(ORIENTATION)
 
 
 def _pixels(image: Image.Image, background: Colour) -> Tensor:

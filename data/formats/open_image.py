@@ -6,6 +6,9 @@ nothing. The size is that of the header, and nothing is decoded.
 """
 
 import contextlib
+import logging
+import math
+import mmap
 import threading
 import warnings
 from collections.abc import Iterator
@@ -27,7 +30,11 @@ from PIL import (  # Pillow imports all of its plugins to look for one that is m
     WebPImagePlugin,
 )
 
+from intaglio.data.formats.directory import check_avif, check_directory
+from intaglio.data.formats.jpeg import check_jpeg
+from intaglio.data.formats.pieces import check_pieces
 from intaglio.data.formats.png import check_chunks, is_png
+from intaglio.data.formats.pnm import check_pnm
 from intaglio.data.formats.regular_file import regular_file
 
 PLUGINS = (
@@ -52,6 +59,8 @@ RARE = {
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".avif", ".bmp", ".gif", *RARE})
 FORMATS = (*COMMON, *dict.fromkeys(RARE.values()))
 TILE_SIDES = (322, 323)  # tags of TIFF
+# What is looked at before Pillow does
+CHECKS = (check_pieces, check_jpeg, check_avif, check_directory, check_pnm)
 
 
 class ImageLimits(NamedTuple):
@@ -62,12 +71,16 @@ class ImageLimits(NamedTuple):
         max_pixels: in all.
         max_memory: bytes taken while it is read, by `MEMORY` and the size in the header.
         max_file: bytes of the file.
+        free_memory: of images that may have any number of pixels for each byte of their file.
+        max_per_byte: pixels of larger ones.
     """
 
     max_side: int = 1 << 16
     max_pixels: int = 1 << 26
     max_memory: int = 1 << 30
     max_file: int = 1 << 29
+    free_memory: int = 1 << 26
+    max_per_byte: int = 1 << 10
 
 
 IMAGE_LIMITS = ImageLimits()
@@ -87,18 +100,26 @@ def opened(path: Path, limits: ImageLimits = IMAGE_LIMITS) -> Iterator[Image.Ima
         if size > limits.max_file:
             raise ValueError(f"{path} has {size} bytes; the limit is {limits.max_file}")
         with _header(path, file) as image:
-            _check_size(path, image, limits)
+            _check_size(path, image, size, limits)
             yield image
 
 
 def open_known(file: BinaryIO, formats: tuple[str, ...]) -> Image.Image:
     """`PIL.Image.open` for some formats, without warnings."""
-    with _warnings, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about sizes, which have limits here, and metadata
+    with without_warnings():
         return Image.open(file, formats=formats)
 
 
+@contextlib.contextmanager
+def without_warnings() -> Iterator[None]:
+    """Ignore Pillow's warnings, which are about sizes, which have limits here, and metadata."""
+    with _warnings, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
 _warnings = threading.Lock()  # filters of warnings are not of one thread
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # what it logs it raises, too
 
 
 def formats_under(name: Path) -> tuple[str, ...]:
@@ -109,15 +130,16 @@ def formats_under(name: Path) -> tuple[str, ...]:
     return COMMON if suffix in SUFFIXES else FORMATS
 
 
-def _check_size(path: Path, image: Image.Image, limits: ImageLimits) -> None:
+def _check_size(path: Path, image: Image.Image, size: int, limits: ImageLimits) -> None:
     """Raise ValueError for an image outside the limits."""
     width, height = image.size
     if not (1 <= min(width, height) and max(width, height) <= limits.max_side):
         raise ValueError(f"{path} has {height} x {width} pixels; a side has 1 to {limits.max_side}")
     pixels = width * height
     if isinstance(image, TiffImagePlugin.TiffImageFile):
-        sides = [image.tag_v2.get(tag, 1) for tag in TILE_SIDES]
-        pixels = max(pixels, sides[0] * sides[1])  # a tile may be larger than the image
+        with without_warnings():
+            sides = [side for tag in TILE_SIDES if type(side := image.tag_v2.get(tag)) is int]
+        pixels = max(pixels, math.prod(sides))  # a tile may be larger than the image
     if pixels > limits.max_pixels:
         raise ValueError(
             f"{path} has {height} x {width} pixels; the limit is {limits.max_pixels} in all"
@@ -128,6 +150,11 @@ def _check_size(path: Path, image: Image.Image, limits: ImageLimits) -> None:
             f"{path} has {height} x {width} pixels; to read them as {image.format} takes about "
             f"{memory >> 20} MiB, and the limit is {limits.max_memory >> 20}"
         )
+    if memory > limits.free_memory and pixels > limits.max_per_byte * size:
+        raise ValueError(
+            f"{path} has {height} x {width} pixels in {size} bytes; the limit for large images is "
+            f"{limits.max_per_byte} for each byte"
+        )
 
 
 def _header(path: Path, file: BinaryIO) -> Image.Image:
@@ -136,6 +163,9 @@ def _header(path: Path, file: BinaryIO) -> Image.Image:
     try:
         if is_png(file):
             check_chunks(file)  # Pillow would look at any number
+        content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        for check in CHECKS:
+            check(content)
         file.seek(0)
         return open_known(file, formats)
     except UnidentifiedImageError as error:
