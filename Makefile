@@ -3,10 +3,12 @@
 
 PYTHON ?= python3
 TORCH ?=
+OMP_NUM_THREADS ?= 1
 ENVIRONMENT := .venv$(addprefix -torch-,$(TORCH))
 BIN := $(ENVIRONMENT)/bin
 STAMP := $(ENVIRONMENT)/installed
 PINS := $(ENVIRONMENT)/constraints.txt
+ALLOWED := $(shell sed -nE 's/^ *"torch([<>=][^"]*)".*/\1/p' pyproject.toml)
 NO_PESQ := 'PESQ was not installed: building it needs a C compiler. It is left out of the metrics.'
 CLEAN := build/environment
 FOLDERS := codecs data export generators recipes
@@ -29,17 +31,21 @@ help:
 demo: $(STAMP)
 	OMP_WAIT_POLICY=passive GOMP_SPINCOUNT=0 $(BIN)/intaglio demo --out demo
 
+# First, whether the environment has what pyproject.toml allows: a newer torch, put there by hand, say.
 test: $(STAMP)
+	@$(BIN)/python -m pip check
 	$(MAKE) -j 2 lint pytest
 
-# Many tests start processes: they find what is compiled, and have one thread each.
+# Many tests start processes: they find what is compiled, and have one thread each, unless
+# OMP_NUM_THREADS says otherwise.
 pytest: $(STAMP)
-	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/pytest -m 'not slow' -rs --numprocesses auto --dist worksteal
+	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=$(OMP_NUM_THREADS) $(BIN)/pytest -m 'not slow' -rs \
+	  --numprocesses auto --dist worksteal
 
 # What has no bound of its own in float64 may fail on a processor without AVX2: this shows it on any.
 portable: $(STAMP)
-	ATEN_CPU_CAPABILITY=default OMP_NUM_THREADS=1 $(BIN)/pytest -m 'not slow' --numprocesses auto \
-	  $(addprefix tests/,$(PORTABLE))
+	ATEN_CPU_CAPABILITY=default OMP_NUM_THREADS=$(OMP_NUM_THREADS) $(BIN)/pytest -m 'not slow' \
+	  --numprocesses auto $(addprefix tests/,$(PORTABLE))
 
 lint: $(STAMP)
 	$(BIN)/ruff check
@@ -55,6 +61,11 @@ lint: $(STAMP)
 $(STAMP): pyproject.toml constraints.txt requirements.lock pesq.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo 'intaglio needs Python 3.11 or newer: make PYTHON=/path/to/python3.11 …'; exit 1; }
+ifdef TORCH
+	@$(PYTHON) -c 'import re, sys; parts = lambda text: [int(part) for part in re.findall("[0-9]+", text)]; \
+	  low, high = "$(ALLOWED)".split(","); sys.exit(not parts(low) <= parts("$(TORCH)") < parts(high))' || \
+	  { echo 'TORCH=$(TORCH): pyproject.toml allows torch$(ALLOWED)'; exit 1; }
+endif
 	$(PYTHON) -m venv $(ENVIRONMENT)
 ifdef TORCH
 	{ grep -Ev '^torch(audio)?==' constraints.txt; echo 'torch==$(TORCH).*'; } > $(PINS)

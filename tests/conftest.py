@@ -17,14 +17,20 @@ from intaglio.codecs.quantizers.vq import VectorQuantizer
 
 os.environ.setdefault("WANDB_MODE", "offline")
 os.environ.setdefault("MPLBACKEND", "Agg")
+# ATEN_CPU_CAPABILITY keeps torch's kernels from newer instructions, but not oneDNN: attention in
+# bfloat16 then fails, for torch packs for oneDNN what its own kernels cannot.
+if plain := {"default": "SSE41", "avx2": "AVX2"}.get(os.environ.get("ATEN_CPU_CAPABILITY", "")):
+    os.environ.setdefault("ONEDNN_MAX_CPU_ISA", plain)
 
 SEED = 7
+# One thread: two would wait for each other on small tensors. OMP_NUM_THREADS=2 tests with two.
+THREADS = torch.get_num_threads() if "OMP_NUM_THREADS" in os.environ else 1
 
 
 @pytest.fixture(autouse=True)
 def _seeded() -> None:
-    """Every test starts from the same random state, on one thread, whatever ran before it."""
-    torch.set_num_threads(1)  # two would wait for each other on small tensors
+    """Every test starts from the same random state and threads, whatever ran before it."""
+    torch.set_num_threads(THREADS)
     random.seed(SEED)
     numpy.random.seed(SEED)
     torch.manual_seed(SEED)

@@ -7,12 +7,16 @@ import ast
 import importlib
 import importlib.metadata
 import json
+import os
 import re
+import shutil
+import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -142,6 +146,18 @@ def test_the_constraints_satisfy_the_ranges() -> None:
         if not one.specifier.contains(versions.get(canonicalize_name(one.name), "0"))
     ]
     assert not wrong
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
+@pytest.mark.parametrize("torch", ["2.10", "2.15", "3", "newest"])
+def test_make_names_the_torch_that_is_allowed(torch: str) -> None:
+    words = ["make", "test", f"TORCH={torch}", f"PYTHON={sys.executable}"]
+    clean = {name: os.environ[name] for name in os.environ if not name.startswith("MAKE")}
+    run = subprocess.run(words, cwd=ROOT, env=clean, capture_output=True, text=True)
+    (allowed,) = [text for text in PROJECT["dependencies"] if text.startswith("torch>")]
+    assert run.returncode == 2
+    assert run.stdout.strip() == f"TORCH={torch}: pyproject.toml allows {allowed}"
+    assert not (ROOT / f".venv-torch-{torch}").exists()
 
 
 def test_the_constraints_pin_the_build_backend() -> None:

@@ -58,7 +58,8 @@ def keeps_the_contract() -> Check:
         assert torch.equal(decoded, output.values.clamp(-1, 1))
         alone = codec.encode(x[1:])
         assert torch.equal(alone.ids, tokens.ids[1:])
-        torch.testing.assert_close(codec.decode(alone), decoded[1:], atol=1e-5, rtol=0)
+        # Rounded by the shape: at most 3e-15 apart in 64 bits, and 1.1e-5 in 32.
+        torch.testing.assert_close(codec.decode(alone), decoded[1:], atol=1e-4, rtol=0)
         with torch.autocast("cpu", dtype=torch.bfloat16):
             ids = codec.quantizer.encode_ids(codec.encoder(x).float())
             again = codec.quantizer(codec.encoder(x).float()).ids
