@@ -13,6 +13,7 @@ from intaglio.generators.generator import Generator
 from intaglio.generators.inference.logits import PLAIN, Warp
 from intaglio.generators.orders.base import PartialSequence, Request, Step
 from intaglio.generators.orders.recorded_step import StepRecorder, is_recorded
+from intaglio.generators.samplers.statistics import Statistics
 
 UNGUIDED = Guidance()
 
@@ -76,6 +77,11 @@ class Sampler:
         self.guidance, self.warp, self.steps = guidance, warp, steps
         self.positions = positions
         self._recorder = StepRecorder()
+
+    @property
+    def item_statistics(self) -> list[Statistics]:
+        """Of each item of the last batch; none if one token is drawn in a pass."""
+        return []
 
     def generate(
         self,

@@ -6,7 +6,6 @@ the same distribution as `Sampler` does.
 """
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -27,32 +26,7 @@ from intaglio.generators.samplers.acceptance.exact import GumbelMatch
 from intaglio.generators.samplers.drafters.base import Drafter, Prefix, Round
 from intaglio.generators.samplers.drafters.jacobi import JacobiDrafter
 from intaglio.generators.samplers.sampler import UNGUIDED, Event, Sampler
-
-
-class Statistics(NamedTuple):
-    """How far speculation went in a batch.
-
-    Attributes:
-        passes: of the generator over the batch.
-        item_passes: passes up to the end of each item, of all items.
-        tokens: that became certain, of all items.
-        drafts: that could have been kept.
-        accepted: drafts that were kept.
-        excess: sum over the tokens of how far the distribution of each is from the target's, in
-            total variation, or a bound of it: 0 of exact rules.
-    """
-
-    passes: int = 0
-    item_passes: int = 0
-    tokens: int = 0
-    drafts: int = 0
-    accepted: int = 0
-    excess: float = 0.0
-
-    @property
-    def tokens_per_pass(self) -> float:
-        """Tokens of an item in a pass, on average: 1 in plain sampling."""
-        return self.tokens / max(1, self.item_passes)
+from intaglio.generators.samplers.statistics import Ledger, Statistics
 
 
 class SpeculativeSampler(Sampler):
@@ -65,9 +39,6 @@ class SpeculativeSampler(Sampler):
         guidance: see `Sampler`; the scale of a token is that of its position.
         warp: see `Sampler`.
         positions: see `Sampler`.
-
-    Attributes:
-        statistics: of the last batch.
 
     Raises:
         ValueError: an argument is out of range.
@@ -88,7 +59,17 @@ class SpeculativeSampler(Sampler):
             raise ValueError(f"a window holds 0 or more drafts, got {window}")
         self.drafter, self.rule = drafter or JacobiDrafter(), rule or GumbelMatch()
         self.window = window
-        self.statistics = Statistics()
+        self._ledger = Ledger(0, torch.device("cpu"))
+
+    @property
+    def statistics(self) -> Statistics:
+        """Of the last batch."""
+        return self._ledger.total()
+
+    @property
+    def item_statistics(self) -> list[Statistics]:
+        """See `Sampler.item_statistics`."""
+        return self._ledger.items()
 
     @torch.no_grad()
     def events(
@@ -109,18 +90,20 @@ class SpeculativeSampler(Sampler):
         if not isinstance(generator.order, RasterOrder) or not isinstance(head, IndependentHead):
             raise ValueError(
                 "speculative sampling takes a generator that draws row by row, with groups of ids "
-                f"that do not depend on each other; {generator.name} does not"
+                f"that do not depend on each other; {generator.name} does not: draw it without a "
+                "drafter"
             )
         if generator.end is not None:
             raise ValueError(f"{generator.name} draws items of any length: use Sampler")
         start, request = self._request(generator, condition, seed, given)
         kept = start.given.unsqueeze(-1)
         batch = _Batch(generator.backbone, request, self.window)
+        self._ledger = batch.ledger
         times = [number / max(1, batch.total - 1) for number in range(batch.total)]
         scales = torch.tensor([self.guidance.at(time) for time in times], dtype=torch.float64)
         scales = scales.to(start.given.device)
         drafting = self.drafter.begin(generator, request, self.window)
-        self.statistics, number = Statistics(), 0
+        number = 0
         if batch.is_complete():
             yield Event(Step(0, batch.total, batch.next_positions(0)), start.tokens)
         while not batch.is_complete():
@@ -138,8 +121,6 @@ class SpeculativeSampler(Sampler):
             verdict = self.rule.verify(window, target, draws)
             drafting.observe(Round(target, verdict, batch.commit(verdict, positions)))
             tokens = generator.denormalise(batch.certain())
-            found = Statistics(number + 1, *batch.counts.tolist())
-            self.statistics = found._replace(excess=float(batch.excess))
             yield Event(
                 Step(number, batch.total, positions), torch.where(kept, start.tokens, tokens)
             )
@@ -153,8 +134,7 @@ class _Batch:
         size: items.
         total: positions of an item.
         lengths: int64 [batch], how many are certain.
-        counts: int64 [4], of `Statistics` but for the passes.
-        excess: float64, of `Statistics`.
+        ledger: of what became of the drafts.
     """
 
     def __init__(self, backbone: Backbone, request: Request, window: int) -> None:
@@ -170,8 +150,7 @@ class _Batch:
         first = int(self.given.given.all(0).sum())
         self.lengths = torch.full((self.size,), first, device=device)
         self.tokens = F.pad(self.given.tokens, (0, 0, 0, window + 1))
-        self.counts = torch.zeros(4, dtype=torch.int64, device=device)
-        self.excess = torch.zeros((), dtype=torch.float64, device=device)
+        self.ledger = Ledger(self.size, device)
 
     def is_complete(self) -> bool:
         """Whether all tokens are certain."""
@@ -217,11 +196,12 @@ class _Batch:
         # what stands behind the tokens that are certain is overwritten by the next windows
         self.tokens.scatter_(1, positions.unsqueeze(-1).expand_as(tokens), tokens)
         self.lengths = self.lengths + kept
-        found = (inside[:, 0], kept, judged, run.bool() & judged)
-        self.counts += torch.stack([one.sum() for one in found])
+        excess = None
         if verdict.excess is not None:
             reached = F.pad(run, (1, 0), value=1)[:, :-1].bool() & judged
-            self.excess += verdict.excess.masked_fill(~reached, 0).sum()
+            excess = verdict.excess.masked_fill(~reached, 0).sum(1)
+        drafts, stay = judged.sum(1), (run.bool() & judged).sum(1)
+        self.ledger.add(torch.stack([inside[:, 0].long(), kept, drafts, stay]), excess)
         return kept
 
     def _given_at(self, positions: Tensor) -> tuple[Tensor, Tensor]:

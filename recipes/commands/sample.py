@@ -6,6 +6,7 @@ from pathlib import Path
 from intaglio.codecs import ImageCodec
 from intaglio.data.formats.regular_file import read_text
 from intaglio.generators import Generator, load
+from intaglio.generators.samplers.speculative import SpeculativeSampler
 from intaglio.recipes.commands.options.codec import (
     add_codec_options,
     default_source,
@@ -25,6 +26,7 @@ examples:
   intaglio sample GENERATOR --codec CODEC --class cat --class 7 -o out --guidance 2 --grid
   intaglio sample GENERATOR --codec CODEC --texts captions.txt -o out --count 10 --per-shard 1000
   intaglio sample GENERATOR --codec CODEC --text moon --inpaint photo.png --mask hole.png -o out
+  intaglio sample emoji --text "red heart" -o hearts --drafter jacobi --accept rejection --window 8
 
 Image number n has the seed SEED + n, whatever is drawn along with it. The images are written to
 OUT/000000.png and so on, and OUT/samples.json records how each was made. With --per-shard they go
@@ -32,6 +34,12 @@ into tar shards, each image with a JSON file. After an interruption, run the sam
 images that are there are kept. With --overwrite, those of an earlier request stay until all are
 drawn, and are then replaced at once. Without a class or text the samples are unconditional. With
 --inpaint, those squares of the image are drawn again in which the mask has a white pixel.
+
+With --drafter, generators that draw token by token draw several in a pass. --accept gumbel keeps
+what --drafter none would draw, token for token; every other exact rule draws from the same
+distribution, and an approximate one from another. The records then say "exact": true or false, and
+of each image its passes, its tokens in a pass, the share of the drafts that was accepted, and how
+far its tokens may be from the distribution in total variation ("tv_excess", 0 if exact).
 """
 
 
@@ -89,8 +97,8 @@ def run(args: argparse.Namespace) -> None:
         ValueError: an option is wrong, or generator, codec and requests do not fit together.
     """
     _check(args)
-    sampler = sampler_of(sampling(args), positions=args.tokens)
     codec = load_any_codec(args.codec or default_source(args.generator), args.device)
+    sampler = sampler_of(sampling(args), positions=args.tokens, codec=codec)
     generator = load(args.generator).to(next(codec.parameters()).device)
     modality = modality_of(codec)
     medium = modality.medium(generator, codec)
@@ -106,6 +114,8 @@ def run(args: argparse.Namespace) -> None:
     pipeline = SamplingPipeline(generator, sampler, medium, given=given)
     requests = _requests(generator, args)
     options = {name: getattr(args, name) for name in ("tokens", "inpaint", "mask", "per_shard")}
+    if isinstance(sampler, SpeculativeSampler):
+        options["exact"] = sampler.rule.exact
     out = Path(args.out)
     files, kept = write_samples(
         pipeline,

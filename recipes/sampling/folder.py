@@ -22,6 +22,7 @@ from intaglio.data.formats.locks import locked, sweep
 from intaglio.data.formats.shards import ShardWriter
 from intaglio.generators.generator import Generator
 from intaglio.generators.samplers.sampler import Event
+from intaglio.generators.samplers.statistics import Statistics
 from intaglio.recipes.sampling.pipeline import Medium, SamplingPipeline
 from intaglio.recipes.sampling.requests import SampleRequest
 
@@ -125,9 +126,11 @@ def _fill(
 ) -> None:
     """Draw the files that are missing, and write down the request and all records."""
     missing = [file for file in files if not file.path.exists()]
-    _draw(pipeline, missing, about, batch_size, partial(_write, folder / REQUEST, text))
+    figures = _earlier_figures(folder)
+    claim = partial(_write, folder / REQUEST, text)
+    figures |= _draw(pipeline, missing, about, batch_size, claim)
     records = [
-        {"file": file.path.name, **request.record(), **about}
+        {"file": file.path.name, **request.record(), **about, **figures.get(request.seed, {})}
         for file in files
         for request in file.requests
     ]
@@ -137,6 +140,16 @@ def _fill(
 def _write(path: Path, text: str) -> None:
     with replacing(path) as part:
         part.write_text(text, encoding="utf-8")
+
+
+def _earlier_figures(folder: Path) -> dict[int, dict[str, float]]:
+    """What the sampler said of the items that are there, by their seeds."""
+    try:
+        records = json.loads((folder / RECORDS).read_text("utf-8"))
+        names = Statistics().record().keys()
+        return {one["seed"]: {name: one[name] for name in names & one.keys()} for one in records}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return {}
 
 
 def _is_used(out: Path, medium: Medium) -> bool:
@@ -177,14 +190,15 @@ def _draw(
     about: dict[str, Any],
     batch_size: int,
     claim: Callable[[], None],
-) -> None:
-    """Write the files one by one; items of a batch may go into several.
+) -> dict[int, dict[str, float]]:
+    """Write the files one by one; items of a batch may go into several. Gives what the sampler says
+    of each item, by its seed.
 
     ``claim`` writes down the request when the first file is drawn: one that is refused leaves none.
     """
     medium = pipeline.medium
     requests = [request for file in files for request in file.requests]
-    unfit = 0
+    unfit, figures = 0, {}
     with tqdm(total=len(requests), unit=medium.noun, disable=None, file=sys.stderr) as progress:
 
         def show(event: Event) -> None:
@@ -192,13 +206,14 @@ def _draw(
 
         drawn = pipeline.batches(requests, batch_size, show)
         for file in files:
-            content: list[tuple[SampleRequest, Tensor]] = []
+            content: list[tuple[dict[str, Any], Tensor]] = []
             for _ in file.requests:
-                request, item = next(drawn)
+                request, item, record = next(drawn)
+                figures[request.seed] = record
                 if item is None:
                     unfit += 1
                 else:
-                    content.append((request, item))
+                    content.append((request.record() | about | record, item))
                 progress.update()
             if file is files[0]:
                 claim()
@@ -206,7 +221,7 @@ def _draw(
                 continue
             with replacing(file.path) as part:
                 if file.path.suffix == SHARD_SUFFIX:
-                    _write_shard(part, content, medium, about)
+                    _write_shard(part, content, medium)
                 else:
                     part.write_bytes(medium.to_bytes(content[0][1]))
     if unfit:
@@ -214,18 +229,15 @@ def _draw(
             f"{unfit} of {len(requests)} {medium.noun}s do not fit into memory, and the files that "
             "they belong to are not written; see above"
         )
+    return figures
 
 
 def _write_shard(
-    path: Path,
-    content: Sequence[tuple[SampleRequest, Tensor]],
-    medium: Medium,
-    about: dict[str, Any],
+    path: Path, content: Sequence[tuple[dict[str, Any], Tensor]], medium: Medium
 ) -> None:
     with path.open("wb") as file:
         writer = ShardWriter(file)
-        for request, item in content:
-            record = json.dumps(request.record() | about).encode()
-            files = {medium.suffix[1:]: medium.to_bytes(item), "json": record}
-            writer.add(f"{request.seed:09}", files)
+        for record, item in content:
+            files = {medium.suffix[1:]: medium.to_bytes(item), "json": json.dumps(record).encode()}
+            writer.add(f"{record['seed']:09}", files)
         writer.close()

@@ -1,7 +1,7 @@
 """Draws items on request: a generator, a sampler, and the medium that the tokens are decoded to."""
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -30,6 +30,20 @@ class Medium(Protocol):
 
     def to_bytes(self, item: Tensor) -> bytes:
         """Content of the file of one item."""
+
+
+class Drawn(NamedTuple):
+    """What became of a request.
+
+    Attributes:
+        request: that asked for it.
+        item: of the medium; None if it does not fit into memory.
+        record: what the sampler says of it, for JSON.
+    """
+
+    request: SampleRequest
+    item: Tensor | None
+    record: dict[str, float]
 
 
 class SamplingPipeline:
@@ -79,7 +93,7 @@ class SamplingPipeline:
         requests: Sequence[SampleRequest],
         size: int,
         callback: Callable[[Event], None] | None = None,
-    ) -> Iterator[tuple[SampleRequest, Tensor | None]]:
+    ) -> Iterator[Drawn]:
         """Each request with its item; ``size`` of them are drawn together, or as many as fit.
 
         An item that does not even fit into memory alone is named on standard error, and None.
@@ -87,13 +101,18 @@ class SamplingPipeline:
         Raises:
             ValueError: as `draw`.
         """
+
+        def draw(batch: Sequence[SampleRequest]) -> list[tuple[Tensor, dict[str, float]]]:
+            items = self.draw(batch, callback)
+            records = [one.record() for one in self.sampler.item_statistics]
+            return list(zip(items, records or [{}] * len(items), strict=True))
+
         together = Halving(size, least=1, unit=f"{self.medium.noun}s at once")
-        drawn = together.map(requests, lambda batch: list(self.draw(batch, callback)))
-        for request, item in zip(requests, drawn, strict=True):
-            if not isinstance(item, Exception):
-                yield request, item
-            elif is_out_of_memory(item):
-                say(f"skipped: {self.medium.noun} of seed {request.seed}: {explain(item)}")
-                yield request, None
+        for request, drawn in zip(requests, together.map(requests, draw), strict=True):
+            if not isinstance(drawn, Exception):
+                yield Drawn(request, *drawn)
+            elif is_out_of_memory(drawn):
+                say(f"skipped: {self.medium.noun} of seed {request.seed}: {explain(drawn)}")
+                yield Drawn(request, None, {})
             else:
-                raise item
+                raise drawn

@@ -3,9 +3,12 @@
 import argparse
 from typing import Any, get_args
 
+from intaglio.codecs import Codec
 from intaglio.generators.conditioning.guidance import Guidance, Schedule
 from intaglio.generators.inference.logits import Warp
 from intaglio.generators.samplers.sampler import Sampler
+from intaglio.generators.samplers.speculative import SpeculativeSampler
+from intaglio.recipes.commands.options import speculation
 
 DEFAULTS: dict[str, Any] = {
     "guidance": 1.0,
@@ -14,6 +17,9 @@ DEFAULTS: dict[str, Any] = {
     "top_k": 0,
     "top_p": 1.0,
     "steps": None,
+    "drafter": speculation.NONE,
+    "accept": "gumbel",
+    "window": 8,
 }
 
 
@@ -55,6 +61,32 @@ def add_sampler_options(parser: argparse._ActionsContainer) -> None:
         default=DEFAULTS["steps"],
         help="sampling steps, of generators that draw many tokens at once (the generator's own)",
     )
+    _add_speculation_options(parser)
+
+
+def _add_speculation_options(parser: argparse._ActionsContainer) -> None:
+    parser.add_argument(
+        "--drafter",
+        type=speculation.drafter_name,
+        metavar="NAME",
+        default=DEFAULTS["drafter"],
+        help="what guesses the next tokens, so that a pass of the generator draws several: none, "
+        f"or one of {speculation.usage(speculation.DRAFTERS)} (none)",
+    )
+    parser.add_argument(
+        "--accept",
+        type=speculation.rule_name,
+        metavar="NAME",
+        default=DEFAULTS["accept"],
+        help="which of the drafted tokens are kept; gumbel, which gives the samples of --drafter "
+        f"none, or another of {speculation.usage(speculation.RULES)} (gumbel)",
+    )
+    parser.add_argument(
+        "--window",
+        type=int,
+        default=DEFAULTS["window"],
+        help="drafted tokens in a pass (8)",
+    )
 
 
 def sampling(args: argparse.Namespace) -> dict[str, Any]:
@@ -62,19 +94,34 @@ def sampling(args: argparse.Namespace) -> dict[str, Any]:
     return {name: getattr(args, name) for name in DEFAULTS}
 
 
-def sampler_of(options: dict[str, Any], *, positions: int | None = None) -> Sampler:
+def sampler_of(
+    options: dict[str, Any], *, positions: int | None = None, codec: Codec | None = None
+) -> Sampler:
     """A sampler by the options of `sampling`.
 
     Args:
         options: by name.
         positions: how many first tokens to draw; None for all.
+        codec: of the tokens, for rules that look at its codebook.
 
     Raises:
-        ValueError: one of them is out of range.
+        ValueError: one of them is out of range, or they do not fit together.
     """
-    return Sampler(
-        guidance=Guidance(options["guidance"], options["schedule"]),
-        warp=Warp(options["temperature"], options["top_k"], options["top_p"]),
-        steps=options["steps"],
+    guidance = Guidance(options["guidance"], options["schedule"])
+    warp = Warp(options["temperature"], options["top_k"], options["top_p"])
+    if options["drafter"] == speculation.NONE:
+        steps = options["steps"]
+        return Sampler(guidance=guidance, warp=warp, steps=steps, positions=positions)
+    if options["steps"] is not None:
+        raise ValueError(
+            "--steps and --drafter exclude each other: it drafts one token after another"
+        )
+    rule = speculation.rule_of(options["accept"], codec)
+    return SpeculativeSampler(
+        drafter=speculation.drafter_of(options["drafter"], rule, codec),
+        rule=rule,
+        window=options["window"],
+        guidance=guidance,
+        warp=warp,
         positions=positions,
     )

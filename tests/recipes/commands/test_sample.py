@@ -108,6 +108,27 @@ def test_the_same_command_goes_on(sample, intaglio, generators, image_bundle, tm
     assert sample("classes", out, *words, "--overwrite") == whole
 
 
+def test_drafts_change_no_image_and_are_counted(sample, refused, tmp_path):
+    words = ["--class", "dog", "--count", 3, "--guidance", 2]
+    plain = sample("classes", tmp_path / "plain", *words)
+    drafted = sample("classes", tmp_path / "drafted", *words, "--drafter", "jacobi")
+    assert all(drafted[name] == plain[name] for name in plain if name.endswith(".png"))
+    records = json.loads(drafted["samples.json"])
+    for record in records:
+        assert record["exact"] is True and record["tv_excess"] == 0
+        assert record["tokens_per_pass"] == pytest.approx(16 / record["passes"], abs=0.001)
+        assert (record["drafter"], record["accept"]) == ("jacobi", "gumbel")
+    (tmp_path / "drafted" / "000001.png").unlink()
+    again = sample("classes", tmp_path / "drafted", *words, "--drafter", "jacobi")
+    assert json.loads(again["samples.json"]) == records
+    words += ["--drafter", "jacobi", "--accept", "rejection", "--per-shard", 2]
+    sample("classes", tmp_path / "shards", *words)
+    [*inside] = read_shard(tmp_path / "shards" / "000000.tar")
+    assert {"exact", "passes", "acceptance"} <= json.loads(inside[1].files["json"]).keys()
+    line = refused("masked", "--class", "dog", "--drafter", "jacobi")
+    assert "draws row by row" in line and "without a drafter" in line
+
+
 def test_shards_hold_the_files(sample, tmp_path):
     words = ["--class", "tree", "--count", 5, "--batch-size", 2]
     files = sample("classes", tmp_path / "files", *words)
