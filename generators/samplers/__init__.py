@@ -7,6 +7,9 @@ from intaglio.codecs.lazy import lazy_names
 if TYPE_CHECKING:
     from .acceptance.exact import GumbelMatch as GumbelMatch
     from .acceptance.exact import ModifiedRejection as ModifiedRejection
+    from .acceptance.multi_draft import KSeq as KSeq
+    from .acceptance.multi_draft import RecursiveRejection as RecursiveRejection
+    from .acceptance.multi_draft import SampleMatch as SampleMatch
     from .drafters.jacobi import JacobiDrafter as JacobiDrafter
     from .sampler import Event as Event
     from .sampler import Sampler as Sampler

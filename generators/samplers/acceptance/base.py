@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from intaglio.generators.inference.counter_rng import Draws
+from intaglio.generators.samplers.acceptance.tree import Tree
 
 TINY = 1e-30  # total of a residual below which it is rounding alone
 
@@ -20,21 +21,26 @@ class Window(NamedTuple):
     Attributes:
         tokens: int64 [batch, window, groups].
         log_probs: of each group [batch, window, vocab]: the distribution that the tokens were
-            really drawn from, given all that stood before them. None if they were not drawn, or
-            nobody knows how: rules then take them as they are, of probability 1.
+            really drawn from, given all that stood before them, in a tree also the siblings drawn
+            before them. None if they were not drawn, or nobody knows how: rules then take them as
+            they are, of probability 1.
+        tree: which draft follows which; None if each follows the one before it, a chain.
     """
 
     tokens: Tensor
     log_probs: list[Tensor] | None
+    tree: Tree | None = None
 
 
 class Verdict(NamedTuple):
     """What becomes of a window.
 
     Attributes:
-        accepted: bool [batch, window], whether a draft is kept if all before it are.
+        accepted: bool [batch, window], whether a draft is kept if all before it are; of siblings
+            in a tree one at most.
         tokens: int64 [batch, window + 1, groups], what stands at each position if all drafts
             before it are kept: the draft, its replacement, or, at the last one, a further token.
+            Of a tree, what follows each of its entries.
         excess: float [batch, window], of rules that are not exact: how far the distribution of the
             token at each position is from the target's, in total variation, or a bound of it.
             None is 0 everywhere.
@@ -50,9 +56,11 @@ class AcceptanceRule:
 
     Attributes:
         exact: whether the tokens have the distribution of the target.
+        takes_trees: whether it judges trees of drafts.
     """
 
     exact: bool
+    takes_trees: bool = False
 
     def verify(self, window: Window, target: list[Tensor], draws: Draws) -> Verdict:
         """Judge a window.
@@ -60,10 +68,27 @@ class AcceptanceRule:
         Args:
             window: the drafts.
             target: log-probabilities of each group at the drafts and one position behind them,
-                [batch, window + 1, vocab], given all drafts before them.
+                [batch, window + 1, vocab], given all drafts before them; of a tree, of what
+                follows each of its entries.
             draws: random numbers for these positions in this round.
         """
         raise NotImplementedError
+
+
+def matched(window: Window, tokens: Tensor) -> Tensor:
+    """Which drafts are the tokens that stand there, bool [batch, window]; of equal siblings the
+    first.
+
+    Args:
+        window: the drafts.
+        tokens: see `Verdict`.
+    """
+    if window.tree is None:
+        return (window.tokens == tokens[:, :-1]).all(-1)
+    parents = window.tree.parents.expand(len(tokens), -1)
+    found = (window.tokens == tokens.take_along_dim(parents.unsqueeze(-1), 1)).all(-1)
+    siblings = (parents.unsqueeze(2) == parents.unsqueeze(1)).tril(-1)
+    return found & ~(siblings & found.unsqueeze(1)).any(-1)
 
 
 def probability(log_probs: Tensor, ids: Tensor) -> Tensor:

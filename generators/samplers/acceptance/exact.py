@@ -11,6 +11,7 @@ from intaglio.generators.samplers.acceptance.base import (
     AcceptanceRule,
     Verdict,
     Window,
+    matched,
     probability,
     residual,
     without,
@@ -24,13 +25,13 @@ class GumbelMatch(AcceptanceRule):
     distribution, however the drafts were made.
     """
 
-    exact = True
+    exact = takes_trees = True
 
     def verify(self, window: Window, target: list[Tensor], draws: Draws) -> Verdict:
         """See `AcceptanceRule.verify`; the numbers are those of no round."""
         keys = draws._replace(round=0).keys(Role.TOKEN, len(target))
         tokens = race(target, keys)
-        return Verdict((tokens[:, :-1] == window.tokens).all(-1), tokens)
+        return Verdict(matched(window, tokens), tokens)
 
 
 class ModifiedRejection(AcceptanceRule):

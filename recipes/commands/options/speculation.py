@@ -13,6 +13,11 @@ from typing import Any, Literal, get_args, get_origin
 from intaglio.codecs import Codec
 from intaglio.generators.samplers.acceptance.base import AcceptanceRule
 from intaglio.generators.samplers.acceptance.exact import GumbelMatch, ModifiedRejection
+from intaglio.generators.samplers.acceptance.multi_draft import (
+    KSeq,
+    RecursiveRejection,
+    SampleMatch,
+)
 from intaglio.generators.samplers.drafters.base import Drafter
 from intaglio.generators.samplers.drafters.jacobi import Coupling, Initial, JacobiDrafter
 
@@ -34,6 +39,9 @@ DRAFTERS: dict[str, Callable[..., Drafter]] = {
 RULES: dict[str, Callable[..., AcceptanceRule]] = {
     "gumbel": GumbelMatch,
     "rejection": ModifiedRejection,
+    "match": SampleMatch,
+    "recursive": RecursiveRejection,
+    "k-seq": KSeq,
 }
 
 
