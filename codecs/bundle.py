@@ -115,17 +115,7 @@ def read(folder: str | Path, trainable: bool = False) -> Part:
     """
     folder = Path(folder)
     settle(folder)
-    before: dict[str, Any] | None = None
-    config = read_config(folder)
-    while config != before:  # it was replaced in the meantime
-        before = config
-        try:
-            weights = _fitting_weights(config["recipe"], folder)
-        except ValueError:
-            if (config := read_config(folder)) == before:
-                raise
-        else:
-            config = read_config(folder)
+    config, weights = _one_set(folder)
     found = hashlib.sha256(weights).hexdigest()
     if found != config["sha256"]:
         raise ValueError(
@@ -147,6 +137,20 @@ def read(folder: str | Path, trainable: bool = False) -> Part:
         part = build(config["recipe"])
         part.load_state_dict(unfolded(part, whole))
     return part
+
+
+def _one_set(folder: Path) -> tuple[dict[str, Any], bytes]:
+    """Configuration and weights of a bundle, of which neither was replaced in between."""
+    while True:
+        config = read_config(folder)
+        try:
+            weights = _fitting_weights(config["recipe"], folder)
+        except ValueError:
+            if read_config(folder) == config:
+                raise
+        else:
+            if read_config(folder) == config:
+                return config, weights
 
 
 def _fitting_weights(recipe: Any, folder: Path) -> bytes:

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Collection, Sequence, Sized
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from lightning import LightningDataModule
@@ -15,14 +15,6 @@ from intaglio.data.manifest import Record, Side, source_key, split_of
 from intaglio.data.sampler import PassLoader, PassSampler, ShareSampler, trained_batches
 
 logger = logging.getLogger(__name__)
-
-
-class Found(Protocol):
-    """A file that was found and can be read."""
-
-    @property
-    def record(self) -> Record:
-        """Its line of the manifest."""
 
 
 class Loading(LightningDataModule):
@@ -270,7 +262,7 @@ class Folder(Sided):
         return split_of(source_key(record), self.shares, self.seed)
 
     def scanned(self, folder: Path, records: Sequence[Record], damage: Damage) -> list[Any]:
-        """Files whose headers can be read, each a `Found`; ``damage`` collects the others."""
+        """Files whose headers can be read, with their ``record``; ``damage`` has the others."""
         raise NotImplementedError
 
     def chosen(self, files: list[Any]) -> tuple[list[Any], str]:

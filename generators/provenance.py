@@ -48,7 +48,7 @@ class Provenance(NamedTuple):
 
 
 def packed(provenance: Provenance | None) -> Tensor:
-    """An provenance as uint8 text; none is empty."""
+    """A provenance as uint8 text; None is empty."""
     if provenance is None:
         return torch.empty(0, dtype=torch.uint8)
     known = {name: value for name, value in provenance._asdict().items() if value is not None}

@@ -1,6 +1,7 @@
 """The training commands: Lightning's command line, in which ``--ckpt_path last`` finds the run."""
 
 import argparse
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -25,6 +26,8 @@ from intaglio.recipes.errors import USER_ERRORS, explain
 from intaglio.recipes.training.failures import end_children, how_to_resume, lost_process
 from intaglio.recipes.training.messages import quieten
 from intaglio.recipes.training.refusals import in_words
+
+MAX_RECIPE = 1 << 20  # bytes; a checkpoint, which may be of gigabytes, is not looked through
 
 
 def build(args: list[str] | None = None, run: bool = True) -> LightningCLI:
@@ -71,11 +74,16 @@ def modules_named_in(words: Sequence[str]) -> list[str]:
     """
     values = [word.partition("=")[2] if word.startswith("-") else word for word in words]
     texts = [
-        Path(value).read_text("utf-8", "replace") if Path(value).is_file() else value
+        Path(value).read_text("utf-8", "replace") if _may_be_a_recipe(value) else value
         for value in values
-        if not re.search(r"[\n\0]", value)
     ]
     return re.findall(r"(?<![\w./-])([A-Za-z_]\w*)\.[A-Za-z_]", "\n".join(texts))
+
+
+def _may_be_a_recipe(value: str) -> bool:
+    """Whether a value is the path of a file that is no larger than a recipe."""
+    # of `os`, which takes what no path can be, such as a long list, for the name of no file
+    return os.path.isfile(value) and os.path.getsize(value) <= MAX_RECIPE
 
 
 class TrainingCLI(LightningCLI):

@@ -98,8 +98,7 @@ class StepProgress(ProgressBar):
         dataloader_idx: int = 0,
     ) -> None:
         """Show the batch."""
-        batches = trainer.num_test_batches
-        self._evaluated("test", batch_idx, batches[dataloader_idx])
+        self._evaluated("test", batch_idx, trainer.num_test_batches[dataloader_idx])
 
     def on_predict_batch_end(
         self,
@@ -111,8 +110,7 @@ class StepProgress(ProgressBar):
         dataloader_idx: int = 0,
     ) -> None:
         """Show the batch."""
-        batches = trainer.num_predict_batches
-        self._evaluated("predict", batch_idx, batches[dataloader_idx])
+        self._evaluated("predict", batch_idx, trainer.num_predict_batches[dataloader_idx])
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Leave the last line of a terminal."""

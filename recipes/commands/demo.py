@@ -27,7 +27,7 @@ from intaglio.recipes.evaluation.audio.recordings import read_recordings
 from intaglio.recipes.evaluation.comparison import evaluate
 from intaglio.recipes.evaluation.figures.canvas import pyplot
 from intaglio.recipes.evaluation.items import Item, choose
-from intaglio.recipes.evaluation.report.codec import TrainingRun, codec_report
+from intaglio.recipes.evaluation.report.codec import SHIPPED, TrainingRun, codec_report
 from intaglio.recipes.evaluation.report.exported import exported_files
 from intaglio.recipes.evaluation.report.page import Figure, write_report
 from intaglio.recipes.evaluation.rows import SystemResult
@@ -57,7 +57,6 @@ CAPTIONS = (
 IMAGES = 6  # of each caption
 MIN_SECONDS = 1.5  # of an utterance that is scored
 STEPS = 300
-SHIPPED = "speech"  # the codec of the package
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -105,7 +104,7 @@ def run(args: argparse.Namespace) -> None:
     out = Path(args.out)
     _clear(out)
     name = _fetch(args.data)
-    codec = load_codec("speech", "cpu")
+    codec = load_codec(SHIPPED, "cpu")
     items = _heldout(name, codec, out, args.clips)
     _round_trip(codec, out, items)
     files = exported_files(codec, out / "exported", items[0], say=_say)

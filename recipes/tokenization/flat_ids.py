@@ -169,7 +169,7 @@ def _item(
 
 
 def _write_npy(file: BinaryIO, items: Iterator[FlatItem], end: int) -> dict[str, int]:
-    kind = np.dtype("<u2" if end < 1 << 16 else "<u4")
+    kind = np.dtype("<u2" if end < 1 << 16 else "<u4" if end < 1 << 32 else "<u8")
     count = total = 0
 
     def head(length: int) -> None:  # NumPy leaves room for any length in it
@@ -178,7 +178,7 @@ def _write_npy(file: BinaryIO, items: Iterator[FlatItem], end: int) -> dict[str,
 
     head(0)
     for item in items:
-        file.write(np.array([*item.ids, end], kind).tobytes())
+        file.write(item.ids.astype(kind).tobytes() + np.array([end], kind).tobytes())
         count, total = count + 1, total + len(item.ids) + 1
     file.seek(0)
     head(total)
@@ -190,7 +190,8 @@ def _write_parquet(path: Path, items: Iterator[FlatItem], vocabulary: Vocabulary
     from pyarrow import parquet
 
     text = json.dumps(vocabulary.record())
-    fields = [("key", pyarrow.string()), ("ids", pyarrow.list_(pyarrow.int32()))]
+    kind = pyarrow.int32() if vocabulary.end < 1 << 31 else pyarrow.int64()
+    fields = [("key", pyarrow.string()), ("ids", pyarrow.list_(kind))]
     schema = pyarrow.schema([*fields, ("about", pyarrow.string())], metadata={"intaglio": text})
     count = total = 0
     with parquet.ParquetWriter(path, schema) as writer:

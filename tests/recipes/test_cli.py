@@ -13,7 +13,7 @@ import yaml
 
 from intaglio.recipes import cli
 from intaglio.recipes.errors import explain
-from intaglio.recipes.lightning_cli import build
+from intaglio.recipes.lightning_cli import build, modules_named_in
 
 RECIPE = """
 seed_everything: 1
@@ -211,6 +211,15 @@ def test_fit_trains_and_writes_the_recipe_into_every_checkpoint(intaglio, recipe
     assert written["model"] == yaml.safe_load(RECIPE)["model"]
     (saved,) = in_tmp_path.rglob("config.yaml")
     assert yaml.safe_load(saved.read_text())["trainer"]["max_steps"] == 3
+
+
+def test_modules_are_looked_for_in_values_and_recipes_alone(tmp_path):
+    """A checkpoint may have gigabytes, and a list is too long to be a path."""
+    recipe, checkpoint = tmp_path / "r.yaml", tmp_path / "c"
+    recipe.write_text("class_path: mylib.RoundQ")
+    checkpoint.write_text("evil.Task\n" * 200_000)
+    words = ["fit", "-c", str(recipe), f"--ckpt_path={checkpoint}", f"--a={['b.wav'] * 99}"]
+    assert {"mylib", "b"} <= set(modules_named_in(words)) <= {"mylib", "b", "r"}
 
 
 def test_build_without_running_gives_the_parts_and_filters_two_warnings(recipe, monkeypatch):

@@ -46,6 +46,8 @@ def test_a_run_on_recordings_is_validated_tested_and_predicted_as_printed(traine
         folder = trained.parents[1]
         words = [word.replace("RUN", str(trained)) for word in words]
         assert launcher.run(folder, *words) == 0, launcher.output.read_text()
+    # the training and the predictions
+    assert {path.name for path in folder.glob("run/version_*")} == {"version_0", "version_1"}
     files = sorted(path.name for path in folder.glob("run/*/predictions/*"))
     assert [name[:6] for name in files] == [f"{number:06}" for number in range(20)]
     assert {name[7:].partition(".")[0] for name in files} == {str(number) for number in range(20)}

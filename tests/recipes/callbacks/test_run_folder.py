@@ -1,6 +1,7 @@
 """Every training has a folder of its own, whatever its loggers."""
 
 import threading
+from pathlib import Path
 
 import pytest
 import torch
@@ -96,6 +97,19 @@ def test_starts_at_the_same_time_get_different_folders(tmp_path):
     assert sorted(trainer.claimed.name for trainer in trainers) == [
         f"version_{number}" for number in range(8)
     ]
+
+
+def test_a_folder_that_another_start_has_just_made_is_left_alone(tmp_path, monkeypatch):
+    trainer, mkdir = trainer_of(False, tmp_path), Path.mkdir
+
+    def late(path, *args, **kwargs):
+        monkeypatch.setattr(Path, "mkdir", mkdir)
+        path.mkdir()
+        path.mkdir(*args, **kwargs)
+
+    monkeypatch.setattr(Path, "mkdir", late)
+    trainer.claim()
+    assert trainer.claimed == tmp_path / "version_1"
 
 
 def test_a_version_of_another_run_is_refused(tmp_path):

@@ -60,11 +60,16 @@ def test_the_lines_of_the_document_make_batches(intaglio, in_tmp_path):
     assert torch.equal(names["inputs"][:, 1:], names["targets"][:, :-1])
 
 
-def test_ids_beyond_16_bit_take_32(intaglio, in_tmp_path):
-    (in_tmp_path / "a.intaglio").write_bytes(token_file(torch.tensor([[70_000]]), vocab=(1 << 17,)))
+@pytest.mark.parametrize(("size", "kind"), [(1 << 17, "uint32"), (1 << 32, "uint64")])
+def test_ids_take_the_bits_that_their_vocabulary_needs(intaglio, in_tmp_path, size, kind):
+    ids = torch.tensor([[size - 1]])
+    (in_tmp_path / "a.intaglio").write_bytes(token_file(ids, vocab=(size,)))
     assert intaglio("ids", "a.intaglio", "-o", "ids.npy").status == 0
     ids = numpy.load("ids.npy")
-    assert ids.dtype == numpy.uint32 and ids.tolist() == [70_000, 1 << 17]
+    assert ids.dtype == kind and ids.tolist() == [size - 1, size]
+    parquet = pytest.importorskip("pyarrow.parquet", reason="pip install 'intaglio[parquet]'")
+    assert intaglio("ids", "a.intaglio", "-o", "ids.parquet").status == 0
+    assert parquet.read_table("ids.parquet").to_pylist()[0]["ids"] == [size - 1]
 
 
 def test_a_table_has_a_row_for_each_item(intaglio, folder):
