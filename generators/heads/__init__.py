@@ -15,5 +15,6 @@ if TYPE_CHECKING:
     from .fourier import FourierHead as FourierHead
     from .gaussian import EvidentialHead as EvidentialHead
     from .gaussian import GaussianHead as GaussianHead
+    from .mixture import MixtureHead as MixtureHead
 else:
     __getattr__, __dir__, __all__ = lazy_names(__name__)

@@ -12,16 +12,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from intaglio.codecs.layers.positions import at_least_float32
 from intaglio.generators.conditioning.guidance import guided
 from intaglio.generators.heads.base import Head, SamplingOptions
 from intaglio.generators.heads.continuous import in_float32, tempered
+from intaglio.generators.heads.densities import DensityHead, GaussianMixture
 from intaglio.generators.heads.gamma import gamma_quantile
 from intaglio.generators.inference.counter_rng import Draws, Role
 
 FLOOR = 1e-6  # of variances and of their parameters
 
 
-class GaussianHead(Head):
+class GaussianHead(DensityHead):
     """Independent normal channels: a linear map to means and log-variances, initialised to zero.
 
     The variance is the exponential of its output plus a floor, so the initial distribution is
@@ -31,46 +33,33 @@ class GaussianHead(Head):
         dim: size of a hidden vector.
         channels: of a token, standardised.
         floor: of the variance.
+        shared_variance: whether a channel has the same variance everywhere, a parameter, and the
+            linear map gives means only.
 
     Raises:
         ValueError: no channel, or a floor not above 0.
     """
 
-    tractable = True
-
-    def __init__(self, dim: int, channels: int, *, floor: float = FLOOR) -> None:
+    def __init__(
+        self, dim: int, channels: int, *, floor: float = FLOOR, shared_variance: bool = False
+    ) -> None:
         super().__init__()
-        self.linear = _zero_linear(dim, 2, channels)
+        self.linear = zero_linear(dim, 1 if shared_variance else 2, channels)
         if floor <= 0:
             raise ValueError(f"the floor of a variance is above 0, got {floor}")
         self.dim, self.width, self.floor = dim, channels, floor
+        self.raw_variance = nn.Parameter(torch.zeros(channels)) if shared_variance else None
 
-    def distribution(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log-variance, float32 [..., channels] each, for [..., dim]."""
+    def mixture(self, hidden: Tensor) -> GaussianMixture:
+        """One component; see `DensityHead.mixture`."""
         with in_float32(hidden):
-            mean, raw = self.linear(hidden.float()).chunk(2, dim=-1)
-            return mean, torch.logaddexp(raw, raw.new_tensor(math.log(self.floor)))
-
-    def loss(self, hidden: Tensor, token: Tensor) -> Tensor:
-        """Negative log-density; see `Head.loss`."""
-        return -self.log_prob(hidden, token)
-
-    def log_prob(self, hidden: Tensor, token: Tensor) -> Tensor:
-        """Summed over the channels; see `Head.log_prob`."""
-        mean, log_variance = self.distribution(hidden)
-        square = (token.float() - mean) ** 2 * (-log_variance).exp()
-        return -(square + log_variance + math.log(2 * math.pi)).sum(-1) / 2
-
-    def _draw(self, hidden: Tensor, draws: Draws, options: SamplingOptions) -> Tensor:
-        """Mean plus noise; see `Head.sample`."""
-        mean, log_variance = self.distribution(hidden)
-        mean = guided(
-            mean,
-            None if options.null is None else self.distribution(options.null)[0],
-            options.scale,
-        )
-        noise = tempered(draws.normal(Role.NOISE, self.width), options.warp)
-        return mean + (log_variance / 2).exp() * noise
+            out = self.linear(at_least_float32(hidden)).unsqueeze(-2)
+            if self.raw_variance is None:
+                mean, raw = out.chunk(2, dim=-1)
+            else:
+                mean, raw = out, self.raw_variance.expand_as(out)
+            weights = mean.new_zeros(mean.shape[:-1])
+            return GaussianMixture(weights, mean, floored(raw, self.floor) / 2)
 
 
 class Evidence(NamedTuple):
@@ -110,7 +99,7 @@ class EvidentialHead(Head):
         self, dim: int, channels: int, *, penalty: float = 0.0, floor: float = FLOOR
     ) -> None:
         super().__init__()
-        self.linear = _zero_linear(dim, 4, channels)
+        self.linear = zero_linear(dim, 4, channels)
         if penalty < 0 or floor <= 0:
             raise ValueError(f"a penalty from 0 and a floor above 0, got {penalty} and {floor}")
         self.dim, self.width = dim, channels
@@ -165,7 +154,12 @@ def _student_t(parameters: Evidence, token: Tensor) -> Tensor:
     return gammas + constant - (parameters.alpha + 0.5) * square.log1p()
 
 
-def _zero_linear(dim: int, values: int, channels: int) -> nn.Linear:
+def floored(raw: Tensor, floor: float) -> Tensor:
+    """Log-variance: the variance is the exponential of an output plus a floor."""
+    return torch.logaddexp(raw, raw.new_tensor(math.log(floor)))
+
+
+def zero_linear(dim: int, values: int, channels: int) -> nn.Linear:
     """A linear map to some values of each channel, initialised to zero."""
     if channels < 1:
         raise ValueError(f"a continuous token has at least 1 channel, got {channels}")

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 from intaglio.codecs.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from .acceptance.continuous import MixtureRejection as MixtureRejection
+    from .acceptance.continuous import ReflectionCoupling as ReflectionCoupling
     from .acceptance.exact import GumbelMatch as GumbelMatch
     from .acceptance.exact import ModifiedRejection as ModifiedRejection
     from .acceptance.multi_draft import KSeq as KSeq

@@ -4,11 +4,12 @@ Exact rules give every token the distribution that the target has there, whateve
 Approximate ones say how far off they are.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from intaglio.generators.heads.densities import GaussianMixture
 from intaglio.generators.inference.counter_rng import Draws
 from intaglio.generators.samplers.acceptance.tree import Tree
 
@@ -19,17 +20,19 @@ class Window(NamedTuple):
     """Drafted tokens of each item, behind those that are certain.
 
     Attributes:
-        tokens: int64 [batch, window, groups].
+        tokens: int64 [batch, window, groups], or float [batch, window, channels].
         log_probs: of each group [batch, window, vocab]: the distribution that the tokens were
             really drawn from, given all that stood before them, in a tree also the siblings drawn
             before them. None if they were not drawn, or nobody knows how: rules then take them as
             they are, of probability 1.
         tree: which draft follows which; None if each follows the one before it, a chain.
+        law: of vectors, what `log_probs` is of ids.
     """
 
     tokens: Tensor
     log_probs: list[Tensor] | None
     tree: Tree | None = None
+    law: GaussianMixture | None = None
 
 
 class Verdict(NamedTuple):
@@ -62,14 +65,14 @@ class AcceptanceRule:
     exact: bool
     takes_trees: bool = False
 
-    def verify(self, window: Window, target: list[Tensor], draws: Draws) -> Verdict:
+    def verify(self, window: Window, target: Any, draws: Draws) -> Verdict:
         """Judge a window.
 
         Args:
             window: the drafts.
-            target: log-probabilities of each group at the drafts and one position behind them,
-                [batch, window + 1, vocab], given all drafts before them; of a tree, of what
-                follows each of its entries.
+            target: log-probabilities of each group at the drafts and one position behind them, a
+                list of [batch, window + 1, vocab], given all drafts before them; of a tree, of
+                what follows each of its entries. Of vectors, the `GaussianMixture` there.
             draws: random numbers for these positions in this round.
         """
         raise NotImplementedError

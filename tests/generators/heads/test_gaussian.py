@@ -23,6 +23,14 @@ def stirred(kind, **options):
     return head.requires_grad_(False)
 
 
+def parameters_of(head, hidden):
+    """Mean and log-variance, or the parameters of the Student-t distribution."""
+    if isinstance(head, EvidentialHead):
+        return head.distribution(hidden)
+    mixture = head.mixture(hidden)
+    return mixture.mean[..., 0, :], 2 * mixture.log_std[..., 0, :]
+
+
 def student(parameters):
     """The predictive distribution, in float64."""
     location, nu, alpha, beta = (one.double() for one in parameters)
@@ -86,7 +94,7 @@ def test_extreme_outputs_keep_their_floors(kind):
     loss.sum().backward()
     assert bool(loss.isfinite().all()) and bool(head.linear.bias.grad.isfinite().all())
     if kind is GaussianHead:
-        torch.testing.assert_close(head.distribution(hidden)[1].exp(), torch.full((2, 3), 1e-6))
+        torch.testing.assert_close(parameters_of(head, hidden)[1].exp(), torch.full((2, 3), 1e-6))
     else:
         parameters = head.distribution(hidden)
         assert bool((parameters.nu >= 1e-6).all()) and bool((parameters.beta >= 1e-6).all())
@@ -104,7 +112,7 @@ def test_samples_follow_the_density(kind, temperature):
     warp = Warp(temperature)
     found = head.sample(hidden.expand(100, 100, 5), draws, warp=warp).flatten(0, 1).double()
     assert found.shape == (10_000, 3)
-    parameters = head.distribution(hidden)
+    parameters = parameters_of(head, hidden)
     points = torch.tan(torch.linspace(-1.5707, 1.5707, 200_001).double())
     ranks = (torch.arange(10_000) + 0.5) / 10_000
     for channel in range(3):
@@ -138,7 +146,7 @@ def test_guidance_moves_the_centre_and_keeps_the_spread(kind):
     plain = head.sample(hidden, draws)
     found = head.sample(hidden, draws, null=null, scale=torch.tensor([1.0, 1.7]))
     assert torch.equal(found[0], plain[0])
-    moved = 0.7 * (head.distribution(hidden)[0] - head.distribution(null)[0])[1]
+    moved = 0.7 * (parameters_of(head, hidden)[0] - parameters_of(head, null)[0])[1]
     torch.testing.assert_close(found[1] - plain[1], moved, rtol=1e-4, atol=1e-4)
 
 
@@ -196,3 +204,13 @@ def test_what_makes_no_head_is_refused(kind):
         kind(5, 0)
     with pytest.raises(ValueError, match="above 0, got .*0.0"):
         kind(5, 3, floor=0.0)
+
+
+def test_a_shared_variance_is_the_same_everywhere_and_learned():
+    head = GaussianHead(5, 3, shared_variance=True)
+    hidden = torch.randn(7, 5)
+    nn.init.normal_(head.linear.weight)
+    law = head.mixture(hidden)
+    assert torch.equal(law.log_std, law.log_std[:1].expand_as(law.log_std))
+    head.loss(hidden, torch.randn(7, 3)).sum().backward()
+    assert bool((head.raw_variance.grad != 0).all())
