@@ -14,7 +14,7 @@ from typing import Protocol, TypeVar
 import torch
 from tqdm import tqdm
 
-from intaglio.data.formats.printable import printable
+from intaglio.data.formats.printable import counted, printable
 from intaglio.data.manifest import Record, read_manifest, source_key
 from intaglio.data.sets import MANIFEST, SETS, folder_of
 
@@ -79,7 +79,7 @@ class Damage:
         named = [self.reasons[number] for number in sorted(self.reasons)[:NAMED]]
         rest = len(self) - len(named)
         named += [f"and {rest} more"] if rest else []
-        return f"{len(self)} of {self.total} files cannot be read: {'; '.join(named)}"
+        return f"{len(self)} of {counted(self.total, 'file')} cannot be read: {'; '.join(named)}"
 
 
 def find(root: str | Path, suffixes: Collection[str], *, kind: str) -> tuple[Path, list[Record]]:
@@ -197,7 +197,7 @@ def read_or_next(
             reason = _reason(files[current].path, error)
             if damage.add(files[current].number, reason):
                 logger.warning("%s; the next file is used instead", reason)
-    raise ValueError(f"none of {len(files)} files can be read: {damage.summary()}")
+    raise ValueError(f"none of {counted(len(files), 'file')} can be read: {damage.summary()}")
 
 
 def _reason(path: Path, error: Exception) -> str:

@@ -9,7 +9,7 @@ import torch
 from lightning import LightningDataModule
 from torch.utils.data import ConcatDataset, DataLoader, Dataset
 
-from intaglio.data.formats.printable import first_of
+from intaglio.data.formats.printable import counted, first_of
 from intaglio.data.listing import Damage, find_all
 from intaglio.data.manifest import Record, Side, source_key, split_of
 from intaglio.data.sampler import PassLoader, PassSampler, ShareSampler, trained_batches
@@ -244,7 +244,7 @@ class Folder(Sided):
         if left_out:
             logger.warning("left out: %s", left_out)
         if len(readers["train"]) == 0:
-            reasons = [f"{len(records)} files", f"{len(damage)} damaged", left_out]
+            reasons = [counted(len(records), "file"), f"{len(damage)} damaged", left_out]
             others = len(sides["validation"]) + len(sides["test"])
             raise ValueError(
                 f"no {self.noun} for training in {', '.join(self.roots)}: "
@@ -253,7 +253,7 @@ class Folder(Sided):
             )
         self.readers, self.damage = readers, damage
         self.found = (
-            f"{', '.join(self.roots)}: {sum(map(len, readers.values()))} {self.noun}s"
+            f"{', '.join(self.roots)}: {counted(sum(map(len, readers.values())), self.noun)}"
             f"{self.amount(kept)}, {len(damage)} damaged, {len(files) - len(kept)} left out"
         )
 

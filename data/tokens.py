@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
 
+from intaglio.data.formats.printable import counted
 from intaglio.data.formats.shards import SUFFIX, check_list, read_shard
 from intaglio.data.formats.tokens import TokenFileError, TokenHeader, read_tokens
 from intaglio.data.image import UNKNOWN
@@ -173,13 +174,14 @@ class TokenShards(Sided):
         sides: dict[Side, list[_Entry]] = {"train": [], "validation": [], "test": []}
         for entry in entries:
             sides[split_of(source_key(entry.record), self.shares, self.seed)].append(entry)
+        items = counted(len(entries), "item")
         if not sides["train"]:
-            raise ValueError(f"none of {len(entries)} items of {self.root} is for training")
+            raise ValueError(f"none of {items} of {self.root} is for training")
         self.source, self.readers = source, sides
         texts = sum(bool(entry.record.text.strip()) for entry in entries)
         self.found = (
-            f"{self.root}: {len(entries)} items of {source.codec}, {len(self.classes)} classes, "
-            f"{texts} with a text"
+            f"{self.root}: {items} of {source.codec}, "
+            f"{counted(len(self.classes), 'class', 'classes')}, {texts} with a text"
         )
         if source.any_length:
             self.collate_training = self.collate_whole = collate_sequences

@@ -7,6 +7,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import nn
 
+from intaglio.data.formats.printable import counted
 from intaglio.recipes.callbacks.checkpoint import LastCheckpoint
 
 
@@ -71,7 +72,7 @@ def _millions(module: nn.Module) -> str:
 
 def _steps(trainer: Trainer) -> str:
     ends = [f"{trainer.max_steps}"] if trainer.max_steps > 0 else []
-    ends += [f"{trainer.max_epochs} epochs"] if (trainer.max_epochs or 0) > 0 else []
+    ends += [counted(trainer.max_epochs or 0, "epoch")] if (trainer.max_epochs or 0) > 0 else []
     done = f"{trainer.global_step} of " if trainer.global_step else ""
     processes = f", {trainer.world_size} processes" if trainer.world_size > 1 else ""
     device = trainer.strategy.root_device.type

@@ -1,14 +1,16 @@
 """``intaglio data``: list the real data sets, and fetch one by name."""
 
 import argparse
+import shutil
 from collections.abc import Iterable, Iterator
+from textwrap import TextWrapper
 
-from rich.console import Console, JustifyMethod
 from rich.table import Table
 from tqdm import tqdm
 
 from intaglio.data.manifest import Record
 from intaglio.data.sets import SETS, complete, folder_of, get, home
+from intaglio.recipes.evaluation.tables import print_table
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,15 +44,23 @@ def _bar(records: Iterator[Record], total: int) -> Iterable[Record]:
 
 def _list(root: str | None) -> None:
     table = Table(box=None)
-    for title in ("name", "items", "minutes", "MB", "licence", "where from", "present"):
+    for title in ("name", "items", "minutes", "MB", "present"):
         right = title in ("items", "minutes", "MB")
-        justify: JustifyMethod = "right" if right else "left"
-        table.add_column(title, justify=justify, no_wrap=title == "name", overflow="fold")
+        table.add_column(title, justify="right" if right else "left", no_wrap=True)
     for known in SETS:
         present = "yes" if complete(folder_of(known.name, root)) else "no"
         minutes = f"{known.minutes:.1f}" if known.minutes else ""
         numbers = (f"{known.items} {known.unit}", minutes, f"{known.megabytes:g}")
-        table.add_row(known.name, *numbers, known.licence, known.source, present)
-    Console().print(table)
+        table.add_row(known.name, *numbers, present)
+    print_table(table)
+    wrapper = TextWrapper(
+        width=shutil.get_terminal_size().columns - 1,
+        initial_indent="  ",
+        subsequent_indent="    ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
     for known in SETS:
-        print(f"{known.name}: {known.about}")
+        print(f"\n{known.name}:")
+        for line in (known.about, f"licence: {known.licence}", f"from: {known.source}"):
+            print(wrapper.fill(line))

@@ -13,6 +13,7 @@ from intaglio.codecs import AudioCodec, load
 from intaglio.codecs.bundle import save
 from intaglio.data import sets
 from intaglio.data.clips import find
+from intaglio.data.formats.printable import counted
 from intaglio.data.formats.wave import read_wave, write_wave
 from intaglio.data.sets.tools import codec2_programs, get_codec2
 from intaglio.generators import load as load_generator
@@ -172,7 +173,7 @@ def _fetch(name: str) -> str:
 def _train(name: str, out: Path, steps: int, minutes: float | None) -> TrainingRun:
     """Fine-tune as a user would, in a process of its own; the codec is left in ``OUT/codec``."""
     limit = f", {minutes:g} minutes at most" if minutes is not None else ""
-    _say(f"training on {name}: {steps} steps{limit}")
+    _say(f"training on {name}: {counted(steps, 'step')}{limit}")
     words = ["fit", "-c", "audio/speech_small", "-c", "overlays/speech", "-c", "overlays/demo"]
     words += ["--data.root", name, f"--trainer.max_steps={steps}"]
     words += [f"--trainer.max_time={_clock(minutes)}"] if minutes is not None else []

@@ -8,6 +8,7 @@ from typing import Any
 from intaglio.codecs import AudioCodec
 from intaglio.data.clips import find
 from intaglio.data.formats.atomic import replacing
+from intaglio.data.formats.printable import counted
 from intaglio.data.manifest import Record
 from intaglio.recipes.commands.options.codec import add_codec_options, default_source, load_codec
 from intaglio.recipes.commands.options.evaluation import (
@@ -130,7 +131,8 @@ def run(args: argparse.Namespace) -> None:
     count = sum(len(records) for _, records in chosen.values())
     if read < count:
         raise ValueError(
-            f"{count - read} of {count} recordings could not be read; the numbers leave them out"
+            f"{count - read} of {counted(count, 'recording')} could not be read; the numbers leave "
+            "them out"
         )
 
 
@@ -214,7 +216,7 @@ def _chosen(args: argparse.Namespace, name: str) -> tuple[Path, list[Record]]:
 
 def _announce(args: argparse.Namespace, name: str, items: Sequence[Item]) -> None:
     seconds = float(duration(items))
-    print(f"{len(items)} recordings, {seconds:.0f} s, of {name} ({args.split})")
+    print(f"{counted(len(items), 'recording')}, {seconds:.0f} s, of {name} ({args.split})")
 
 
 def _plot(args: argparse.Namespace, rows: Sequence[Row]) -> None:

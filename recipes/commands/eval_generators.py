@@ -9,6 +9,7 @@ from rich.box import SIMPLE
 from rich.table import Table
 
 from intaglio.data.formats.atomic import replacing
+from intaglio.data.formats.printable import counted
 from intaglio.data.tokens import TokenShards
 from intaglio.generators import Generator, load
 from intaglio.recipes.commands.options.codec import (
@@ -177,8 +178,9 @@ def remarks(evaluator: GeneratorEvaluator) -> list[str]:
 
 def _print(args: argparse.Namespace, evaluator: GeneratorEvaluator, rows: Sequence[Row]) -> None:
     print(
-        f"{evaluator.held.items} items of {args.data} ({args.split}), "
-        f"{len(evaluator.condition_items)} images drawn, {evaluator.train.items} training items, "
+        f"{counted(evaluator.held.items, 'item')} of {args.data} ({args.split}), "
+        f"{counted(len(evaluator.condition_items), 'image')} drawn, "
+        f"{counted(evaluator.train.items, 'training item')}, "
         f"features of {evaluator.extractor.label}"
     )
     metrics = evaluator.columns()

@@ -10,6 +10,7 @@ from torch import Tensor
 from intaglio.codecs import ImageCodec
 from intaglio.codecs.losses.lpips import FILE as VGG_FILE
 from intaglio.data.formats.atomic import replacing
+from intaglio.data.formats.printable import counted
 from intaglio.data.pictures import find_images
 from intaglio.recipes.commands.options.codec import (
     add_codec_options,
@@ -128,8 +129,8 @@ def run(args: argparse.Namespace) -> None:
     _report(args, by_name(codecs), items, metrics, baselines)
     if len(items) < len(chosen):
         raise ValueError(
-            f"{len(chosen) - len(items)} of {len(chosen)} images could not be read; the numbers "
-            "leave them out"
+            f"{len(chosen) - len(items)} of {counted(len(chosen), 'image')} could not be read; the "
+            "numbers leave them out"
         )
 
 
@@ -147,7 +148,10 @@ def _report(
         )
     )
     rows = [result.row for result in results]
-    print(f"{len(items)} images of {args.data} ({args.split}), cropped to {size} x {size} pixels")
+    print(
+        f"{counted(len(items), 'image')} of {args.data} ({args.split}), "
+        f"cropped to {size} x {size} pixels"
+    )
     print_table(terminal_table(rows, metrics, image_columns(results), bits=""))
     for line in notes(rows, metrics):
         print(line)

@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from intaglio.data.formats.printable import counted
 from intaglio.recipes.commands.options.evaluation import check_folders
 from intaglio.recipes.tokenization.flat_ids import check_installed, write_ids
 
@@ -42,6 +43,7 @@ def run(args: argparse.Namespace) -> None:
         raise FileExistsError(f"{out} exists; give --overwrite to replace it")
     record = write_ids(args.input, out)
     print(
-        f"{record['items']} items, {record['ids']:,} ids below {record['vocab_size']:,} in {out}; "
+        f"{counted(record['items'], 'item')}, {counted(record['ids'], 'id')} below "
+        f"{record['vocab_size']:,} in {out}; "
         f"codec {record['codec']} ({record['fingerprint']})"
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from intaglio.data.formats import entropy
-from intaglio.data.formats.printable import first_of, printable
+from intaglio.data.formats.printable import counted, first_of, printable
 from intaglio.data.formats.shards import ShardRow
 from intaglio.recipes.commands.options.codec import add_codec_options, chosen_any_codec
 from intaglio.recipes.commands.options.jobs import add_share_option, bad_share
@@ -82,8 +82,8 @@ def run(args: argparse.Namespace) -> None:
     left = surplus(jobs, out)
     if left and not args.overwrite:
         raise ValueError(
-            f"{left[0]} is of other data, as {len(left)} shards are; add --overwrite or choose "
-            "another output"
+            f"{left[0]} is of other data ({counted(len(left), 'such shard')}); add --overwrite or "
+            "choose another output"
         )
     own = jobs[args.job_index :: args.num_jobs]
     rows, failures = _make_all(own, tokenizer, share, overwrite=args.overwrite)
@@ -93,7 +93,7 @@ def run(args: argparse.Namespace) -> None:
         say(f"skipped: {reason}")
     if failures:
         raise ValueError(
-            f"{len(failures)} of {len(rows) + len(failures)} shards could not be made; see above"
+            f"{len(failures)} of {counted(len(own), 'shard')} could not be made; see above"
         )
     _check_share(rows, len(own), tokenizer, share)
 
@@ -137,13 +137,20 @@ def _make_all(
 def _list(jobs: Sequence[ShardJob], tokenizer: AnyTokenizer, args: argparse.Namespace) -> None:
     for number, job in enumerate(jobs):
         done = not args.overwrite and finished(job, tokenizer) is not None
-        what = job.shard if job.shard is not None else f"{len(job.records)} {tokenizer.noun}"
+        what = (
+            job.shard
+            if job.shard is not None
+            else counted(len(job.records), tokenizer.noun.removesuffix("s"))
+        )
         state = "finished" if done else "to do"
         print(printable(f"{job.target}  job {number % args.num_jobs}  {what}  {state}"))
 
 
-def _files(tokenizer: AnyTokenizer) -> str:
-    return tokenizer.noun if tokenizer.views == 1 else f"views of {tokenizer.noun}"
+def _files(count: int, tokenizer: AnyTokenizer) -> str:
+    noun = tokenizer.noun.removesuffix("s")
+    if tokenizer.views == 1:
+        return counted(count, noun)
+    return counted(count, f"view of {tokenizer.noun}", f"views of {tokenizer.noun}")
 
 
 def _report(rows: Sequence[ShardRow], complete: bool, tokenizer: AnyTokenizer, out: Path) -> None:
@@ -153,10 +160,8 @@ def _report(rows: Sequence[ShardRow], complete: bool, tokenizer: AnyTokenizer, o
         if complete
         else "other shards are not finished yet"
     )
-    print(
-        f"{count} {_files(tokenizer)} in {len(rows)} shards, {len(_damaged(rows))} damaged; "
-        f"{printable(end)}"
-    )
+    found = f"{_files(count, tokenizer)} in {counted(len(rows), 'shard')}"
+    print(f"{found}, {len(_damaged(rows))} damaged; {printable(end)}")
 
 
 def _damaged(rows: Sequence[ShardRow]) -> list[str]:
@@ -170,9 +175,10 @@ def _check_share(
     total = sum(row.about["total"] for row in rows)
     damaged = _damaged(rows)
     if len(damaged) > max_share * total:
-        end = "" if len(rows) == num_jobs else f"stopped after {len(rows)} of {num_jobs} shards: "
+        shards = f"{len(rows)} of {counted(num_jobs, 'shard')}"
+        end = "" if len(rows) == num_jobs else f"stopped after {shards}: "
         raise ValueError(
-            f"{end}{len(damaged)} of {total} {_files(tokenizer)} cannot be read, more than "
+            f"{end}{len(damaged)} of {_files(total, tokenizer)} cannot be read, more than "
             f"{max_share:.1%} (--max-bad-share); the rows next to the shards name all: "
             f"{first_of(damaged, joined_by='; ')}"
         )

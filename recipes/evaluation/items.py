@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol, TypeVar
 from torch import Tensor
 from tqdm import tqdm
 
+from intaglio.data.formats.printable import counted
 from intaglio.data.manifest import Record, source_key, split_of
 from intaglio.recipes.errors import explain_file, say
 
@@ -96,7 +97,9 @@ def choose(
         if side == "all" or split_of(source_key(record), shares, seed) == side
     ]
     if not chosen:
-        raise ValueError(f"none of {len(found)} files is in the {side} split; use --split all")
+        raise ValueError(
+            f"none of {counted(len(found), 'file')} is in the {side} split; use --split all"
+        )
     return [chosen[index] for index in evenly_spaced(len(chosen), limit)]
 
 
@@ -120,7 +123,7 @@ def read_items(
         except Exception as error:
             say(f"skipped: {explain_file(record.path, error)}")
     if not items:
-        raise ValueError(f"none of {len(chosen)} files in {folder} can be read")
+        raise ValueError(f"none of {counted(len(chosen), 'file')} in {folder} can be read")
     return items
 
 

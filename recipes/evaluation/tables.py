@@ -1,7 +1,7 @@
 """Rows as a table for a terminal, as Markdown, and as JSON records."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,16 +9,17 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.markup import escape
 from rich.measure import Measurement
-from rich.table import Table
+from rich.table import Column, Table
 
 from intaglio.data.formats.atomic import replacing
+from intaglio.data.formats.printable import counted
 from intaglio.recipes.evaluation.rows import Row
 from intaglio.recipes.evaluation.scores import Metric
 
 NOTHING = "–"
 NO_BREAK = "\u00a0"
-MIN_WIDTH = 120  # columns of a table that does not go to a terminal
 MAX_WIDTH = 1000
+ROW_NAMES = ("system", "data")  # headings of the columns that say what a row is
 
 
 def heading(metric: Metric) -> str:
@@ -50,23 +51,23 @@ def notes(rows: Sequence[Row], metrics: Sequence[Metric]) -> list[str]:
     """
     lines = [f"{row.system}: {row.note}" for row in rows if row.note]
     labels: dict[tuple[str, str], list[str]] = {}  # of metrics, by systems and reason
-    failed = []
     for metric in metrics:
         scores = {row.system: row.scores[metric.name] for row in rows if metric.name in row.scores}
         reasons: dict[str, list[str]] = {}  # systems by reason
         for system, score in scores.items():
+            reason = score.reason
             if score.failures:
-                failed.append(
-                    f"{metric.label} of {system}: {score.failures} items failed, {score.measured} "
-                    f"measured ({score.reason})"
-                )
-            elif score.reason:
-                reasons.setdefault(score.reason, []).append(system)
+                failed = counted(score.failures, "item")
+                reason = f"{failed} failed, {score.measured} measured ({reason})"
+            if reason:
+                reasons.setdefault(reason, []).append(system)
         for reason, systems in reasons.items():
-            which = "" if len(systems) == len(scores) else f" of {', '.join(systems)}"
+            one_failed = len(systems) == 1 and scores[systems[0]].failures
+            every = len(systems) == len(scores) and not one_failed
+            which = "" if every else f" of {', '.join(systems)}"
             labels.setdefault((which, reason), []).append(metric.label)
     shared = [f"{', '.join(found)}{which}: {reason}" for (which, reason), found in labels.items()]
-    return lines + failed + shared
+    return lines + shared
 
 
 def terminal_table(
@@ -98,11 +99,44 @@ def terminal_table(
 
 
 def print_table(table: Table) -> None:
-    """Print a table as wide as it needs to be: narrower, digits would be lost."""
+    """Print a table: whole, or to a terminal that is too narrow in parts that fit one by one."""
     console = Console()
-    needed = Measurement.get(console, console.options.update(max_width=MAX_WIDTH), table).maximum
-    console.width = max(console.width if console.is_terminal else MIN_WIDTH, needed)
-    console.print(table)
+    if not console.is_terminal:
+        console.width = MAX_WIDTH
+    for part in _parts(table, console):
+        console.width = max(console.width, _width(part, console))  # digits are never cut off
+        console.print(part)
+
+
+def _parts(table: Table, console: Console) -> Iterator[Table]:
+    """Tables that the console is wide enough for, each with the columns that say what a row is."""
+    names = [column for column in table.columns if column.header in ROW_NAMES]
+    left = [column for column in table.columns if column.header not in ROW_NAMES]
+    part = table
+    while _width(part, console) > console.width and len(left) > 1:
+        for count in range(len(left) - 1, 0, -1):
+            part = _of_columns(table, names + left[:count])
+            if _width(part, console) <= console.width:
+                break
+        yield part
+        left = left[count:]
+        part = _of_columns(table, names + left)
+    yield part
+
+
+def _of_columns(table: Table, columns: Sequence[Column]) -> Table:
+    part = Table(box=table.box, padding=table.padding, title=table.title)
+    for column in columns:
+        part.add_column(column.header, justify=column.justify, no_wrap=column.no_wrap)
+    cells_of_rows = zip(*(column.cells for column in columns), strict=True)
+    for row, cells in zip(table.rows, cells_of_rows, strict=True):
+        part.add_row(*cells, style=row.style)
+    return part
+
+
+def _width(table: Table, console: Console) -> int:
+    options = console.options.update(max_width=MAX_WIDTH)
+    return Measurement.get(console, options, table).maximum
 
 
 def markdown_table(rows: Sequence[Row], metrics: Sequence[Metric], *, bits: str = "bit/s") -> str:

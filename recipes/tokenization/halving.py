@@ -7,6 +7,7 @@ once. Nothing else changes: the result is the one that the smaller size gives.
 import ctypes
 import gc
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -98,7 +99,8 @@ class Halving:
         """Say once that memory is short, as soon as a smaller size fits."""
         if self.size < self._first and not self._announced:
             self._announced = True
-            say(f"memory is short: it goes on with {self.size:g} {self._unit}")
+            unit = re.sub(r"^(\w+)s\b", r"\1", self._unit) if self.size == 1 else self._unit
+            say(f"memory is short: it goes on with {self.size:g} {unit}")
 
 
 def _give_back() -> None:

@@ -177,7 +177,7 @@ def test_what_is_no_set_is_refused(shard, tmp_path):
     with pytest.raises(ValueError, match="a.tar: x: "):
         TokenShards(str(folder)).setup()
     folder = shard("a.tar", {"x": first})
-    with pytest.raises(ValueError, match="none of 1 items of .* is for training"):
+    with pytest.raises(ValueError, match="none of 1 item of .* is for training"):
         TokenShards(str(folder), validation_share=0.0, test_share=0.9999).setup()
 
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from intaglio.codecs import ImageCodec
+from intaglio.data.formats.printable import counted
 from intaglio.data.image_transforms import to_pixels
 from intaglio.data.manifest import Side
 from intaglio.data.tokens import TokenShards
@@ -114,7 +115,7 @@ class GeneratorEvaluator:
         self.tune = side_of(data, "validation" if split == "test" else "test")
         if self.held.items < 2 or self.train.items < 2:
             raise ValueError(
-                f"{data.root} has {self.held.items} items of the {split} side and "
+                f"{data.root} has {counted(self.held.items, 'item')} of the {split} side and "
                 f"{self.train.items} for training; two of each are needed"
             )
         count = items or self.held.items

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from intaglio.codecs import AudioCodec
 from intaglio.codecs.tokens import Tokens
+from intaglio.data.formats.printable import counted
 from intaglio.recipes.evaluation.audio.comparison import ORIGINAL
 from intaglio.recipes.evaluation.audio.recognition import Recogniser
 from intaglio.recipes.evaluation.figures.signals import Sound, spectrograms, token_raster
@@ -82,8 +83,9 @@ def codec_report(
     return Report(
         title=f"{ours.system}: a codec at {codec.bits_per_second / 1000:.2f} kbit/s",
         summary=(
-            f"What the codec {ours.system} of the package makes of {len(items)} utterances that it "
-            f"was not trained on: {_scores(ours, metrics)}.{_of_training(training, rows, metrics)}"
+            f"What the codec {ours.system} of the package makes of "
+            f"{counted(len(items), 'utterance')} that it was not trained on: "
+            f"{_scores(ours, metrics)}.{_of_training(training, rows, metrics)}"
         ),
         warnings=[warning for warning in [training.warning() if training else ""] if warning],
         facts=_facts(name, codec, training, items),
@@ -163,7 +165,7 @@ def _facts(
         ("Rate", f"{codec.bits_per_second:.0f} bit/s: {codec.frame_rate:g} tokens a second"),
         ("Codebook", f"{codec.vocab[0]:,} codes"),
         ("Training", trained),
-        ("Scored", f"{len(items)} utterances not seen in training, {seconds:.0f} s"),
+        ("Scored", f"{counted(len(items), 'utterance')} not seen in training, {seconds:.0f} s"),
     ]
 
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from intaglio.data.formats.atomic import replacing
+from intaglio.data.formats.printable import counted
 from intaglio.recipes.evaluation.audio.recognition import compared
 from intaglio.recipes.evaluation.report.embedding import data_address, flac
 from intaglio.recipes.evaluation.report.stylesheet import CSS
@@ -246,8 +247,8 @@ def _table(rows: Sequence[Row], metrics: Sequence[Metric]) -> str:
     items = max(row.items for row in rows)
     remarks = "".join(f'<p class="faint">{escape(note)}</p>' for note in notes(rows, metrics))
     table = (
-        f"<table><caption>Means over {items} recordings; below them half the width of the 95 % "
-        "interval. ↑ higher is better, ↓ lower is better.</caption>"
+        f"<table><caption>Means over {counted(items, 'recording')}; below them half the width of "
+        "the 95 % interval. ↑ higher is better, ↓ lower is better.</caption>"
         f"<thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
     )
     return _scrolling("Table of results", table) + remarks

@@ -36,13 +36,24 @@ def generator_wave(generator):
 
 def test_list_says_what_each_set_is_and_whether_it_is_there(home, capsys):
     command("list")
-    lines = capsys.readouterr().out.splitlines()
+    text = capsys.readouterr().out
+    lines = text.splitlines()
     for known in SETS:
         (row,) = (line for line in lines if line.split()[:1] == [known.name])
-        assert f" {known.items} {known.unit} " in row and known.source in row
+        assert f" {known.items} {known.unit} " in row
         assert f"{known.minutes:.1f}" in row or known.kind == "image"
         assert row.split()[-1] == ("yes" if known is SETS[0] else "no")
-        assert any(known.about in line for line in lines)
+        facts = (known.about, f"licence: {known.licence}", f"from: {known.source}")
+        assert "\n  ".join([f"{known.name}:", *facts]) in text
+
+
+def test_list_fits_a_terminal_and_breaks_no_word(home, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    command("list")
+    text = capsys.readouterr().out
+    assert max(map(len, text.splitlines())) <= 80
+    words = {word for known in SETS for word in f"{known.licence} {known.source}".split()}
+    assert words <= {*text.split()}
 
 
 def test_list_looks_under_another_root(home, tmp_path, capsys):

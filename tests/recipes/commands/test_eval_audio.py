@@ -82,7 +82,7 @@ def test_the_suite_has_a_row_for_every_codec_rate_and_data_set(
         "--json", tmp_path / "s.json", "--save-audio", tmp_path / "audio",
     )  # fmt: skip
     assert status == 0, err
-    assert "3 recordings, 2 s" in out and "1 recordings, 1 s" in out and "…" not in out
+    assert "3 recordings, 2 s" in out and "1 recording, 1 s" in out and "…" not in out
     assert [line.split()[2] for line in out.splitlines() if line[2:6] == "wide"] == [
         "data", "data", "more", "more"
     ]  # fmt: skip

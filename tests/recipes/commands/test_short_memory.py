@@ -144,7 +144,7 @@ def test_images_are_drawn_in_smaller_batches_from_the_same_numbers(
 
     monkeypatch.setattr(pipeline.SamplingPipeline, "draw", limited)
     status, _, err = intaglio(*words, "-o", tmp_path / "out", "--batch-size", 7)
-    assert status == 0 and err == f"{SHORT}1 images at once\n"
+    assert status == 0 and err == f"{SHORT}1 image at once\n"
     assert [seeds for seeds in tried if len(seeds) <= 2] == [[seed] for seed in range(7)]
     samples = [list(read_shard(tmp_path / name / "000000.tar")) for name in ("whole", "out")]
     assert [one.key for one in samples[0]] == [one.key for one in samples[1]]

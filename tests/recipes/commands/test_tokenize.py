@@ -157,7 +157,7 @@ def test_a_smaller_set_leaves_no_shard_of_a_larger_one(tokenize, folder, tmp_pat
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     before = content(out)
     found = tokenize(folder, out)
-    assert found.status == 1 and "is of other data, as 3 shards are; add --over" in found.err
+    assert found.status == 1 and "is of other data (3 such shards); add --over" in found.err
     assert content(out) == before
     assert tokenize(folder, out, "--overwrite").status == 0
     names = ["000000.json", "000000.tar", "mine.tar", "shards.jsonl"]
@@ -184,7 +184,7 @@ def test_a_dry_run_lists_and_writes_nothing(tokenize, folder, tmp_path):
     lines = text.splitlines()
     assert status == 0 and not out.exists() and len(lines) == 4
     assert lines[1].endswith("000001.tar  job 1  4 recordings  to do")
-    assert "job 0  1 recordings" not in lines[2] and "job 1  1 recordings" in lines[3]
+    assert "job 0  1 recording " not in lines[2] and "job 1  1 recording " in lines[3]
     tokenize(folder, out, "--job-index", 1, "--num-jobs", 2)
     states = [line.split("  ")[-1] for line in tokenize(folder, out, "--dry-run").out.splitlines()]
     assert states == ["to do", "finished", "to do", "finished"]

@@ -53,7 +53,7 @@ def test_every_picture_becomes_the_tokens_of_its_square(tokenize, pictures, imag
 def test_ten_views_are_ten_samples_of_one_picture(tokenize, pictures, image_bundle, tmp_path):
     status, out, err = tokenize("--views", 10, "--batch-size", 7)
     assert status == 0, err
-    assert "30 views of images in 1 shards" in out
+    assert "30 views of images in 1 shard" in out
     codec = load(image_bundle)
     samples = list(read_shard(tmp_path / "out" / "000000.tar"))
     assert [sample.key for sample in samples[:11]] == [
@@ -80,7 +80,7 @@ def test_the_same_bytes_again_and_other_views_are_refused(tokenize, pictures, tm
 def test_damaged_pictures_are_named(tokenize, pictures, tmp_path):
     (tmp_path / "in" / "bad.png").write_bytes(b"no image")
     status, out, err = tokenize()
-    assert status == 1 and "bad.png" in err and "3 images in 1 shards, 1 damaged" in out
+    assert status == 1 and "bad.png" in err and "3 images in 1 shard, 1 damaged" in out
 
 
 def test_wrong_words_are_one_line(refusal, pictures, image_bundle, bundle, tmp_path):

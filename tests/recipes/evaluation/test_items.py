@@ -35,7 +35,7 @@ def test_a_limit_below_one_and_an_empty_side_are_refused():
     found = [Record("a.wav")]
     with pytest.raises(ValueError, match="--limit must be at least 1, got 0"):
         choose(found, "all", shares=(0, 0), limit=0)
-    with pytest.raises(ValueError, match="none of 1 files is in the test split; use --split all"):
+    with pytest.raises(ValueError, match="none of 1 file is in the test split; use --split all"):
         choose(found, "test", shares=(0, 0))
 
 
@@ -72,5 +72,5 @@ def test_items_that_cannot_be_read_are_named_and_left_out(tmp_path, capsys):
     found = read_items(tmp_path, [Record("a"), Record("bad")], read)
     assert [item.name for item in found] == ["a"]
     assert "intaglio: skipped: bad is damaged" in capsys.readouterr().err
-    with pytest.raises(ValueError, match="none of 1 files in .* can be read"):
+    with pytest.raises(ValueError, match="none of 1 file in .* can be read"):
         read_items(tmp_path, [Record("bad")], read)

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from pathlib import Path
 
 from rich.console import Console
@@ -12,6 +13,7 @@ from intaglio.recipes.evaluation.tables import (
     cell,
     markdown_table,
     notes,
+    print_table,
     records,
     terminal_table,
     write_records,
@@ -26,7 +28,12 @@ class Column(Metric):
 
 
 ROWS = [
-    Row("original", 128_000.0, {"peak": Score(0.5, 0.4, 0.6, 3, 0)}, 3),
+    Row(
+        "original",
+        128_000.0,
+        {"peak": Score(0.5, 0.4, 0.6, 3, 0), "si_sdr": Score(90.0, None, None, 3, 0)},
+        3,
+    ),
     Row(
         "ours",
         901.4,
@@ -52,7 +59,7 @@ def test_the_markdown_table():
     assert lines == [
         "| System | bit/s | Peak V\u00a0↑ | SI-SDR dB\u00a0↑ | Missing\u00a0↑ |",
         "| --- | ---: | ---: | ---: | ---: |",
-        "| original | 128,000 | 0.50 ±0.10 | – | – |",
+        "| original | 128,000 | 0.50 ±0.10 | 90.0 | – |",
         "| **ours** | 901 | 0.25 ±0.07 | -3.0 | absent |",
         "| gone | – | – | – | – |",
         "",
@@ -70,6 +77,29 @@ def test_the_terminal_table_says_the_same():
     text = console.file.getvalue()
     for word in ("original", "128,000", "0.50", "±0.10", "901", "±0.07", "-3.0", "absent"):
         assert word in text
+
+
+def test_a_table_wider_than_the_terminal_is_printed_in_parts(monkeypatch, capsys):
+    columns = [Column(f"m{number}", f"Metric{number}", "dB") for number in range(9)]
+    values = {one.name: Score(float(column), 0.0, 2.0, 3, 0) for column, one in enumerate(columns)}
+    rows = [Row(name, 6000.0, values, 3) for name in ("a-codec-of-a-long-name@6000", "opus")]
+    table = terminal_table(rows, columns, {"data": ["prompts", "songs"]})
+    for terminal, parts in (("0", 1), ("1", 3)):
+        monkeypatch.setenv("TTY_COMPATIBLE", terminal)
+        monkeypatch.setenv("COLUMNS", "80")
+        print_table(table)
+        out = re.sub("\x1b.*?m", "", capsys.readouterr().out)
+        assert (max(map(len, out.splitlines())) <= 80) is (parts > 1)
+        assert [out.count(word) for word in ("Metric0", "Metric8", "8.000")] == [1, 1, 2]
+        assert out.count("a-codec-of-a-long-name@6000") == out.count("songs") == parts
+        assert out.count("6,000") == 2
+
+
+def test_what_failed_everywhere_is_one_line():
+    failed = Score(None, None, None, 0, 1, "no transcript")
+    rows = [Row(name, None, {"wer": failed, "cer": failed}, 1) for name in ("original", "opus")]
+    columns = [Column("wer", "WER"), Column("cer", "CER")]
+    assert notes(rows, columns) == ["WER, CER: 1 item failed, 0 measured (no transcript)"]
 
 
 def test_notes_are_empty_when_nothing_is_left_out():

@@ -300,7 +300,7 @@ def test_without_its_line_in_the_table_it_is_refused(refusal, codec, folder, mon
 def test_a_data_set_becomes_shards(intaglio, codec, folder, tmp_path):
     (folder / "bad.csv").write_text("one\ntwo\n")
     words = ("-o", tmp_path / "shards", "--codec", codec, "--max-bad-share", 1)
-    assert intaglio("tokenize", folder, *words).out.startswith("6 series in 1 shards, 1 damaged")
+    assert intaglio("tokenize", folder, *words).out.startswith("6 series in 1 shard, 1 damaged")
     facts = json.loads(intaglio("info", tmp_path / "shards" / "000000.tar", "--json").out)
     assert (facts["samples"], facts["positions"], facts["checksum"]) == (6, 24, "good")
 

@@ -153,7 +153,7 @@ def test_the_results_are_complete(page):
     for words in (
         "0.800 ±0.100",
         "codec2-1200: absent: c2enc",
-        "STOI of ours: 1 items failed, 3 measured (silence)",
+        "STOI of ours: 1 item failed, 3 measured (silence)",
         "a.onnx 5.00 MB ✓ passed : equal",
         "b 0.00 MB ✗ failed : no",
         "intaglio encode a -o b && ls",
