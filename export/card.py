@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 CARD = "export.json"
+LLAMA = ("model.safetensors", "config.json", "generation_config.json")
 SUFFIXES = (".onnx", ".onnx.data", ".ts", ".pt2")
 # Whatever a card says, no other file is ever removed.
 NAMES = {
     *(f"{part}{suffix}" for part in ("encoder", "decoder") for suffix in SUFFIXES),
-    *("model.safetensors", "config.json", "generation_config.json"),
+    *LLAMA,
 }
 
 

@@ -15,11 +15,11 @@ import torch
 from safetensors.torch import save as save_safetensors
 from torch import Tensor, nn
 
-from intaglio.codecs.bundle import fingerprint, read_config
+from intaglio.codecs.bundle import fingerprint
 from intaglio.codecs.layers.positions import ROPE_THETA
 from intaglio.codecs.layers.transformer import Block, SwiGLU
 from intaglio.data.formats.atomic import replacing_set
-from intaglio.export.card import CARD, earlier, listed, write
+from intaglio.export.card import CARD, LLAMA, earlier, listed, write
 from intaglio.export.llama_reader import verify
 from intaglio.export.llama_requirements import requirements
 from intaglio.generators.conditioning.classes import ClassCondition
@@ -61,31 +61,30 @@ def export(generator: Generator, folder: str | Path) -> dict[str, Any]:
         A record of the files with their sizes, and of what the verification compared.
 
     Raises:
-        ValueError: a generator that no Llama expresses, or files that compute other logits; no file
-            is written or replaced then.
+        ValueError: a generator that no Llama expresses, files that compute other logits, or a
+            folder with a bundle or another model; no file is written or replaced then.
     """
     layout = check(generator)
     generator.eval()
     folder = Path(folder)
-    if _is_bundle(folder):
-        raise ValueError(f"{folder} holds a bundle, which the export would replace; choose another")
-    with replacing_set(folder, drop=listed(earlier(folder).get("exports", []))) as new:
+    old = listed(earlier(folder).get("exports", []))
+    others = [name for name in LLAMA if name not in old and (folder / name).exists()]
+    if others:
+        raise ValueError(
+            f"{folder} holds {' and '.join(others)} of a bundle or another model, which the export "
+            "would replace; choose another folder"
+        )
+    with replacing_set(folder, drop=old) as new:
         content = save_safetensors(weights(generator), metadata={"format": "pt"})
-        (new / "model.safetensors").write_bytes(content)
-        write(new / "config.json", config(generator, layout))
-        write(new / "generation_config.json", _drawing(generator, layout))
+        model, about, drawing = (new / name for name in LLAMA)
+        model.write_bytes(content)
+        write(about, config(generator, layout))
+        write(drawing, _drawing(generator, layout))
         result = verify(generator, new, layout.first)
         sizes = {path.name: path.stat().st_size for path in sorted(new.iterdir())}
         record = {"format": "llama", "files": sizes, "verified": result._asdict()}
         write(new / CARD, _card(generator, layout, record))
     return record
-
-
-def _is_bundle(folder: Path) -> bool:
-    try:
-        return bool(read_config(folder))
-    except (OSError, ValueError):
-        return False
 
 
 def check(generator: Generator) -> Layout:

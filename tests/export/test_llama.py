@@ -95,11 +95,16 @@ def test_files_of_another_export_go_and_a_bundle_stays(tmp_path):
     (tmp_path / "fresh").touch(0o666)
     modes = {path.stat().st_mode for path in tmp_path.iterdir()}
     assert modes == {(tmp_path / "fresh").stat().st_mode}
+    exported(generator, tmp_path)  # replaces its own
     bundle = save(generator, tmp_path / "bundle")
-    before = {path.name: path.read_bytes() for path in bundle.iterdir()}
-    with pytest.raises(ValueError, match="bundle holds a bundle, which the export would replace"):
-        llama.export(generator, bundle)
-    assert {path.name: path.read_bytes() for path in bundle.iterdir()} == before
+    for damage in ("", "{", '{"format_version": 99}', '{"model_type": "llama"}'):
+        (bundle / "config.json").write_text(damage or (bundle / "config.json").read_text())
+        before = {path.name: path.read_bytes() for path in bundle.iterdir()}
+        with pytest.raises(
+            ValueError, match=r"bundle holds model\.safetensors and config\.json of"
+        ):
+            llama.export(generator, bundle)
+        assert {path.name: path.read_bytes() for path in bundle.iterdir()} == before
 
 
 def test_rows_of_a_head_are_sorted_into_halves():

@@ -13,7 +13,7 @@ import pytest
 
 from intaglio.data.formats import atomic
 from intaglio.data.formats.atomic import replacing, replacing_set, settle
-from intaglio.data.formats.locks import staging
+from intaglio.data.formats.locks import staging, sweep
 
 KILLS = Path(__file__).with_name("killed_writes.py")
 OLD = {"a": "old a", "b": "old b", "gone": "old", "user": "mine"}
@@ -223,6 +223,32 @@ def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path):
     with pytest.raises(NotADirectoryError), replacing_set(tmp_path / "file"):
         raise AssertionError
     assert content(tmp_path) == {"file": "mine"}
+
+
+def test_all_of_a_set_is_on_the_disk_before_it_appears(tmp_path, monkeypatch):
+    fsync, put, flushed = os.fsync, atomic._put, set()
+
+    def noted(descriptor):
+        flushed.add(os.fstat(descriptor).st_ino)
+        fsync(descriptor)
+
+    def checked(new, folder, drop):
+        assert {path.stat().st_ino for path in (new, *new.iterdir())} <= flushed
+        put(new, folder, drop)
+        assert folder.parent.stat().st_ino in flushed
+
+    monkeypatch.setattr(os, "fsync", noted)
+    monkeypatch.setattr(atomic, "_put", checked)
+    write(tmp_path / "set")
+    assert content(tmp_path / "set") == {name: f"new {name}" for name in "abc"}
+
+
+def test_sweeping_leaves_what_a_live_process_writes(tmp_path):
+    dead = tmp_path / ".dead.part"
+    dead.mkdir()
+    with staging(tmp_path / "set", os.mkdir) as live:
+        sweep(tmp_path)
+        assert live.is_dir() and not dead.exists()
 
 
 def test_without_locks_nothing_of_others_is_touched(tmp_path, monkeypatch):
