@@ -100,9 +100,7 @@ def test_files_of_another_export_go_and_a_bundle_stays(tmp_path):
     for damage in ("", "{", '{"format_version": 99}', '{"model_type": "llama"}'):
         (bundle / "config.json").write_text(damage or (bundle / "config.json").read_text())
         before = {path.name: path.read_bytes() for path in bundle.iterdir()}
-        with pytest.raises(
-            ValueError, match=r"bundle holds model\.safetensors and config\.json of"
-        ):
+        with pytest.raises(ValueError, match=r"bundle holds model\.safetensors and config\.json"):
             llama.export(generator, bundle)
         assert {path.name: path.read_bytes() for path in bundle.iterdir()} == before
 
