@@ -9,9 +9,14 @@ if TYPE_CHECKING:
     from .acceptance.continuous import ReflectionCoupling as ReflectionCoupling
     from .acceptance.exact import GumbelMatch as GumbelMatch
     from .acceptance.exact import ModifiedRejection as ModifiedRejection
+    from .acceptance.grouped import CoarseGrained as CoarseGrained
+    from .acceptance.grouped import Grouped as Grouped
     from .acceptance.multi_draft import KSeq as KSeq
     from .acceptance.multi_draft import RecursiveRejection as RecursiveRejection
     from .acceptance.multi_draft import SampleMatch as SampleMatch
+    from .acceptance.neighbours import LatentNeighbour as LatentNeighbour
+    from .acceptance.relaxed import Annealed as Annealed
+    from .acceptance.relaxed import TVBudget as TVBudget
     from .drafters.jacobi import JacobiDrafter as JacobiDrafter
     from .sampler import Event as Event
     from .sampler import Sampler as Sampler

@@ -4,13 +4,15 @@ Exact rules give every token the distribution that the target has there, whateve
 Approximate ones say how far off they are.
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from intaglio.generators.heads.densities import GaussianMixture
-from intaglio.generators.inference.counter_rng import Draws
+from intaglio.generators.heads.independent import race
+from intaglio.generators.inference.counter_rng import Draws, Role
 from intaglio.generators.samplers.acceptance.tree import Tree
 
 TINY = 1e-30  # total of a residual below which it is rounding alone
@@ -45,8 +47,8 @@ class Verdict(NamedTuple):
             before it are kept: the draft, its replacement, or, at the last one, a further token.
             Of a tree, what follows each of its entries.
         excess: float [batch, window], of rules that are not exact: how far the distribution of the
-            token at each position is from the target's, in total variation, or a bound of it.
-            None is 0 everywhere.
+            token at each position is from the target's, in total variation, or a bound of it; or
+            a number whose mean over the drafts of the drafter is that. None is 0 everywhere.
     """
 
     accepted: Tensor
@@ -92,6 +94,69 @@ def matched(window: Window, tokens: Tensor) -> Tensor:
     found = (window.tokens == tokens.take_along_dim(parents.unsqueeze(-1), 1)).all(-1)
     siblings = (parents.unsqueeze(2) == parents.unsqueeze(1)).tril(-1)
     return found & ~(siblings & found.unsqueeze(1)).any(-1)
+
+
+class Judgement(NamedTuple):
+    """What `RejectionRule.judge` says of one group of the drafts.
+
+    Attributes:
+        keep: probability of keeping each draft, [batch, window], in [0, 1].
+        instead: logits of the token in place of one that is not kept, [batch, window, vocab].
+        excess: see `Verdict`.
+    """
+
+    keep: Tensor
+    instead: Tensor
+    excess: Tensor | None = None
+
+
+class RejectionRule(AcceptanceRule):
+    """Base of rules that keep a draft with some probability and else draw another token.
+
+    Each group of a token is judged separately; those that are kept stay, and the draft is kept if
+    all are. The excesses of the groups add up.
+    """
+
+    def judge(self, p: Tensor, q: Tensor | None, x: Tensor, *, group: int) -> Judgement:
+        """Judge one group.
+
+        Args:
+            p: log-probabilities of the target at the drafts, [batch, window, vocab].
+            q: those that the drafts were drawn from; None as in `Window`.
+            x: the drafts, int64 [batch, window].
+            group: its number.
+        """
+        raise NotImplementedError
+
+    def verify(self, window: Window, target: list[Tensor], draws: Draws) -> Verdict:
+        """See `AcceptanceRule.verify`."""
+        count = len(target)
+        numbers = draws.uniform(Role.ACCEPTANCE, count)[:, :-1]
+        drafted: Sequence[Tensor | None] = window.log_probs or [None] * count
+        found = [
+            self.judge(p[:, :-1], q, x, group=group)
+            for group, (p, q, x) in enumerate(
+                zip(target, drafted, window.tokens.unbind(-1), strict=True)
+            )
+        ]
+        # no draft of this round stands at the last position: its token may be that of `Sampler`
+        plain = draws._replace(round=0).keys(Role.TOKEN, count)[:, -1:]
+        keys = torch.cat([draws.keys(Role.RESIDUAL, count)[:, :-1], plain], dim=1)
+        pairs = zip(found, target, strict=True)
+        instead = race([torch.cat([one.instead, p[:, -1:]], dim=1) for one, p in pairs], keys)
+        kept = numbers < torch.stack([one.keep for one in found], dim=-1)
+        tokens = torch.where(kept, window.tokens, instead[:, :-1])
+        excess = [one.excess for one in found if one.excess is not None]
+        return Verdict(
+            kept.all(-1),
+            torch.cat([tokens, instead[:, -1:]], dim=1),
+            torch.stack(excess).sum(0) if excess else None,
+        )
+
+
+def ratio(p: Tensor, q: Tensor) -> Tensor:
+    """min(1, p / q) of probabilities, and 1 where both are 0: what is kept of a draft from q."""
+    return torch.where(p < q, p / q, 1.0)
 
 
 def probability(log_probs: Tensor, ids: Tensor) -> Tensor:

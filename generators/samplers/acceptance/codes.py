@@ -1,0 +1,111 @@
+"""Which ids are alike, found in the codebook of the codec.
+
+A generator does not know its codec, and a table of neighbours is made from the codec in less time
+than the first image takes. It is therefore made when it is needed, by the codec that is to decode
+the tokens, and not stored with the generator, where it could be one of other codes.
+"""
+
+from math import prod
+
+import torch
+from torch import Tensor
+
+from intaglio.codecs import Codec
+from intaglio.codecs.quantizers.codebook import nearest
+from intaglio.generators.generator import Generator
+from intaglio.generators.provenance import Provenance
+
+AT_ONCE = 1 << 24  # distances that are held at a time
+ITERATIONS = 20  # of k-means
+
+
+@torch.no_grad()
+def code_vectors(generator: Generator, codec: Codec) -> list[Tensor]:
+    """What the codec decodes each id to, float32 [vocab, dim] for each group of a token.
+
+    These are the codes as the decoder gets them: of length 1 where the quantizer has it so. Of a
+    token of several groups, or of digits, all others are 0: only differences have a meaning.
+
+    Args:
+        generator: of the tokens.
+        codec: that made the tokens.
+
+    Raises:
+        ValueError: it did not, the tokens are no ids, or one of these is the end of an item.
+    """
+    if generator.end is not None:
+        raise ValueError(f"the end of an item of {generator.name} has no code that is like others")
+    if not generator.vocab:
+        raise ValueError(f"{generator.name} draws vectors, which have no codes")
+    if generator.provenance is not None:
+        generator.provenance.check(Provenance(codec.name, codec.fingerprint))
+    if generator.vocab != codec.vocab:
+        raise ValueError(
+            f"{generator.name} draws ids of {generator.vocab}, not those of {codec.name}, "
+            f"{codec.vocab}"
+        )
+    device = next(codec.parameters()).device
+    groups = generator.digits or generator.vocab
+    found = []
+    for group, size in enumerate(groups):
+        ids = torch.zeros(size, 1, len(generator.vocab), dtype=torch.int64, device=device)
+        index = torch.arange(size, device=device)
+        if generator.digits:
+            ids[:, 0, 0] = index * prod(groups[:group])
+        else:
+            ids[:, 0, group] = index
+        found.append(codec.quantizer.decode_ids(ids).flatten(1))
+    return found
+
+
+def nearest_codes(codes: Tensor, count: int) -> Tensor:
+    """The nearest other ids of each id, the nearest first, int64 [vocab, count].
+
+    Args:
+        codes: [vocab, dim].
+        count: how many; fewer if there are not so many others.
+    """
+    count = min(count, len(codes) - 1)
+    rows = max(1, AT_ONCE // len(codes))
+    found = []
+    for start in range(0, len(codes), rows):
+        part = codes[start : start + rows]
+        apart = torch.cdist(part, codes, compute_mode="donot_use_mm_for_euclid_dist")
+        apart.diagonal(start).fill_(torch.inf)
+        found.append(apart.argsort(dim=1, stable=True)[:, :count])
+    return torch.cat(found)
+
+
+def partition(codes: Tensor, count: int) -> Tensor:
+    """Disjoint groups of like codes, for `CoarseGrained`, float32 [count, vocab] of 0 and 1.
+
+    Args:
+        codes: [vocab, dim].
+        count: of groups, at most: one that would be empty is left out.
+    """
+    return overlapping(codes, count, shared=1)
+
+
+def overlapping(codes: Tensor, count: int, *, shared: int = 2) -> Tensor:
+    """Groups of like codes that overlap, for `CoarseGrained`, float32 [count, vocab].
+
+    Each id belongs in equal shares to the groups of the nearest centres, which are found by
+    k-means from codes at even distances in their order.
+
+    Args:
+        codes: [vocab, dim].
+        count: of groups, at most.
+        shared: groups of an id.
+    """
+    count = min(count, len(codes))
+    codes = codes.float()
+    centres = codes[torch.arange(count, device=codes.device) * len(codes) // count]
+    for _ in range(ITERATIONS):
+        ids = nearest(codes, centres)
+        hits = ids.bincount(minlength=count).unsqueeze(1)
+        sums = torch.zeros_like(centres).index_add_(0, ids, codes)
+        centres = torch.where(hits > 0, sums / hits.clamp_min(1), centres)
+    chosen = torch.cdist(codes, centres).topk(min(shared, count), dim=1, largest=False).indices
+    weights = torch.zeros(len(codes), count, device=codes.device)
+    weights = weights.scatter(1, chosen, 1 / chosen.shape[1]).T
+    return weights[weights.sum(1) > 0]
