@@ -75,6 +75,33 @@ class KVCache:
         keys = torch.arange(self.used, device=positions.device)
         return (keys <= positions.unsqueeze(-1)).unsqueeze(1)
 
+    def attention_mask_of(self, positions: Tensor, ancestors: Tensor) -> Tensor:
+        """As `attention_mask_at`, of the last tokens of a tree, where not all follow each other.
+
+        Args:
+            positions: of all tokens of the tree, int64 [batch, entries], one behind the other,
+                whatever their order in an item is. Each attends to all that stands before them.
+            ancestors: which of the tree each of the last tokens attends to, bool [batch, count,
+                entries]; batch 1 for all items.
+        """
+        count = ancestors.shape[1]
+        mask = self.attention_mask_at(positions[:, -count:])[:, 0]
+        before = torch.arange(self.used, device=positions.device) < positions[:, :1]
+        mask = before.unsqueeze(1).expand_as(mask)
+        index = positions.unsqueeze(1).expand(-1, count, -1)
+        return mask.scatter(2, index, ancestors.expand_as(index)).unsqueeze(1)
+
+    def move(self, source: Tensor, target: Tensor) -> None:
+        """Copy the keys and values of some positions to others, int64 [batch, count] each."""
+        for layer in self.layer_caches:
+            memory = layer.memory
+            heads, size = memory.shape[2], memory.shape[4]
+            index = [
+                one[None, :, None, :, None].expand(2, -1, heads, -1, size)
+                for one in (source, target)
+            ]
+            memory.scatter_(3, index[1], memory.gather(3, index[0]))
+
     def advance(self, count: int) -> None:
         """Keep the tokens that were last given to the layer caches."""
         self.length += count

@@ -39,16 +39,43 @@ class RasterWindows:
         x = torch.cat([self.backbone.condition(self.condition), x], dim=1)
         return self._pass(x, positions.expand(len(x), -1))[:, -1:]
 
-    def hidden(self, tokens: Tensor, positions: Tensor) -> Tensor:
+    def hidden(
+        self,
+        tokens: Tensor,
+        positions: Tensor,
+        *,
+        ancestors: Tensor | None = None,
+        root: Tensor | None = None,
+    ) -> Tensor:
         """Hidden vectors of the positions behind some tokens, [rows, count, dim].
 
         Args:
             tokens: [rows, count, width]; all before the first are in the cache.
             positions: where they stand, int64 [rows, count]; those behind an item count for
                 nothing.
+            ancestors: if they are the last tokens of a tree, which of its tokens each is or
+                follows, bool [rows, count, entries]; rows 1 for all items. What remains of a tree
+                has to be moved by `keep`. None if each follows the one before it.
+            root: where the tree begins, int64 [rows, 1]; with the first of the tokens if None.
         """
         inside = positions.clamp_max(self.positions - 1)
-        return self._pass(self.backbone.embed(tokens, inside), positions)
+        x = self.backbone.embed(tokens, inside)
+        if ancestors is None:
+            return self._pass(x, positions)
+        start = (positions[:, :1] if root is None else root) + self.backbone.prefix
+        slots = start + torch.arange(ancestors.shape[2], device=x.device)
+        mask = self.cache.attention_mask_of(slots, ancestors)
+        return self.backbone(x, inside, mask=mask, layer_caches=self.cache.layer_caches)
+
+    def keep(self, root: Tensor, path: Tensor) -> None:
+        """Move a path of a tree to where a chain would stand.
+
+        Args:
+            root: as in `hidden`.
+            path: numbers of its tokens in the tree, int64 [rows, levels], the first one 0.
+        """
+        start = root + self.backbone.prefix
+        self.cache.move(start + path, start + torch.arange(path.shape[1], device=path.device))
 
     def _pass(self, x: Tensor, positions: Tensor) -> Tensor:
         mask = self.cache.attention_mask_at(positions + self.backbone.prefix)

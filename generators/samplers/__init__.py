@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .acceptance.relaxed import Annealed as Annealed
     from .acceptance.relaxed import TVBudget as TVBudget
     from .drafters.jacobi import JacobiDrafter as JacobiDrafter
+    from .drafters.model import ModelDrafter as ModelDrafter
     from .sampler import Event as Event
     from .sampler import Sampler as Sampler
     from .speculative import SpeculativeSampler as SpeculativeSampler

@@ -23,6 +23,7 @@ from intaglio.generators.orders.raster import RasterOrder
 from intaglio.generators.orders.raster_windows import RasterWindows
 from intaglio.generators.samplers.acceptance.base import AcceptanceRule, Verdict, Window
 from intaglio.generators.samplers.acceptance.exact import GumbelMatch
+from intaglio.generators.samplers.acceptance.tree import Tree
 from intaglio.generators.samplers.drafters.base import Drafter, Prefix, Round
 from intaglio.generators.samplers.drafters.jacobi import JacobiDrafter
 from intaglio.generators.samplers.sampler import UNGUIDED, Event, Sampler
@@ -109,22 +110,33 @@ class SpeculativeSampler(Sampler):
         while not batch.is_complete():
             positions = batch.next_positions(self.window if number else 0)
             draws = Draws(request.seeds, positions, number)
-            if number == 0:
+            if number == 0 or not self.window:
                 window = _nothing(batch.size, head.width, draws)
             else:
                 prefix = Prefix(batch.tokens[:, : batch.total], batch.lengths)
                 drafts = drafting.propose(prefix, draws._replace(positions=positions[:, :-1]))
-                window = batch.with_given(drafts, positions)
-            hidden, null = batch.hidden(window.tokens, positions)
+                positions = batch.positions(drafts)
+                window = self._judgeable(batch.with_given(drafts, positions))
+                draws = draws._replace(positions=positions)
+            hidden, null = batch.hidden(window, positions)
             options = SamplingOptions(null, scales[positions.clamp_max(batch.total - 1)], self.warp)
             target = head.distribution(hidden, options)
             verdict = self.rule.verify(window, target, draws)
-            drafting.observe(Round(target, verdict, batch.commit(verdict, positions)))
+            drafting.observe(Round(target, verdict, *batch.commit(window, verdict, positions)))
             tokens = generator.denormalise(batch.certain())
             yield Event(
                 Step(number, batch.total, positions), torch.where(kept, start.tokens, tokens)
             )
             number += 1
+
+    def _judgeable(self, window: Window) -> Window:
+        """The window, if the rule judges such ones."""
+        if window.tree is not None and not self.rule.takes_trees:
+            raise ValueError(
+                f"{type(self.rule).__name__} judges one draft of a token, and the drafter makes "
+                "several"
+            )
+        return window
 
 
 class _Batch:
@@ -166,26 +178,47 @@ class _Batch:
         """Positions behind those that are certain, int64 [batch, window + 1]."""
         return self.lengths.unsqueeze(1) + torch.arange(window + 1, device=self.lengths.device)
 
+    def positions(self, window: Window) -> Tensor:
+        """Positions behind the last certain token and behind each draft, [batch, window + 1]."""
+        if window.tree is None:
+            return self.next_positions(window.tokens.shape[1])
+        return self.lengths.unsqueeze(1) + window.tree.depths
+
     def with_given(self, window: Window, positions: Tensor) -> Window:
         """The window, with the tokens that are given in place of drafts."""
-        is_given, tokens = self._given_at(positions[:, :-1])
+        is_given, tokens = self._given_at(positions[:, 1:] - 1)
         return window._replace(tokens=torch.where(is_given.unsqueeze(-1), tokens, window.tokens))
 
-    def hidden(self, drafts: Tensor, positions: Tensor) -> tuple[Tensor, Tensor | None]:
+    def hidden(self, window: Window, positions: Tensor) -> tuple[Tensor, Tensor | None]:
         """Hidden vectors of positions, [batch, window + 1, dim]; and without the condition."""
         if self.windows.is_empty:
             hidden = self.windows.begin(self._both(self.given.tokens[:, : int(positions[0, 0])]))
         else:
-            index = (positions[:, :1] - 1).unsqueeze(-1).expand(-1, -1, drafts.shape[-1])
-            tokens = torch.cat([self.tokens.gather(1, index), drafts], dim=1)
-            hidden = self.windows.hidden(self._both(tokens), self._both(positions - 1))
+            last = self.tokens.take_along_dim(positions[:, :1, None] - 1, 1)
+            tokens = torch.cat([last, window.tokens], dim=1)
+            ancestors = None
+            if window.tree is not None:
+                ancestors = self._both(window.tree.ancestors.expand(self.size, -1, -1))
+            hidden = self.windows.hidden(
+                self._both(tokens), self._both(positions - 1), ancestors=ancestors
+            )
         if not self.guided:
             return hidden, None
         conditional, null = hidden.chunk(2)
         return conditional, null
 
-    def commit(self, verdict: Verdict, positions: Tensor) -> Tensor:
-        """Make the first tokens of each item certain; gives how many, int64 [batch]."""
+    def commit(
+        self, window: Window, verdict: Verdict, positions: Tensor
+    ) -> tuple[Tensor, Tensor | None]:
+        """Make the first tokens of each item certain.
+
+        Returns:
+            How many, int64 [batch], and `Round.path`.
+        """
+        path = None
+        if window.tree is not None:
+            verdict, path = self._chain(window.tree, verdict, positions)
+            positions = self.next_positions(window.tree.levels)
         is_given, given = self._given_at(positions)
         tokens = torch.where(is_given.unsqueeze(-1), given, verdict.tokens)
         inside = positions < self.total
@@ -202,7 +235,16 @@ class _Batch:
             excess = verdict.excess.masked_fill(~reached, 0).sum(1)
         drafts, stay = judged.sum(1), (run.bool() & judged).sum(1)
         self.ledger.add(torch.stack([inside[:, 0].long(), kept, drafts, stay]), excess)
-        return kept
+        return kept, path
+
+    def _chain(self, tree: Tree, verdict: Verdict, positions: Tensor) -> tuple[Verdict, Tensor]:
+        """What is kept of a tree as the verdict on a chain, and `Round.path`."""
+        # tokens that are given stand in all siblings
+        is_given, _ = self._given_at(positions[:, 1:] - 1)
+        path, kept = tree.path(torch.where(is_given, tree.is_first(), verdict.accepted))
+        self.windows.keep(self._both(positions[:, :1] - 1), self._both(path))
+        tokens = verdict.tokens.take_along_dim(path.unsqueeze(-1), 1)
+        return Verdict(kept[:, 1:], tokens), path
 
     def _given_at(self, positions: Tensor) -> tuple[Tensor, Tensor]:
         index = positions.clamp_max(self.total - 1)

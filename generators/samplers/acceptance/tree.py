@@ -31,6 +31,11 @@ class Tree(NamedTuple):
     levels: int
     independent: bool = False
 
+    def is_first(self) -> Tensor:
+        """Which drafts have no elder siblings, bool [batch, window]."""
+        same = self.parents.unsqueeze(2) == self.parents.unsqueeze(1)
+        return ~same.tril(-1).any(2)
+
     def path(self, accepted: Tensor) -> tuple[Tensor, Tensor]:
         """The entries that are kept, as a chain.
 
@@ -40,7 +45,7 @@ class Tree(NamedTuple):
 
         Returns:
             The entry of each depth, int64 [batch, levels + 1], and which of them are kept, bool;
-            the others are the first entries of their depths.
+            the others are the first of their depths, if there are any.
         """
         refused = (self.ancestors[..., 1:] & ~accepted.unsqueeze(1)).any(-1)
         levels = torch.arange(self.levels + 1, device=accepted.device)

@@ -30,11 +30,14 @@ class Round(NamedTuple):
         target: log-probabilities of each group, [batch, window + 1, vocab].
         verdict: on its window.
         kept: int64 [batch], tokens of the window and behind it that are certain now.
+        path: of a tree, the entry of each depth, int64 [batch, levels + 1]: first those that are
+            kept; then, where there are any, the first of their depths. None of a chain.
     """
 
     target: list[Tensor]
     verdict: Verdict
     kept: Tensor
+    path: Tensor | None = None
 
 
 class Drafting:

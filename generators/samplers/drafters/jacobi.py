@@ -1,5 +1,6 @@
 """Drafts without a model: what the target predicted behind the last drafts."""
 
+from functools import lru_cache
 from typing import Literal, get_args
 
 import torch
@@ -10,7 +11,9 @@ from intaglio.generators.heads.independent import race
 from intaglio.generators.inference.counter_rng import Draws, Role
 from intaglio.generators.orders.base import Request
 from intaglio.generators.samplers.acceptance.base import Window
+from intaglio.generators.samplers.acceptance.tree import Tree, grown
 from intaglio.generators.samplers.drafters.base import Drafter, Drafting, Prefix, Round
+from intaglio.generators.samplers.drafters.siblings import without_replacement
 
 Coupling = Literal["gumbel", "maximal", "independent"]
 Initial = Literal["uniform", "last"]
@@ -29,12 +32,18 @@ class JacobiDrafter(Drafter):
             ``independent``: drawn afresh, as published first.
         initial: distribution of tokens at positions that no prediction has reached: ``uniform``,
             or that of the ``last`` position that one has.
+        siblings: drafts of each position: besides the first, which the next ones follow, others
+            drawn from the rest of the same prediction. All count for the window.
 
     Raises:
-        ValueError: there is no such coupling or initial distribution.
+        ValueError: there is no such coupling or initial distribution, or no sibling.
     """
 
-    def __init__(self, coupling: Coupling = "gumbel", initial: Initial = "last") -> None:
+    def __init__(
+        self, coupling: Coupling = "gumbel", initial: Initial = "last", siblings: int = 1
+    ) -> None:
+        if siblings < 1:
+            raise ValueError(f"a position has 1 draft or more, got {siblings}")
         if coupling not in get_args(Coupling) or initial not in get_args(Initial):
             raise ValueError(
                 f"couplings are {', '.join(get_args(Coupling))}, initial distributions "
@@ -42,49 +51,82 @@ class JacobiDrafter(Drafter):
             )
         self.coupling: Coupling = coupling
         self.initial: Initial = initial
+        self.siblings = siblings
 
     def begin(self, generator: Generator, request: Request, window: int) -> Drafting:
         """See `Drafter.begin`."""
-        return _JacobiDrafting(self, len(request.seeds), window, generator.head.vocab)
+        return _JacobiDrafting(self, len(request.seeds), generator.head.vocab)
 
 
 class _JacobiDrafting(Drafting):
-    def __init__(
-        self, drafter: JacobiDrafter, batch: int, window: int, vocab: tuple[int, ...]
-    ) -> None:
+    def __init__(self, drafter: JacobiDrafter, batch: int, vocab: tuple[int, ...]) -> None:
         self.coupling, self.initial = drafter.coupling, drafter.initial
-        self.batch, self.window, self.vocab = batch, window, vocab
+        self.batch, self.vocab = batch, vocab
+        self.siblings = min(drafter.siblings, *vocab)
         self.last: Round | None = None
 
     def propose(self, prefix: Prefix, draws: Draws) -> Window:
         """See `Drafting.propose`."""
-        if self.last is None:
-            log_probs = self._uniform(draws.seeds.device)
-            return Window(self._drawn(log_probs, draws), log_probs)
-        target, verdict, kept = self.last
-        index = kept.unsqueeze(1) + torch.arange(self.window, device=kept.device)
-        predicted = verdict.tokens.shape[1]
-        fresh = (index >= predicted).unsqueeze(-1)
-        index = index.clamp_max(predicted - 1).unsqueeze(-1)
-        log_probs = [one.take_along_dim(index, 1) for one in target]
-        if self.initial == "uniform":
-            pairs = zip(log_probs, self._uniform(kept.device), strict=True)
-            log_probs = [torch.where(fresh, other, one) for one, other in pairs]
-        tokens = self._drawn(log_probs, draws)
-        if self.coupling == "maximal":
-            tokens = torch.where(fresh, tokens, verdict.tokens.take_along_dim(index, 1))
-        return Window(tokens, log_probs)
+        window = draws.positions.shape[1]
+        siblings = max(1, min(self.siblings, window))
+        levels = window // siblings
+        draws = draws._replace(positions=draws.positions[:, :levels])
+        log_probs, tokens = self._predicted(levels, draws)
+        if siblings == 1:
+            return Window(tokens, log_probs)
+        return self._with_siblings(log_probs, tokens, siblings, draws)
 
     def observe(self, round: Round) -> None:
         """See `Drafting.observe`."""
         self.last = round
 
-    def _uniform(self, device: torch.device) -> list[Tensor]:
-        logits = [torch.zeros(size, device=device).log_softmax(0) for size in self.vocab]
-        return [one.expand(self.batch, self.window, -1) for one in logits]
+    def _predicted(self, levels: int, draws: Draws) -> tuple[list[Tensor], Tensor]:
+        """A chain of drafts, and what each is drawn from."""
+        if self.last is None:
+            log_probs = self._uniform(levels, draws.seeds.device)
+            return log_probs, race(log_probs, self._keys(draws))
+        target, verdict, kept, path = self.last
+        index = kept.unsqueeze(1) + torch.arange(levels, device=kept.device)
+        predicted = verdict.tokens.shape[1] if path is None else path.shape[1]
+        fresh = (index >= predicted).unsqueeze(-1)
+        index = index.clamp_max(predicted - 1)
+        index = (index if path is None else path.gather(1, index)).unsqueeze(-1)
+        log_probs = [one.take_along_dim(index, 1) for one in target]
+        if self.initial == "uniform":
+            pairs = zip(log_probs, self._uniform(levels, kept.device), strict=True)
+            log_probs = [torch.where(fresh, other, one) for one, other in pairs]
+        tokens = race(log_probs, self._keys(draws))
+        if self.coupling == "maximal":
+            tokens = torch.where(fresh, tokens, verdict.tokens.take_along_dim(index, 1))
+        return log_probs, tokens
 
-    def _drawn(self, log_probs: list[Tensor], draws: Draws) -> Tensor:
+    def _with_siblings(
+        self, log_probs: list[Tensor], tokens: Tensor, siblings: int, draws: Draws
+    ) -> Window:
+        """A chain, and behind each of its tokens others in place of the next."""
+        ids, laws = [], []
+        pairs = zip(log_probs, tokens.unbind(-1), self._keys(draws).unbind(-1), strict=True)
+        for law, first, key in pairs:
+            left = law.scatter(-1, first.unsqueeze(-1), -torch.inf)
+            others, others_law = without_replacement(left, key, siblings - 1)
+            ids.append(torch.cat([first.unsqueeze(-1), others], -1).flatten(1))
+            laws.append(torch.cat([law.unsqueeze(-2), others_law], -2).flatten(1, 2))
+        tree = comb(tokens.shape[1], siblings, tokens.device)
+        return Window(torch.stack(ids, -1), laws, tree)
+
+    def _uniform(self, levels: int, device: torch.device) -> list[Tensor]:
+        logits = [torch.zeros(size, device=device).log_softmax(0) for size in self.vocab]
+        return [one.expand(self.batch, levels, -1) for one in logits]
+
+    def _keys(self, draws: Draws) -> Tensor:
         same = self.coupling == "gumbel"
         numbers = draws._replace(round=0) if same else draws
-        role = Role.TOKEN if same else Role.DRAFT
-        return race(log_probs, numbers.keys(role, len(log_probs)))
+        return numbers.keys(Role.TOKEN if same else Role.DRAFT, len(self.vocab))
+
+
+@lru_cache(maxsize=64)
+def comb(levels: int, siblings: int, device: torch.device) -> Tree:
+    """A tree in which only the first of the siblings is followed, of batch 1."""
+    drafts = torch.arange(levels * siblings, device=device)
+    before = drafts // siblings * siblings - siblings + 1
+    return grown(before.clamp_min(0).unsqueeze(0), siblings=siblings, levels=levels)

@@ -11,6 +11,8 @@ from contextlib import suppress
 from typing import Any, Literal, get_args, get_origin
 
 from intaglio.codecs import Codec
+from intaglio.generators.conditioning.guidance import Guidance
+from intaglio.generators.load import load
 from intaglio.generators.samplers.acceptance.base import AcceptanceRule
 from intaglio.generators.samplers.acceptance.exact import GumbelMatch, ModifiedRejection
 from intaglio.generators.samplers.acceptance.multi_draft import (
@@ -20,21 +22,48 @@ from intaglio.generators.samplers.acceptance.multi_draft import (
 )
 from intaglio.generators.samplers.drafters.base import Drafter
 from intaglio.generators.samplers.drafters.jacobi import Coupling, Initial, JacobiDrafter
+from intaglio.generators.samplers.drafters.model import ModelDrafter
 
 NONE = "none"
 PROVIDED = ("codec", "rule")
 
 
 def jacobi(
-    rule: AcceptanceRule, coupling: Coupling | None = None, initial: Initial = "last"
+    rule: AcceptanceRule,
+    coupling: Coupling | None = None,
+    initial: Initial = "last",
+    siblings: int = 1,
 ) -> JacobiDrafter:
     """The drafter, with the coupling that suits the rule if none is chosen."""
     suited: Coupling = "gumbel" if isinstance(rule, GumbelMatch) else "maximal"
-    return JacobiDrafter(coupling or suited, initial)
+    return JacobiDrafter(coupling or suited, initial, siblings)
+
+
+def model(
+    rule: AcceptanceRule,
+    generator: str,
+    branching: str = "1",
+    beams: int = 0,
+    levels: int | None = None,
+    guidance: float = 1.0,
+) -> ModelDrafter:
+    """The drafter of a bundle, with siblings as the rule needs them; branching as in 2x2x1."""
+    counts = branching.split("x")
+    if not all(count.isdecimal() for count in counts):
+        raise ValueError(f"branching is written as in 2x2x1, not {branching!r}")
+    return ModelDrafter(
+        load(generator).eval(),
+        branching=() if beams else tuple(int(count) for count in counts),
+        beams=beams,
+        levels=levels,
+        replace=isinstance(rule, KSeq),
+        guidance=Guidance(guidance),
+    )
 
 
 DRAFTERS: dict[str, Callable[..., Drafter]] = {
     "jacobi": jacobi,
+    "model": model,
 }
 RULES: dict[str, Callable[..., AcceptanceRule]] = {
     "gumbel": GumbelMatch,

@@ -172,9 +172,9 @@ def no_rollback(monkeypatch):
     """All drafts are kept, whether those before them are or not."""
     right = speculative._Batch.commit
 
-    def commit(self, verdict, positions):
+    def commit(self, window, verdict, positions):
         kept = torch.ones_like(verdict.accepted)
-        return right(self, verdict._replace(accepted=kept), positions)
+        return right(self, window, verdict._replace(accepted=kept), positions)
 
     monkeypatch.setattr(speculative._Batch, "commit", commit)
 

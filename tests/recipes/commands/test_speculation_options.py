@@ -56,9 +56,16 @@ def test_the_drafter_suits_the_rule():
     assert (chosen.drafter.coupling, chosen.drafter.initial) == ("independent", "uniform")
     assert isinstance(chosen.rule, ModifiedRejection) and chosen.rule.exact
     assert isinstance(made("jacobi", "gumbel").rule, GumbelMatch)
+    assert made("jacobi:siblings=3", "recursive").drafter.siblings == 3
+    small = made("model:generator=emoji,branching=2x3,levels=4", "k-seq").drafter
+    assert (small.branching, small.levels, small.replace) == ((2, 3), 4, True)
+    beams = made("model:generator=emoji,beams=4,guidance=2", "recursive").drafter
+    assert (beams.beams, beams.branching, beams.replace, beams.guidance.scale) == (4, (), False, 2)
+    with pytest.raises(ValueError, match="branching is written as in 2x2x1, not '2,2'"):
+        speculation.model(GumbelMatch(), "emoji", "2,2")
     with pytest.raises(argparse.ArgumentTypeError, match="coupling is one of gumbel, maximal, ind"):
         speculation.drafter_name("jacobi:coupling=strong")
-    with pytest.raises(argparse.ArgumentTypeError, match="'model of mine'; there are none, jacobi"):
-        speculation.drafter_name("model of mine")
+    with pytest.raises(argparse.ArgumentTypeError, match="'mind'; there are none, jacobi"):
+        speculation.drafter_name("mind")
     with pytest.raises(ValueError, match="--steps and --drafter exclude each other"):
         sampler_of({**DEFAULTS, "drafter": "jacobi", "steps": 4})
