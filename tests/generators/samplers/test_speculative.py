@@ -210,9 +210,10 @@ def stale(monkeypatch):
         before = getattr(self, "window_before", None)
         window = right(self, prefix, draws)
         if before is not None:
-            kept = self.last.kept.unsqueeze(1) + torch.arange(self.window)
-            index = kept.clamp_max(self.window - 1).unsqueeze(-1)
-            same = (kept < self.window) & self.last.verdict.accepted.gather(1, index[..., 0])
+            size = window.tokens.shape[1]
+            kept = self.last.kept.unsqueeze(1) + torch.arange(size)
+            index = kept.clamp_max(size - 1).unsqueeze(-1)
+            same = (kept < size) & self.last.verdict.accepted.gather(1, index[..., 0])
             window = window._replace(
                 log_probs=[
                     torch.where(same.unsqueeze(-1), old.take_along_dim(index, 1), new)
