@@ -15,14 +15,14 @@ from lightning.pytorch.callbacks import Callback, ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
-from intaglio.recipes.callbacks.checkpoint_files import CheckedIO, newest, run_folder
+from intaglio.recipes.callbacks.checkpoint_files import CheckedIO, made_before, newest, run_folder
 from intaglio.recipes.callbacks.config import RecipeInCheckpoint
 from intaglio.recipes.callbacks.early_logs import EarlyLogs
 from intaglio.recipes.callbacks.progress import StepProgress
 from intaglio.recipes.callbacks.run_folder import RunTrainer
 from intaglio.recipes.callbacks.run_summary import RunSummary
 from intaglio.recipes.commands.options.trust import add_trust_option, importable, trusted
-from intaglio.recipes.errors import USER_ERRORS, explain
+from intaglio.recipes.errors import USER_ERRORS, explain, say
 from intaglio.recipes.training.failures import end_children, how_to_resume, lost_process
 from intaglio.recipes.training.messages import quieten
 from intaglio.recipes.training.refusals import in_words
@@ -117,11 +117,15 @@ class TrainingCLI(LightningCLI):
         return super().instantiate_trainer(callbacks=[*given, *reports], **kwargs)
 
     def fit(self, model: LightningModule, **kwargs: Any) -> None:
-        """Train; if that fails, say how to go on.
+        """Train, unless all steps are made; if that fails, say how to go on.
 
         Raises:
             ValueError: the data or a value failed, or another process of the training has gone.
         """
+        path = kwargs.get("ckpt_path")
+        if path and Path(path).is_file() and (end := made_before(Path(path), self.trainer)):
+            say(f"nothing to do: {path} has come to {end}; with a larger number it goes on")
+            return
         try:
             self.trainer.fit(model, **kwargs)
         except USER_ERRORS as error:

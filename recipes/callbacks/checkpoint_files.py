@@ -139,6 +139,26 @@ def newest(folder: Path) -> Path | None:
     return None
 
 
+def made_before(path: Path, trainer: Trainer) -> str:
+    """The option whose number a checkpoint has reached, if nothing of its training is left to do.
+
+    The file need not be whole: who resumes from it says what is wrong.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        loop = content["loops"]["fit_loop"]
+        validation = loop["epoch_loop.val_loop.batch_progress"]["total"]
+        if validation["ready"] > validation["completed"]:
+            return ""
+        if 0 < trainer.max_steps <= content["global_step"]:
+            return f"--trainer.max_steps {trainer.max_steps}"
+        if 0 < (trainer.max_epochs or 0) <= loop["epoch_progress"]["current"]["processed"]:
+            return f"--trainer.max_epochs {trainer.max_epochs}"
+    except Exception:
+        return ""
+    return ""
+
+
 def run_folder(trainer: Trainer) -> Path:
     """Folder of a run, the same for all its starts: each start logs to a sub-folder of its own."""
     for logger in trainer.loggers[:1]:

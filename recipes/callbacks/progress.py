@@ -4,6 +4,7 @@ import datetime
 import shutil
 import sys
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
@@ -24,6 +25,7 @@ class StepProgress(ProgressBar):
         self.enabled = True
         self.terminal = sys.stderr.isatty()
         self.shown, self.open = 0.0, False  # when there was a line, and whether it has an end
+        self.evaluated = ""  # the line of the last batch that was not trained on
         self.first: tuple[float, int] | None = None  # when the first step was over, and its number
 
     @property
@@ -76,41 +78,27 @@ class StepProgress(ProgressBar):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Show the batch."""
-        batches = (
-            trainer.num_sanity_val_batches if trainer.sanity_checking else trainer.num_val_batches
-        )
-        self._evaluated("validation", batch_idx, batches[dataloader_idx])
+        """Show the batch, of a validation, a test or a prediction."""
+        stage, batches = _evaluated(trainer)
+        self.evaluated = f"{stage}, {_of(batch_idx + 1, batches[dataloader_idx], 'batches')}"
+        if self._due():
+            self._show(self.evaluated)
+
+    on_test_batch_end = on_predict_batch_end = on_validation_batch_end
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Keep a line with what was measured."""
         metrics = _metrics(trainer, "val/")
-        if metrics and not trainer.sanity_checking and trainer.state.fn == "fit":
+        if trainer.state.fn == "validate":
+            self.on_test_end(trainer, pl_module)
+        elif metrics and not trainer.sanity_checking:
             self._show(f"step {trainer.global_step}, validation: {', '.join(metrics)}", keep=True)
 
-    def on_test_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        """Show the batch."""
-        self._evaluated("test", batch_idx, trainer.num_test_batches[dataloader_idx])
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Keep the last line."""
+        self._show(self.evaluated, keep=True)
 
-    def on_predict_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        """Show the batch."""
-        self._evaluated("predict", batch_idx, trainer.num_predict_batches[dataloader_idx])
+    on_predict_end = on_test_end
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Leave the last line of a terminal."""
@@ -132,10 +120,6 @@ class StepProgress(ProgressBar):
             parts.append(f"{datetime.timedelta(seconds=round(max(0.0, min(known))))} left")
         return parts
 
-    def _evaluated(self, what: str, batch_idx: int, total: float) -> None:
-        if self._due():
-            self._show(f"{what}, {_of(batch_idx + 1, total, 'batches')}")
-
     def _due(self) -> bool:
         wait = ON_TERMINAL if self.terminal else IN_LOG
         return self.enabled and time.monotonic() - self.shown >= wait
@@ -151,6 +135,16 @@ class StepProgress(ProgressBar):
         self.open = self.terminal and not keep
         start, end = ("\r", "\x1b[K" + "\n" * keep) if self.terminal else ("", "\n")
         print(f"{start}{line[:width]}", end=end, file=sys.stderr, flush=True)
+
+
+def _evaluated(trainer: Trainer) -> tuple[str, Sequence[float]]:
+    """What is running besides a training, and the batches of each of its loaders."""
+    if trainer.testing:
+        return "test", trainer.num_test_batches
+    if trainer.predicting:
+        return "predict", trainer.num_predict_batches
+    sanity = trainer.sanity_checking
+    return "validation", trainer.num_sanity_val_batches if sanity else trainer.num_val_batches
 
 
 def _of(number: int, total: float | None, noun: str) -> str:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import EarlyStopping, Timer
 from torch import nn
 
 from intaglio.data.formats.printable import counted
@@ -14,7 +15,8 @@ from intaglio.recipes.callbacks.checkpoint import LastCheckpoint
 class RunSummary(Callback):
     """Print the data, the sizes of the parts, the steps and the folder of a run on standard error.
 
-    At the end it says how many steps were made and where the checkpoint is.
+    At the end it says how many steps were made, where the checkpoint is, and if there were to be
+    more steps, why there are not.
     """
 
     def __init__(self) -> None:
@@ -42,7 +44,10 @@ class RunSummary(Callback):
         """Print where the training has come to."""
         paths = [c.path for c in _checkpoints(trainer)] or [_folder(trainer)]
         if trainer.is_global_zero:
-            print(f"trained {trainer.global_step} steps: {paths[0]}", file=sys.stderr, flush=True)
+            if why := _early_end(trainer):
+                print(f"ended early: {why}", file=sys.stderr)
+            steps = counted(trainer.global_step, "step")
+            print(f"trained {steps}: {paths[0]}", file=sys.stderr, flush=True)
 
 
 def _data(trainer: Trainer) -> str:
@@ -78,6 +83,22 @@ def _steps(trainer: Trainer) -> str:
     device = trainer.strategy.root_device.type
     end = " or ".join(ends) or "no end"
     return f"{done}{end}, on {device}, precision {trainer.precision}{processes}"
+
+
+def _early_end(trainer: Trainer) -> str:
+    """Why there are no more steps although the recipe allows them; "" if it does not."""
+    if not trainer.should_stop or 0 < trainer.max_steps <= trainer.global_step:
+        return ""
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        if isinstance(callback, Timer) and (callback.time_remaining() or 1) <= 0:
+            return "the time that --trainer.max_time gives is over"
+        if isinstance(callback, EarlyStopping) and callback.stopping_reason_message:
+            if callback.wait_count < callback.patience:  # the value itself ends it
+                return callback.stopping_reason_message.partition(" Signaling")[0]
+            checks = counted(callback.wait_count, "check")
+            best = float(callback.best_score)
+            return f"{callback.monitor} did not improve in {checks}; the best was {best:.4g}"
+    return "a callback asked for it"
 
 
 def _checkpoints(trainer: Trainer) -> list[LastCheckpoint]:

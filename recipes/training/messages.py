@@ -13,7 +13,7 @@ LOGGED = (
     r"\bTip: For seamless cloud",  # advertisements
     r"`weights_only` was not set",
     r"`Trainer\(limit_\w+=.*\)` was configured",
-    r"`Trainer\.fit` stopped:",  # `RunSummary` says it
+    r"`Trainer\.fit` stopped:|^Time limit reached",  # `RunSummary` says it
     r"^(\[rank: \d+\] )?Seed set to",
     r"To properly utilize them, you should set `torch\.set_float32_matmul_precision",
 )

@@ -50,6 +50,43 @@ def test_the_log_of_a_short_training_has_its_steps(output):
     assert sum(bool(row.split(",")[column]) for row in rows) == 7
 
 
+def test_a_training_that_ends_early_says_why(launcher, tiny_recipe, tmp_path):
+    words = ["fit", "-c", tiny_recipe, "--trainer.val_check_interval=2"]
+    words += ["--trainer.check_val_every_n_epoch=null", "--trainer.callbacks+=EarlyStopping"]
+    words += ["--trainer.callbacks.monitor=val/wave"]
+    words += ["--trainer.callbacks.patience=1", "--trainer.callbacks.min_delta=10"]
+    assert launcher.run(tmp_path, *words) == 0
+    lines = launcher.output.read_text().splitlines()
+    why = r"val/wave did not improve in 1 check; the best was 0\.\d+"
+    assert re.fullmatch(f"ended early: {why}", lines[-2])
+    assert lines[-1] == "trained 4 steps: run/version_0/checkpoints/last.ckpt"
+
+
+def test_the_time_limit_is_said_once(launcher, tiny_recipe, tmp_path):
+    words = ["--trainer.max_steps=100000", "--trainer.max_time=00:00:00:01"]
+    assert launcher.run(tmp_path, "fit", "-c", tiny_recipe, *words) == 0
+    text = launcher.output.read_text()
+    assert "ended early: the time that --trainer.max_time gives is over\n" in text
+    assert "Time limit" not in text
+
+
+def test_a_finished_training_is_left_alone_and_the_others_end_with_a_line(
+    launcher, output, tiny_recipe
+):
+    folder = output[1]
+    words = ["-c", tiny_recipe, "--ckpt_path=last", "--trainer.enable_progress_bar=true"]
+    assert launcher.run(folder, "fit", *words, "--trainer.max_steps=7") == 0
+    said = "nothing to do: run/version_0/checkpoints/last.ckpt has come to --trainer.max_steps 7; "
+    assert said in launcher.output.read_text()
+    assert [path.name for path in (folder / "run").iterdir()] == ["version_0"]
+    files = "intaglio.recipes.callbacks.predictions.TokenFiles"
+    assert launcher.run(folder, "predict", *words, f"--trainer.callbacks+={files}") == 0
+    last = launcher.output.read_text().splitlines()[-2:]
+    assert last == ["wrote 3 token files: run/version_1/predictions", "predict, 2/2 batches"]
+    assert launcher.run(folder, "validate", *words) == 0
+    assert "validation, 2/2 batches\n" in launcher.output.read_text()
+
+
 @pytest.fixture
 def clock(monkeypatch):
     """A clock that is set by hand, on a terminal of 60 columns."""
