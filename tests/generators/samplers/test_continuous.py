@@ -41,7 +41,7 @@ def emitted(rule, p, q, calls=CALLS):
     draws = Draws(torch.arange(calls), torch.tensor([[0, 1]]), 1)
     law = everywhere(q, calls, 1)
     tokens = law.sample(draws._replace(positions=draws.positions[:, :1]), Role.DRAFT)
-    verdict = rule.verify(Window(tokens, None, law), everywhere(p, calls, 2), draws)
+    verdict = rule.verify(Window(tokens, None, law=law), everywhere(p, calls, 2), draws)
     kept = verdict.accepted[:, 0]
     assert torch.equal(verdict.tokens[:, 0][kept], tokens[:, 0][kept])
     return kept, verdict.tokens
@@ -310,7 +310,7 @@ def exchanged(steps, calls, spread, change=lambda found, factor: found, last=Tru
     target = GaussianMixture(*(torch.cat([one, one], 1) for one in p))
     with pytest.MonkeyPatch.context() as patch:
         ratio(lambda found: change(found, theirs - ours))(patch)
-        found = MixtureRejection().verify(Window(tokens, None, q), target, draws).tokens
+        found = MixtureRejection().verify(Window(tokens, None, law=q), target, draws).tokens
     other = Draws(torch.arange(calls) + calls, torch.tensor([[0]]))
     noise = other.normal(Role.NOISE, steps)[:, 0].double()
     plain = last_step(DATA[0], noise)[0].sample(other, Role.DRAFT)
