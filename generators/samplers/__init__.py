@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .acceptance.neighbours import LatentNeighbour as LatentNeighbour
     from .acceptance.relaxed import Annealed as Annealed
     from .acceptance.relaxed import TVBudget as TVBudget
+    from .drafters.adjacency import AdjacencyDrafter as AdjacencyDrafter
     from .drafters.jacobi import JacobiDrafter as JacobiDrafter
     from .drafters.model import ModelDrafter as ModelDrafter
     from .sampler import Event as Event

@@ -20,6 +20,7 @@ from intaglio.generators.samplers.acceptance.multi_draft import (
     RecursiveRejection,
     SampleMatch,
 )
+from intaglio.generators.samplers.drafters.adjacency import AdjacencyDrafter
 from intaglio.generators.samplers.drafters.base import Drafter
 from intaglio.generators.samplers.drafters.jacobi import Coupling, Initial, JacobiDrafter
 from intaglio.generators.samplers.drafters.model import ModelDrafter
@@ -48,12 +49,9 @@ def model(
     guidance: float = 1.0,
 ) -> ModelDrafter:
     """The drafter of a bundle, with siblings as the rule needs them; branching as in 2x2x1."""
-    counts = branching.split("x")
-    if not all(count.isdecimal() for count in counts):
-        raise ValueError(f"branching is written as in 2x2x1, not {branching!r}")
     return ModelDrafter(
         load(generator).eval(),
-        branching=() if beams else tuple(int(count) for count in counts),
+        branching=() if beams else _counts(branching),
         beams=beams,
         levels=levels,
         replace=isinstance(rule, KSeq),
@@ -61,9 +59,22 @@ def model(
     )
 
 
+def adjacency(branching: str = "4x2x1", above: bool = True) -> AdjacencyDrafter:
+    """The drafter, with branching as in 4x2x1."""
+    return AdjacencyDrafter(_counts(branching), above=above)
+
+
+def _counts(text: str) -> tuple[int, ...]:
+    counts = text.split("x")
+    if not all(count.isdecimal() for count in counts):
+        raise ValueError(f"branching is written as in 2x2x1, not {text!r}")
+    return tuple(int(count) for count in counts)
+
+
 DRAFTERS: dict[str, Callable[..., Drafter]] = {
     "jacobi": jacobi,
     "model": model,
+    "adjacency": adjacency,
 }
 RULES: dict[str, Callable[..., AcceptanceRule]] = {
     "gumbel": GumbelMatch,

@@ -61,6 +61,8 @@ def test_the_drafter_suits_the_rule():
     assert (small.branching, small.levels, small.replace) == ((2, 3), 4, True)
     beams = made("model:generator=emoji,beams=4,guidance=2", "recursive").drafter
     assert (beams.beams, beams.branching, beams.replace, beams.guidance.scale) == (4, (), False, 2)
+    table = made("adjacency:branching=3x1,above=false", "match").drafter
+    assert (table.branching, table.above) == ((3, 1), False)
     with pytest.raises(ValueError, match="branching is written as in 2x2x1, not '2,2'"):
         speculation.model(GumbelMatch(), "emoji", "2,2")
     with pytest.raises(argparse.ArgumentTypeError, match="coupling is one of gumbel, maximal, ind"):
