@@ -12,7 +12,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.epilog = (
         "Compare numbers of one run with each other, not with those of other runs or machines.\n\n"
-        "example:\n  intaglio bench quantizer --json quantizer.json"
+        "examples:\n  intaglio bench quantizer --json quantizer.json\n"
+        "  intaglio bench sampler --plot rules.png"
     )
     parser.add_argument("subject", choices=SUBJECTS, help="what to measure")
     parser.add_argument(
@@ -22,6 +23,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of codec: audio (default) or image (the same as the subject image)",
     )
     parser.add_argument("--json", metavar="FILE", help="also write the records to this file")
+    parser.add_argument(
+        "--plot",
+        metavar="FILE",
+        help="of sampler: measure what each acceptance rule gains and costs instead, and draw it",
+    )
     parser.add_argument("--tokens", type=int, help="of decode: tokens of each item (256)")
     parser.add_argument("--threads", type=int, default=2, help="threads of PyTorch (2)")
 
@@ -40,7 +46,12 @@ def run(args: argparse.Namespace) -> None:
         raise ValueError(f"only codec takes a modality, not {args.subject}")
     if args.tokens is not None and args.subject != "decode":
         raise ValueError(f"only decode takes --tokens, not {args.subject}")
+    if args.plot is not None and args.subject != "sampler":
+        raise ValueError(f"only sampler takes --plot, not {args.subject}")
     torch.set_num_threads(args.threads)
+    if args.plot is not None:
+        _plot_rules(Path(args.plot), args.json)
+        return
     subject = "image" if args.modality == "image" else args.subject
     module = importlib.import_module(f"intaglio.recipes.benchmarks.{subject}")
     results = module.run() if args.tokens is None else module.run(args.tokens)
@@ -54,3 +65,28 @@ def run(args: argparse.Namespace) -> None:
     if args.json:
         with replacing(Path(args.json)) as part:
             part.write_text(json.dumps([result._asdict() for result in results], indent=2) + "\n")
+
+
+def _plot_rules(path: Path, json_path: str | None) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from intaglio.data.formats.atomic import replacing
+    from intaglio.recipes.benchmarks import sampler_rules
+    from intaglio.recipes.evaluation.figures.canvas import check_installed
+
+    check_installed(str(path))
+    found = sampler_rules.run()
+    table = Table("family", "rule", "tokens a pass", "TV", "Fréchet")
+    table.columns[1].overflow = "fold"
+    for one in found:
+        numbers = (f"{one.tokens_per_pass:.2f}", f"{one.excess:.3f}", f"{one.distance:.1f}")
+        table.add_row(one.family, one.rule, *numbers)
+    Console().print(table)
+    print("TV: total variation of a token from plain sampling, on average, or a bound of it")
+    print("Fréchet: distance of the images from others of plain sampling")
+    with replacing(path) as part:
+        part.write_bytes(sampler_rules.figure(found))
+    if json_path:
+        with replacing(Path(json_path)) as part:
+            part.write_text(json.dumps([one._asdict() for one in found], indent=2) + "\n")

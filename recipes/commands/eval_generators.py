@@ -95,8 +95,8 @@ def run(args: argparse.Namespace) -> None:
         if getattr(args, option) is not None and getattr(args, option) < 2:
             raise ValueError(f"--{option} must be at least 2, got {getattr(args, option)}")
     options = sampling(args)
-    sampler = sampler_of(options)
     codec = load_image_codec(args.codec or default_source(args.generators[0]), args.device)
+    sampler = sampler_of(options, codec=codec)
     device = next(codec.parameters()).device
     extractor = feature_extractor(args.features, inception_file=args.inception, device=device)
     generators = by_name([load_generator(source, device) for source in args.generators])

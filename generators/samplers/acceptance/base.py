@@ -49,11 +49,18 @@ class Verdict(NamedTuple):
         excess: float [batch, window], of rules that are not exact: how far the distribution of the
             token at each position is from the target's, in total variation, or a bound of it; or
             a number whose mean over the drafts of the drafter is that. None is 0 everywhere.
+        redrawn: of such rules, what stands at each position by an exact rule and the same numbers.
     """
 
     accepted: Tensor
     tokens: Tensor
     excess: Tensor | None = None
+    redrawn: Tensor | None = None
+
+    @property
+    def of_target(self) -> Tensor:
+        """Tokens like `tokens` that have the target's distribution whatever the rule."""
+        return self.tokens if self.redrawn is None else self.redrawn
 
 
 class AcceptanceRule:
@@ -103,11 +110,13 @@ class Judgement(NamedTuple):
         keep: probability of keeping each draft, [batch, window], in [0, 1].
         instead: logits of the token in place of one that is not kept, [batch, window, vocab].
         excess: see `Verdict`.
+        exact: of approximate rules, what an exact rule says of the same drafts.
     """
 
     keep: Tensor
     instead: Tensor
     excess: Tensor | None = None
+    exact: "Judgement | None" = None
 
 
 class RejectionRule(AcceptanceRule):
@@ -142,16 +151,33 @@ class RejectionRule(AcceptanceRule):
         # no draft of this round stands at the last position: its token may be that of `Sampler`
         plain = draws._replace(round=0).keys(Role.TOKEN, count)[:, -1:]
         keys = torch.cat([draws.keys(Role.RESIDUAL, count)[:, :-1], plain], dim=1)
-        pairs = zip(found, target, strict=True)
-        instead = race([torch.cat([one.instead, p[:, -1:]], dim=1) for one, p in pairs], keys)
-        kept = numbers < torch.stack([one.keep for one in found], dim=-1)
-        tokens = torch.where(kept, window.tokens, instead[:, :-1])
+        last = [p[:, -1:] for p in target]
+        kept, tokens = _decided(found, window.tokens, last, numbers, keys)
         excess = [one.excess for one in found if one.excess is not None]
-        return Verdict(
-            kept.all(-1),
-            torch.cat([tokens, instead[:, -1:]], dim=1),
-            torch.stack(excess).sum(0) if excess else None,
-        )
+        if not excess:
+            return Verdict(kept, tokens)
+        exact = [one.exact for one in found if one.exact is not None]
+        _, redrawn = _decided(exact, window.tokens, last, numbers, keys)
+        return Verdict(kept, tokens, torch.stack(excess).sum(0), redrawn)
+
+
+def _decided(
+    judgements: list[Judgement], drafts: Tensor, last: list[Tensor], numbers: Tensor, keys: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Which drafts are kept, and what stands at each position; see `Verdict`.
+
+    Args:
+        judgements: of each group.
+        drafts: [batch, window, groups].
+        last: log-probabilities of the token behind them, [batch, 1, vocab] of each group.
+        numbers: what decides whether a draft is kept, [batch, window, groups].
+        keys: of the races for the other tokens, [batch, window + 1, groups].
+    """
+    pairs = zip(judgements, last, strict=True)
+    instead = race([torch.cat([one.instead, p], dim=1) for one, p in pairs], keys)
+    kept = numbers < torch.stack([one.keep for one in judgements], dim=-1)
+    tokens = torch.where(kept, drafts, instead[:, :-1])
+    return kept.all(-1), torch.cat([tokens, instead[:, -1:]], dim=1)
 
 
 def ratio(p: Tensor, q: Tensor) -> Tensor:

@@ -5,57 +5,49 @@ than the first image takes. It is therefore made when it is needed, by the codec
 the tokens, and not stored with the generator, where it could be one of other codes.
 """
 
+from collections.abc import Sequence
 from math import prod
 
 import torch
 from torch import Tensor
 
-from intaglio.codecs import Codec
+from intaglio.codecs.quantizers.base import Quantizer
 from intaglio.codecs.quantizers.codebook import nearest
-from intaglio.generators.generator import Generator
-from intaglio.generators.provenance import Provenance
 
 AT_ONCE = 1 << 24  # distances that are held at a time
 ITERATIONS = 20  # of k-means
 
 
 @torch.no_grad()
-def code_vectors(generator: Generator, codec: Codec) -> list[Tensor]:
-    """What the codec decodes each id to, float32 [vocab, dim] for each group of a token.
+def code_vectors(quantizer: Quantizer, digits: Sequence[int] = ()) -> list[Tensor]:
+    """What a quantizer decodes each id to, float32 [vocab, dim] for each group of a token.
 
     These are the codes as the decoder gets them: of length 1 where the quantizer has it so. Of a
     token of several groups, or of digits, all others are 0: only differences have a meaning.
 
     Args:
-        generator: of the tokens.
-        codec: that made the tokens.
+        quantizer: of the codec that made the tokens.
+        digits: `Generator.digits` of the generator.
 
     Raises:
-        ValueError: it did not, the tokens are no ids, or one of these is the end of an item.
+        ValueError: the tokens are no ids.
     """
-    if generator.end is not None:
-        raise ValueError(f"the end of an item of {generator.name} has no code that is like others")
-    if not generator.vocab:
-        raise ValueError(f"{generator.name} draws vectors, which have no codes")
-    if generator.provenance is not None:
-        generator.provenance.check(Provenance(codec.name, codec.fingerprint))
-    if generator.vocab != codec.vocab:
-        raise ValueError(
-            f"{generator.name} draws ids of {generator.vocab}, not those of {codec.name}, "
-            f"{codec.vocab}"
-        )
-    device = next(codec.parameters()).device
-    groups = generator.digits or generator.vocab
+    if not quantizer.vocab:
+        raise ValueError("these tokens are vectors, which have no codes")
     found = []
-    for group, size in enumerate(groups):
-        ids = torch.zeros(size, 1, len(generator.vocab), dtype=torch.int64, device=device)
-        index = torch.arange(size, device=device)
-        if generator.digits:
-            ids[:, 0, 0] = index * prod(groups[:group])
+    for group, size in enumerate(digits or quantizer.vocab):
+        ids = torch.zeros(size, 1, len(quantizer.vocab), dtype=torch.int64)
+        if digits:
+            ids[:, 0, 0] = torch.arange(size) * prod(digits[:group])
         else:
-            ids[:, 0, group] = index
-        found.append(codec.quantizer.decode_ids(ids).flatten(1))
+            ids[:, 0, group] = torch.arange(size)
+        found.append(quantizer.decode_ids(ids.to(_device(quantizer))).flatten(1))
     return found
+
+
+def _device(quantizer: Quantizer) -> torch.device:
+    tensors = [*quantizer.parameters(), *quantizer.buffers()]
+    return tensors[0].device if tensors else torch.device("cpu")
 
 
 def nearest_codes(codes: Tensor, count: int) -> Tensor:

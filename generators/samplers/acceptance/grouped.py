@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from intaglio.generators.samplers.acceptance.base import Judgement, RejectionRule, ratio
-from intaglio.generators.samplers.acceptance.relaxed import at, certain, judged
+from intaglio.generators.samplers.acceptance.relaxed import at, certain, exactly, judged, table_of
 
 
 class Grouped(RejectionRule):
@@ -58,15 +58,14 @@ class Grouped(RejectionRule):
         start = (rank - size // 2).clamp(0, p.shape[-1] - size).unsqueeze(-1)
         members = order.gather(-1, start + torch.arange(size, device=x.device))
         target, drafted = p.gather(-1, members).exp(), q.gather(-1, members).exp()
-        here, there = at(p, x).exp(), at(q, x).exp()
-        near = (target - here.unsqueeze(-1)).abs() <= self.difference
+        near = (target - at(p, x).exp().unsqueeze(-1)).abs() <= self.difference
         if self.distance < inf:
-            codes = self.codes[group].to(x.device)
+            codes = table_of(self.codes, group, p)
             apart = (codes[members] - codes[x].unsqueeze(-2)).norm(dim=-1)
             near &= apart <= self.distance
         keep = ratio((target * near).sum(-1), (drafted * near).sum(-1))
         if self.corrected:
-            keep = torch.maximum(keep, ratio(here, there))
+            keep = torch.maximum(keep, exactly(p, q, x).keep)
         return judged(p, q, x, keep)
 
 
@@ -100,11 +99,11 @@ class CoarseGrained(RejectionRule):
         """See `RejectionRule.judge`."""
         q = certain(p, x) if q is None else q
         target, drafted = p.exp(), q.exp()
-        weights = self.weights[group].to(p)
+        weights = table_of(self.weights, group, p, dim=1).to(p.dtype)
         of_target, of_drafts = target @ weights.T, drafted @ weights.T
         keep = ratio(of_target, of_drafts) @ weights
         missing = (1 - ratio(of_drafts, of_target)) @ weights  # share of p(x) that is still due
         due = target * missing
         instead = torch.where(due.sum(-1, keepdim=True) > 0, due.log(), p)
         excess = (drafted * keep + due - target).abs().sum(-1) / 2
-        return Judgement(at(keep, x), instead, excess)
+        return Judgement(at(keep, x), instead, excess, exactly(p, q, x))

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from intaglio.generators.samplers.acceptance.base import Judgement, RejectionRule, ratio
-from intaglio.generators.samplers.acceptance.relaxed import at, certain, judged
+from intaglio.generators.samplers.acceptance.relaxed import at, certain, judged, table_of
 
 
 class LatentNeighbour(RejectionRule):
@@ -53,7 +53,7 @@ class LatentNeighbour(RejectionRule):
         """See `RejectionRule.judge`."""
         q = certain(p, x) if q is None else q
         here, there = at(p, x).exp(), at(q, x).exp()
-        members = self.neighbours[group].to(x.device)[x]
+        members = table_of(self.neighbours, group, p)[x]
         masses = p.gather(-1, members).exp()
         bound = here.unsqueeze(-1) * ((self.factor or 1) - 1) + (self.delta or 0)
         counted = masses * (masses.cumsum(-1) <= bound)

@@ -7,6 +7,8 @@ that an exact rule keeps. All such rules cost the same for the same number of to
 differ in which tokens come too often.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -46,8 +48,9 @@ class TVBudget(RejectionRule):
         target, drafted = p.exp(), q.exp()
         variation = (target - drafted).clamp_min(0).sum(-1)
         share = (self.eps / variation.clamp_min(TINY)).clamp_max(1)
-        keep = (1 - share) * ratio(at(target, x), at(drafted, x)) + share
-        return Judgement(keep, residual(p, q), share * variation)
+        exact = exactly(p, q, x)
+        keep = (1 - share) * exact.keep + share
+        return Judgement(keep, exact.instead, share * variation, exact)
 
 
 class Annealed(RejectionRule):
@@ -79,7 +82,8 @@ class Annealed(RejectionRule):
         weight = (self.delta * (-self.nu * index).exp()).clamp_min(1).unsqueeze(-1)
         keep = ratio(weight * target, drafted)
         excess = (drafted * (keep - ratio(target, drafted))).sum(-1)
-        return Judgement(at(keep, x), residual(p, q), excess)
+        exact = exactly(p, q, x)
+        return Judgement(at(keep, x), exact.instead, excess, exact)
 
 
 def certain(p: Tensor, x: Tensor) -> Tensor:
@@ -92,9 +96,35 @@ def certain(p: Tensor, x: Tensor) -> Tensor:
     return F.one_hot(x, p.shape[-1]).to(p.dtype).log()
 
 
+def table_of(tables: Sequence[Tensor], group: int, p: Tensor, *, dim: int = 0) -> Tensor:
+    """What a rule knows of the ids of a group, on the device of their log-probabilities.
+
+    Args:
+        tables: of all groups.
+        group: its number.
+        p: [..., vocab].
+        dim: of the ids in a table.
+
+    Raises:
+        ValueError: it knows other ids.
+    """
+    known = tuple(one.shape[dim] for one in tables)
+    if group >= len(known) or known[group] != p.shape[-1]:
+        raise ValueError(
+            f"the rule knows which of {known} ids are alike, and the generator draws group {group} "
+            f"of a token out of {p.shape[-1]}"
+        )
+    return tables[group].to(p.device)
+
+
 def at(values: Tensor, ids: Tensor) -> Tensor:
     """Values [..., vocab] at ids [...]."""
     return values.gather(-1, ids.unsqueeze(-1)).squeeze(-1)
+
+
+def exactly(p: Tensor, q: Tensor, x: Tensor) -> Judgement:
+    """What an exact rule says; arguments as for `judged`."""
+    return Judgement(ratio(at(p, x).exp(), at(q, x).exp()), residual(p, q))
 
 
 def judged(p: Tensor, q: Tensor, x: Tensor, keep: Tensor) -> Judgement:
@@ -108,5 +138,5 @@ def judged(p: Tensor, q: Tensor, x: Tensor, keep: Tensor) -> Judgement:
         x: drafts, [batch, window].
         keep: probability of keeping them, [batch, window].
     """
-    exact = ratio(at(p, x).exp(), at(q, x).exp())
-    return Judgement(keep, residual(p, q), (keep - exact).abs())
+    exact = exactly(p, q, x)
+    return Judgement(keep, exact.instead, (keep - exact.keep).abs(), exact)

@@ -97,7 +97,7 @@ class _JacobiDrafting(Drafting):
             log_probs = [torch.where(fresh, other, one) for one, other in pairs]
         tokens = race(log_probs, self._keys(draws))
         if self.coupling == "maximal":
-            tokens = torch.where(fresh, tokens, verdict.tokens.take_along_dim(index, 1))
+            tokens = torch.where(fresh, tokens, verdict.of_target.take_along_dim(index, 1))
         return log_probs, tokens
 
     def _with_siblings(

@@ -20,10 +20,12 @@ from intaglio.generators.samplers.acceptance.multi_draft import (
     RecursiveRejection,
     SampleMatch,
 )
+from intaglio.generators.samplers.acceptance.relaxed import Annealed, TVBudget
 from intaglio.generators.samplers.drafters.adjacency import AdjacencyDrafter
 from intaglio.generators.samplers.drafters.base import Drafter
 from intaglio.generators.samplers.drafters.jacobi import Coupling, Initial, JacobiDrafter
 from intaglio.generators.samplers.drafters.model import ModelDrafter
+from intaglio.recipes.commands.options import codebook_rules
 
 NONE = "none"
 PROVIDED = ("codec", "rule")
@@ -79,6 +81,11 @@ DRAFTERS: dict[str, Callable[..., Drafter]] = {
 RULES: dict[str, Callable[..., AcceptanceRule]] = {
     "gumbel": GumbelMatch,
     "rejection": ModifiedRejection,
+    "budget": TVBudget,
+    "annealed": Annealed,
+    "grouped": codebook_rules.grouped,
+    "coarse": codebook_rules.coarse,
+    "neighbour": codebook_rules.neighbour,
     "match": SampleMatch,
     "recursive": RecursiveRejection,
     "k-seq": KSeq,

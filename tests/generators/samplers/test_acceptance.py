@@ -1,5 +1,7 @@
 """Rules of acceptance: the distribution of what they emit, and tests that wrong rules fail."""
 
+import importlib
+import pkgutil
 from typing import NamedTuple
 
 import pytest
@@ -9,6 +11,7 @@ from torch import Tensor
 
 from intaglio.generators.heads.independent import race
 from intaglio.generators.inference.counter_rng import Draws, Role
+from intaglio.generators.samplers import acceptance
 from intaglio.generators.samplers.acceptance import base, exact
 from intaglio.generators.samplers.acceptance.base import Window
 from intaglio.generators.samplers.acceptance.exact import GumbelMatch, ModifiedRejection
@@ -117,6 +120,20 @@ def test_gumbel_match_gives_the_tokens_of_plain_drawing_whatever_is_drafted():
     assert torch.equal(tokens, plain[:, 0])
     assert p_value(tokens[:, 0], given.p) > FALSE_ALARM
     assert 0 < int(accepted.sum()) < CALLS
+
+
+def test_rules_say_first_whether_they_are_exact():
+    for module in pkgutil.iter_modules(acceptance.__path__):
+        importlib.import_module(f"{acceptance.__name__}.{module.name}")
+    kinds, found = [base.AcceptanceRule], set()
+    while kinds:
+        kinds += (subs := kinds.pop().__subclasses__())
+        found |= {one for one in subs if one.__module__.startswith(acceptance.__name__)}
+    rules = [one for one in found if hasattr(one, "exact")]
+    assert len(rules) >= 7 and ModifiedRejection in rules
+    for rule in rules:
+        word = "Exact: " if rule.exact else "Approximate: "
+        assert (rule.__doc__ or "").startswith(word), rule.__name__
 
 
 def wrong_residual(change):

@@ -14,6 +14,8 @@ from intaglio.generators.samplers.acceptance.codes import nearest_codes, overlap
 from intaglio.generators.samplers.acceptance.grouped import CoarseGrained, Grouped
 from intaglio.generators.samplers.acceptance.neighbours import LatentNeighbour
 from intaglio.generators.samplers.acceptance.relaxed import Annealed, TVBudget
+from intaglio.generators.samplers.drafters.jacobi import JacobiDrafter
+from intaglio.generators.samplers.speculative import SpeculativeSampler
 
 VOCAB, PAIRS = 64, 100
 FALSE_ALARM = 1e-6
@@ -141,7 +143,7 @@ def judged_everywhere(rule, p, q):
     of which all rows are equal."""
     vocab = len(p)
     target, drafted = (one.log().expand(vocab, 1, vocab) for one in (p, q))
-    keep, instead, excess = rule.judge(target, drafted, torch.arange(vocab)[:, None], group=0)
+    keep, instead, excess, _ = rule.judge(target, drafted, torch.arange(vocab)[:, None], group=0)
     others = instead[:, 0].softmax(-1)
     assert (others - others[0]).abs().max() < 1e-12
     return keep[:, 0], others[0], excess[:, 0]
@@ -228,7 +230,7 @@ def exchange(rule, p, q):
     """Acceptance, and total variation from p."""
     ids = q.nonzero()[:, 0]
     shape = (len(ids), 1, len(p))
-    keep, instead, _ = rule.judge(
+    keep, instead, *_ = rule.judge(
         p.log().expand(shape), q.log().expand(shape), ids[:, None], group=0
     )
     accepted = float((q[ids] * keep[:, 0]).sum())
@@ -273,7 +275,9 @@ def test_drafts_of_unknown_origin_cost_no_more_than_what_is_reported(name):
     rule, _, _ = RULES[name]
     p = pairs()[0][50].log()
     for x in range(0, VOCAB, 9):
-        keep, instead, excess = rule.judge(p.expand(1, 1, -1), None, torch.tensor([[x]]), group=0)
+        keep, instead, excess, _ = rule.judge(
+            p.expand(1, 1, -1), None, torch.tensor([[x]]), group=0
+        )
         law = (1 - keep) * instead.softmax(-1)
         law[0, 0, x] += keep[0, 0]
         assert variation(law[0, 0], p.exp()) <= float(excess) + 1e-12
@@ -481,7 +485,7 @@ def test_single_precision_and_equal_distributions(name):
     """Everything is kept of a draft from the target, and nothing is broken by zeros."""
     rule = RULES[name][0]
     p = pairs()[0].float()[::10]
-    keep, instead, excess = rule.judge(
+    keep, instead, excess, _ = rule.judge(
         p.log()[:, None], p.log()[:, None], p.argmax(1)[:, None], group=0
     )
     assert bool((keep == 1).all()) and bool((excess.abs() < 1e-6).all())
@@ -490,6 +494,57 @@ def test_single_precision_and_equal_distributions(name):
     found = rule.judge(p.log()[:, None], other, other.argmax(-1), group=0)
     assert bool(found.keep.isfinite().all()) and bool(((found.keep >= 0) & (found.keep <= 1)).all())
     assert bool(found.instead.softmax(-1).isfinite().all())
+
+
+def deviation_of_drafts(generator, rule, items=1500):
+    """Standard errors that the drafts which were judged are less likely than they would be, had
+    they the distribution that they are recorded with."""
+    sums = torch.zeros(2).double()
+
+    class Watched(type(rule)):
+        def verify(self, window, target, draws):
+            verdict = super().verify(window, target, draws)
+            if window.tokens.shape[1]:
+                inside = draws.positions[:, :-1] < generator.positions
+                before = torch.nn.functional.pad(verdict.accepted[:, :-1], (1, 0), value=True)
+                judged = inside & before.cumprod(1).bool()
+                law = window.log_probs[0]
+                mean = (law.exp() * law).sum(-1)
+                spread = (law.exp() * law.square()).sum(-1) - mean.square()
+                sums[0] += ((mean - relaxed.at(law, window.tokens[..., 0])) * judged).sum()
+                sums[1] += (spread * judged).sum()
+            return verdict
+
+    watched = object.__new__(Watched)
+    watched.__dict__.update(rule.__dict__)
+    sampler = SpeculativeSampler(drafter=JacobiDrafter("maximal"), rule=watched, window=6)
+    sampler.generate(generator, torch.arange(items) % 3, seed=0)
+    return float(sums[0] / sums[1].sqrt())
+
+
+@pytest.mark.parametrize(
+    "rule", [TVBudget(0.3), CoarseGrained([GROUPS["disjoint"]])], ids=["budget", "GSD-C"]
+)
+def test_drafts_that_are_kept_by_a_rule_are_drawn_again_by_an_exact_one(raster, monkeypatch, rule):
+    """Else what a coupled draft is recorded to be drawn from is not what it was drawn from."""
+    generator = raster(shape=(24,), vocab=8, dtype=torch.float64)
+    assert abs(deviation_of_drafts(generator, rule)) < 5
+    monkeypatch.setattr(base.Verdict, "of_target", property(lambda verdict: verdict.tokens))
+    assert deviation_of_drafts(generator, rule) > 8
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_what_is_drawn_again_has_the_distribution_of_the_target(name):
+    rule = RULES[name][0]
+    p, q = (one[51] for one in pairs())
+    draws = Draws(torch.arange(10_000), torch.tensor([[0, 1]]), 1)
+    drafted = q.log().expand(10_000, 1, VOCAB)
+    tokens = race([drafted], draws.keys(Role.DRAFT)[:, :1])
+    found = rule.verify(Window(tokens, [drafted]), [p.log().expand(10_000, 2, VOCAB)], draws)
+    counts = found.of_target[:, 0, 0].bincount(minlength=VOCAB).double()
+    assert p_value(counts, p) > FALSE_ALARM
+    same = float((found.of_target[:, 0] == tokens[:, 0]).double().mean())
+    assert abs(same - (1 - variation(p, q))) < 0.025
 
 
 @pytest.mark.parametrize(

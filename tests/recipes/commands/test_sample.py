@@ -108,6 +108,26 @@ def test_the_same_command_goes_on(sample, intaglio, generators, image_bundle, tm
     assert sample("classes", out, *words, "--overwrite") == whole
 
 
+@pytest.mark.parametrize(
+    "rule",
+    [
+        *("budget:eps=0.4", "annealed:delta=3,nu=0", "grouped:size=4,corrected=false"),
+        *("coarse:groups=3,shared=2", "neighbour:count=3,delta=0.5", "neighbour:count=3,factor=4"),
+    ],
+)
+def test_approximate_rules_say_how_far_off_they_are(sample, tmp_path, rule):
+    words = ["--class", "dog", "--count", 3, "--drafter", "jacobi", "--accept", rule]
+    records = json.loads(sample("classes", tmp_path / "drafted", *words)["samples.json"])
+    for record in records:
+        assert record["exact"] is False and record["accept"] == rule
+    assert sum(record["tv_excess"] for record in records) > 0
+
+
+def test_a_codebook_without_the_ids_of_a_rule_is_refused(refused):
+    line = refused("classes", "--drafter", "jacobi", "--accept", "coarse:groups=0")
+    assert "ids have 1 or more groups" in line
+
+
 def test_drafts_change_no_image_and_are_counted(sample, refused, tmp_path):
     words = ["--class", "dog", "--count", 3, "--guidance", 2]
     plain = sample("classes", tmp_path / "plain", *words)
