@@ -96,6 +96,15 @@ def test_what_is_no_part_of_the_package_is_refused_by_its_name(mylib, path):
     assert all(name in shipped_modules() for name in new if name.startswith("intaglio"))
 
 
+def test_what_only_hangs_at_a_module_of_the_package_is_refused(monkeypatch):
+    class Foreign(Part):
+        pass
+
+    monkeypatch.setattr("intaglio.codecs.quantizers.fsq.Foreign", Foreign, raising=False)
+    with pytest.raises(ValueError, match="it is not a part of intaglio"):
+        maker("intaglio.codecs.quantizers.fsq.Foreign", Part)
+
+
 def test_a_refusal_says_how_to_trust_a_library_and_no_more_than_one_line():
     with pytest.raises(ValueError, match=r"pass --trust mylib \(in Python, trust=\['mylib'\]\)"):
         maker("mylib.Rounding", Part)

@@ -1,6 +1,7 @@
 """A checkpoint gives weights and states: no class, no code and no argument."""
 
 import shutil
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -8,6 +9,8 @@ import torch
 from intaglio.codecs.losses.waveform import WaveformLoss
 from intaglio.codecs.task import CodecTask
 from intaglio.recipes.callbacks.checkpoint_files import CheckedIO, newest
+from intaglio.recipes.callbacks.run_folder import RunTrainer
+from intaglio.recipes.lightning_cli import TrainingCLI
 
 
 @pytest.fixture
@@ -27,19 +30,27 @@ def test_the_class_is_that_of_the_recipe_in_all_commands(run, launcher, tiny_rec
         status = launcher.run(tmp_path, command, "-c", tiny_recipe, "--ckpt_path", run)
         output = (tmp_path / "output.txt").read_text()
         assert status == 1 and "Traceback" not in output, output
-        assert "evil was imported" not in output and "weights_only" not in output
+        assert "evil was imported" not in output
         assert "error: the checkpoint was trained with another model: _class_path" in output
 
 
-def test_last_falls_back_and_nothing_is_left_to_a_default(run, launcher, tiny_recipe, tmp_path):
+def test_last_falls_back_to_one_that_holds_no_code(run, launcher, tiny_recipe, tmp_path):
     torch.save(Payload(), run)
     words = ("-c", tiny_recipe, "--ckpt_path", "last", "--model.init_args.warmup_steps=4")
     assert launcher.run(tmp_path, "fit", *words) == 0
     output = (tmp_path / "output.txt").read_text()
     assert "last.ckpt is damaged or foreign" in output and "code ran" not in output
     assert "Restored all states from the checkpoint at run/version_0/checkpoints/previous" in output
-    assert "weights_only" not in output  # Lightning says so if it is not told
     assert torch.load(run, weights_only=True)["global_step"] == 24
+
+
+@pytest.mark.parametrize("command", ["fit", "validate", "test", "predict"])
+def test_every_command_says_that_a_checkpoint_is_data(command, tmp_path):
+    """Also to a reader that the recipe puts in the place of ours."""
+    trainer = RunTrainer(default_root_dir=tmp_path, logger=False, accelerator="cpu")
+    cli = SimpleNamespace(trainer=trainer, config_init={command: {"ckpt_path": "a.ckpt"}})
+    TrainingCLI._choose_checkpoint(cli, command, required=True)
+    assert cli.config_init[command] == {"ckpt_path": "a.ckpt", "weights_only": True}
 
 
 class Payload:
