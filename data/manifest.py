@@ -7,11 +7,11 @@ machine, the order or the number of clips.
 
 import hashlib
 import json
-import math
+import sys
 import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from intaglio.data.formats.atomic import replacing
 from intaglio.data.formats.regular_file import read_text
@@ -30,7 +30,7 @@ class Record(NamedTuple):
         language: of the text, as in ISO 639-1.
         source: what the clip was made from, if clips share a source that is not their text; clips
             with the same source fall on the same side of a split.
-        label: name of its class.
+        label: name of its class; a number of JSON is a name, too.
     """
 
     path: str
@@ -55,6 +55,30 @@ def read_manifest(path: str | Path) -> list[Record]:
         for number, line in enumerate(lines, start=1)
         if line.strip()
     ]
+
+
+def record_of(content: Any) -> Record:
+    """The record of a JSON object; keys that `Record` does not name, and null, are left out.
+
+    Raises:
+        ValueError: it is no record.
+    """
+    if not isinstance(content, dict) or not isinstance(content.get("path"), str):
+        raise ValueError('a record is an object with a "path"')
+    if not content["path"]:
+        raise ValueError('an empty "path"')
+    given = {name: content[name] for name in Record._fields if content.get(name) is not None}
+    seconds = given.pop("seconds", 0.0)
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+        raise ValueError(f'"seconds" must be a number, got {seconds!r:.40}')
+    if not 0 <= seconds <= sys.float_info.max:
+        raise ValueError(f'"seconds" must be finite and at least 0, got {seconds!r:.40}')
+    if type(given.get("label")) is int:  # other tools number their classes
+        given["label"] = str(given["label"])
+    for name, value in given.items():
+        if not isinstance(value, str):
+            raise ValueError(f'"{name}" must be text, got {value!r:.40}')
+    return Record(seconds=float(seconds), **given)
 
 
 def write_manifest(path: str | Path, records: Iterable[Record]) -> None:
@@ -110,18 +134,7 @@ def _record(line: str, where: str) -> Record:
         content = json.loads(line)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{where}: not JSON: {error}") from error
-    if not isinstance(content, dict) or not isinstance(content.get("path"), str):
-        raise ValueError(f'{where}: a record is an object with a "path"')
-    if not content["path"]:
-        raise ValueError(f'{where}: an empty "path"')
-    seconds = content.get("seconds", 0.0)
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
-        raise ValueError(f'{where}: "seconds" must be a number, got {seconds!r}')
-    if not math.isfinite(seconds) or seconds < 0:
-        raise ValueError(f'{where}: "seconds" must be at least 0, got {seconds}')
-    names = ("text", "speaker", "language", "source", "label")
-    words = {name: content.get(name) or "" for name in names}
-    for name, value in words.items():
-        if not isinstance(value, str):
-            raise ValueError(f'{where}: "{name}" must be text, got {value!r}')
-    return Record(content["path"], float(seconds), **words)
+    try:
+        return record_of(content)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from error

@@ -15,7 +15,7 @@ from intaglio.data.formats.printable import counted
 from intaglio.data.formats.shards import SUFFIX, check_list, read_shard
 from intaglio.data.formats.tokens import TokenFileError, TokenHeader, read_tokens
 from intaglio.data.image import UNKNOWN
-from intaglio.data.manifest import Record, Side, source_key, split_of
+from intaglio.data.manifest import Record, Side, record_of, source_key, split_of
 from intaglio.data.modules import Sided
 from intaglio.data.pictures import classes_of
 from intaglio.data.transforms import generator_of
@@ -287,10 +287,10 @@ def _record(files: dict[str, bytes], key: str) -> Record:
     given = json.loads(files.get("json", b"{}"))
     if not isinstance(given, dict):
         raise ValueError(f"its JSON is no object, but {given!r:.40}")
-    known = {name: given[name] for name in Record._fields if name in given}
+    known = {name: value for name, value in given.items() if value is not None}
     if "txt" in files:
         known.setdefault("text", files["txt"].decode().strip())
-    return Record(**{"path": key} | known)
+    return record_of({"path": key} | known)
 
 
 def _small(vocab: Sequence[int]) -> torch.dtype:

@@ -32,8 +32,8 @@ def convert(
     Raises:
         ValueError: these are not the weights of such a model.
     """
-    theirs = _averaged(state.get("state_dict", state))
     try:
+        theirs = _averaged(state.get("state_dict", state))
         codec, noisy = _codec(theirs, groups, norm_groups, image_size)
     except KeyError as error:
         raise ValueError(f"these are not the weights of MAGVIT2: {error} is missing") from error
@@ -45,9 +45,11 @@ def convert(
 
 
 def _averaged(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Tensors of encoder and decoder, each from the running means if they are there."""
+    """Tensors of encoder and decoder, all of them from the running means if there are any."""
     names = [name for name in state if name.startswith(("encoder.", "decoder."))]
-    return {name: state.get(f"model_ema.{name.replace('.', '')}", state[name]) for name in names}
+    if not any(name.startswith("model_ema.") for name in state):
+        return {name: state[name] for name in names}
+    return {name: state[f"model_ema.{name.replace('.', '')}"] for name in names}
 
 
 def _codec(

@@ -44,6 +44,12 @@ def test_foreign_keys_and_empty_lines_are_left_out(tmp_path):
     assert read_manifest(path) == [Record("a.wav", 2.0)]
 
 
+def test_a_number_is_the_name_of_a_class(tmp_path):
+    path = tmp_path / "m.jsonl"
+    path.write_text('{"path": "a", "label": 0}\n{"path": "b", "label": 12}')
+    assert [record.label for record in read_manifest(path)] == ["0", "12"]
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [
@@ -58,6 +64,12 @@ def test_foreign_keys_and_empty_lines_are_left_out(tmp_path):
         ('{"path": "a", "seconds": -1}', "at least 0, got -1"),
         ('{"path": "a", "seconds": NaN}', "at least 0, got nan"),
         ('{"path": "a", "text": ["hi"]}', '"text" must be text'),
+        ('{"path": "a", "text": false}', '"text" must be text, got False'),
+        ('{"path": "a", "speaker": 0}', '"speaker" must be text, got 0'),
+        ('{"path": "a", "label": 1.5}', '"label" must be text, got 1.5'),
+        ('{"path": "a", "label": false}', '"label" must be text, got False'),
+        ('{"path": "a", "seconds": 1e999}', "at least 0, got inf"),
+        (f'{{"path": "a", "seconds": {10**400}}}', "at least 0, got 1000"),
     ],
 )
 def test_errors_name_the_line(tmp_path, line, message):

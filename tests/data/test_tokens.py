@@ -9,6 +9,7 @@ import torch
 
 from intaglio.data.formats.shards import ShardWriter
 from intaglio.data.formats.tokens import Extent, image_header, write_tokens
+from intaglio.data.manifest import Record
 from intaglio.data.tokens import TokenItems, TokenShards, collate_tokens, read_token_set
 
 
@@ -41,7 +42,12 @@ def shard(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "files", [{"txt": "Käse".encode("latin-1")}, {"json": b"{"}, {"json": b"[1]"}, {"json": b"7"}]
+    "files",
+    [
+        {"txt": "Käse".encode("latin-1")},
+        *({"json": text} for text in (b"{", b"[1]", b"7", b'{"text": 3}', b'{"path": 3}')),
+        *({"json": text} for text in (b'{"path": ""}', b'{"label": [1]}', b'{"seconds": "a"}')),
+    ],
 )
 def test_a_damaged_text_next_to_tokens_is_named(shard, files):
     folder = shard("a.tar", {"x": {"intaglio": token_file(torch.zeros(6, 1).long())} | files})
@@ -124,6 +130,14 @@ def test_images_of_a_shard_without_records_are_their_keys(shard):
         ("dogs/y-0", ""),
     ]
     assert [len(entry.views) for entry in entries] == [2, 1]
+
+
+def test_records_of_other_tools_are_read(shard):
+    said = b'{"label": 0, "text": null, "sha256": "7", "speaker": null}'
+    tokens = {"intaglio": token_file(torch.zeros(6, 1).long())}
+    folder = shard("a.tar", {"x": tokens | {"json": said, "txt": b"a cat"}})
+    _, [entry] = read_token_set(folder)
+    assert entry.record == Record("x", text="a cat", label="0")
 
 
 def test_a_sequence_has_a_length_and_large_codebooks_keep_their_ids(shard):

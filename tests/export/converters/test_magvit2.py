@@ -73,6 +73,9 @@ def test_running_means_are_preferred() -> None:
     means = {f"model_ema.{k.replace('.', '')}": v + 1 for k, v in state.items()}
     codec = convert(state | means | {"model_ema.decay": torch.ones(())}, norm_groups=4)
     assert torch.equal(codec.decoder.conv_out.weight, state["decoder.conv_out.weight"] + 1)
+    del means["model_ema.decoderconv_outweight"]  # a mixture of both is of neither
+    with pytest.raises(ValueError, match="'model_ema.decoderconv_outweight' is missing"):
+        convert(state | means, norm_groups=4)
 
 
 def test_noise_follows_the_latents() -> None:
