@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from intaglio.data.formats.atomic import replacing
-from intaglio.data.formats.regular_file import check_regular
+from intaglio.data.formats.regular_file import check_regular, read_text
 from intaglio.data.formats.tar import (
     BLOCK,
     MAX_MEMBER_BYTES,
@@ -174,12 +174,12 @@ def check_list(folder: Path) -> None:
     path = folder / ROWS
     if not path.is_file():
         return
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in read_text(path, "a list of shards").splitlines():
         try:
             row = row_path(folder / json.loads(line)["shard"])
         except (ValueError, LookupError, TypeError, RecursionError) as error:
             raise ShardError(f"{path} is damaged: it is no list of rows") from error
-        if row.is_file() and row.read_text(encoding="utf-8") != line + "\n":
+        if row.is_file() and row.read_bytes() != f"{line}\n".encode():
             raise ShardError(
                 f"{row} is not as listed in {path}: its shards are of several sets; make them anew "
                 "with `intaglio tokenize --overwrite`"

@@ -148,7 +148,7 @@ def _earlier_figures(folder: Path) -> dict[int, dict[str, float]]:
         records = json.loads((folder / RECORDS).read_text("utf-8"))
         names = Statistics().record().keys()
         return {one["seed"]: {name: one[name] for name in names & one.keys()} for one in records}
-    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return {}
 
 
@@ -161,14 +161,14 @@ def _is_used(out: Path, medium: Medium) -> bool:
 def _is_of(folder: Path, text: str) -> bool:
     """Whether the items of a folder are those of this request."""
     path = folder / REQUEST
-    return path.is_file() and path.read_text("utf-8") == text
+    return path.is_file() and path.read_bytes() == text.encode()
 
 
 def _earlier_names(out: Path, medium: Medium) -> set[str]:
     """Files of the request whose items a folder holds."""
     try:
         count = len(json.loads((out / REQUEST).read_text("utf-8"))["requests"])
-    except (OSError, ValueError, LookupError, TypeError):
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return set()
     suffixes = (medium.suffix, SHARD_SUFFIX)
     items = {f"{number:06}{suffix}" for number in range(count) for suffix in suffixes}

@@ -18,6 +18,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from intaglio.data.formats.atomic import replacing
+from intaglio.data.formats.regular_file import regular_file
 from intaglio.data.formats.shards import SUFFIX as SHARD
 from intaglio.data.formats.shards import read_shard
 from intaglio.data.formats.tokens import SUFFIX as TOKENS
@@ -148,20 +149,24 @@ def _items(paths: Sequence[Path], root: Path) -> Iterator[tuple[TokenHeader, Fla
     for path in paths:
         if path.suffix != SHARD:
             key = path.relative_to(root) if path != root else Path(path.name)
-            yield _item(path.read_bytes(), key.with_suffix("").as_posix(), str(path), {})
+            with regular_file(path, "a token file") as (file, _):
+                yield _item(file, key.with_suffix("").as_posix(), str(path), {})
             continue
         for sample in read_shard(path):
             if TOKENS[1:] in sample.files:
-                about = json.loads(sample.files.get("json", b"{}"))
                 where = f"{path}, {sample.key}{TOKENS}"
-                yield _item(sample.files[TOKENS[1:]], sample.key, where, about)
+                try:
+                    about = json.loads(sample.files.get("json", b"{}"))
+                except (ValueError, RecursionError) as error:
+                    raise ValueError(f"{where}: a damaged record: {error}") from error
+                yield _item(io.BytesIO(sample.files[TOKENS[1:]]), sample.key, where, about)
 
 
 def _item(
-    content: bytes, key: str, where: str, about: dict[str, Any]
+    file: BinaryIO, key: str, where: str, about: dict[str, Any]
 ) -> tuple[TokenHeader, FlatItem]:
     try:
-        header, ids = read_tokens(io.BytesIO(content))
+        header, ids = read_tokens(file)
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from error
     offsets = torch.tensor([0, *accumulate(header.vocab)][:-1])

@@ -132,6 +132,24 @@ def test_images_of_a_shard_without_records_are_their_keys(shard):
     assert [len(entry.views) for entry in entries] == [2, 1]
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("shards.jsonl", b"\xff", r"shards\.jsonl is not UTF-8 text"),
+        ("shards.jsonl", b"[]", r"shards\.jsonl is damaged: it is no list of rows"),
+        ("a.json", b"\xff", r"a\.json is not as listed"),
+    ],
+)
+def test_damaged_lists_of_shards_are_named(shard, name, content, reason):
+    folder = shard("a.tar", {"x": {"intaglio": token_file(torch.zeros(6, 1).long())}})
+    (folder / "shards.jsonl").write_text('{"shard": "a.tar"}\n')
+    (folder / "a.json").write_text('{"shard": "a.tar"}\n')
+    assert len(read_token_set(folder)[1]) == 1
+    (folder / name).write_bytes(content)
+    with pytest.raises(ValueError, match=reason):
+        read_token_set(folder)
+
+
 def test_records_of_other_tools_are_read(shard):
     said = b'{"label": 0, "text": null, "sha256": "7", "speaker": null}'
     tokens = {"intaglio": token_file(torch.zeros(6, 1).long())}

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from intaglio.recipes import file_jobs
-from intaglio.recipes.errors import explain
+from intaglio.recipes.errors import explain, say
 from intaglio.recipes.file_jobs import FileJob, JobOptions, plan_files, run_all, watched
 from intaglio.recipes.modalities.files import unfinished
 
@@ -151,6 +151,21 @@ def test_a_single_failure_of_any_class_is_one_of_the_user_that_names_the_file():
 
         with pytest.raises((ValueError, OSError), match=r"^tone.wav: .*no bits"):
             run_all([FileJob(Path("tone.wav"), Path("b"))], work, "cooked")
+
+
+def test_no_file_steers_the_terminal_through_a_message(capsys):
+    name = "a\x1b]0;title\x07\n\u202e.wav"
+
+    def work(job):
+        raise ValueError(f"{job.source} is damaged")
+
+    with pytest.raises(ValueError, match="2 of 2"):
+        run_all([FileJob(Path(name), Path("b"))] * 2, work, "cooked")
+    say(name)
+    shown = capsys.readouterr().err
+    assert not {*"\x1b\x07\u202e"} & {*shown} and r"\x1b]0;title\x07" in shown
+    for error in (ValueError(name), OSError(errno.ENOENT, "gone", name), KeyError(name)):
+        assert explain(error).isprintable(), error
 
 
 class _Odd(Exception):

@@ -146,6 +146,7 @@ def test_what_is_no_file_is_refused_at_once_by_every_command(
         ("encode", no_file, *out, "--codec", bundle),
         ("decode", no_file, "-o", tmp_path / "out.wav", "--codec", bundle),
         ("info", no_file),
+        ("ids", no_file, "-o", tmp_path / "ids.npy"),
         ("tokenize", no_file, *out, "--codec", bundle),
         (*drawing, "--texts", no_file),
         (*drawing, "--inpaint", no_file, "--mask", no_file),

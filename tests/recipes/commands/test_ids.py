@@ -90,6 +90,15 @@ def test_tokens_of_two_codecs_are_refused_and_nothing_stays(refusal, folder):
     assert [path.name for path in folder.iterdir()] == ["tokens"]
 
 
+def test_a_damaged_record_is_named(refusal, folder):
+    with (folder / "tokens" / "b.tar").open("wb") as file:
+        writer = ShardWriter(file)
+        writer.add("b", {"intaglio": token_file(IDS["b"]), "json": b"[" * 100_000})
+        writer.close()
+    line = refusal("ids", "tokens", "-o", "ids.npy")
+    assert line.startswith("tokens/b.tar, b.intaglio: a damaged record: ")
+
+
 def test_damage_is_named(refusal, folder):
     path = folder / "tokens" / "a.intaglio"
     path.write_bytes(path.read_bytes()[:-1])

@@ -27,6 +27,13 @@ def tokens(tmp_path):
     return path
 
 
+def test_names_do_not_steer_the_terminal(intaglio, tiny_codec, tmp_path):
+    tiny_codec.name = tiny_codec.init_args["name"] = "tiny\x1b[2J\u202e"
+    status, out, err = intaglio("info", save(tiny_codec, tmp_path / "bundle"))
+    assert (status, err) == (0, "") and r"tiny\x1b[2J\u202e" in out
+    assert out.replace("\n", "").isprintable()
+
+
 def test_a_token_file(intaglio, tokens):
     status, out, err = intaglio("info", tokens, "--json")
     assert (status, err) == (0, "")

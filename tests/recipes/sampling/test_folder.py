@@ -128,6 +128,19 @@ def test_a_request_that_is_refused_leaves_nothing(pipeline, generator, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("content", [b"\xff", b"[" * 100_000, b"{}"])
+def test_a_damaged_request_is_that_of_others_and_can_be_overwritten(
+    generator, pipeline, tmp_path, content
+):
+    requests = requests_of(generator, classes=["cat"])
+    write_samples(pipeline, requests, tmp_path, about={})
+    (tmp_path / "request.json").write_bytes(content)
+    with pytest.raises(FileExistsError, match="of another request"):
+        write_samples(pipeline, requests, tmp_path, about={})
+    write_samples(pipeline, requests, tmp_path, about={}, overwrite=True)
+    assert write_samples(pipeline, requests, tmp_path, about={}).kept == 1
+
+
 def test_an_interrupted_request_goes_on(generator, pipeline, tmp_path):
     requests = requests_of(generator, classes=["cat"], count=3)
     stopping = SamplingPipeline(generator, Sampler(), Stopping(2))

@@ -25,6 +25,10 @@ SHORT = RuntimeError(
         torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB."),
         RuntimeError("MPS backend out of memory"),
         RuntimeError("std::bad_alloc"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("could not create a primitive"),
+        RuntimeError("could not create a memory object"),
+        RuntimeError("hipMalloc failed to allocate 9 bytes"),
         OSError(errno.ENOMEM, "Cannot allocate memory"),
     ],
 )
