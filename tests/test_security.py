@@ -101,6 +101,20 @@ BORNE = {
         },
     },
     "Sounds": {
+        "What is refused": {
+            FORMATS + "hostile_sounds.py": [
+                "test_floods_are_refused_at_once_for_what_they_are_made_of",
+                "test_large_bombs_cost_little",
+                "test_a_file_may_have_as_many_pieces_as_its_size_is_for",
+            ],
+            FORMATS + "open_audio.py": ["test_refusals_are_quick_and_quiet"],
+        },
+        "A file that is read": {
+            FORMATS + "hostile_sounds.py": ["test_long_recordings_are_read_in_parts"],
+        },
+        "To look through": {
+            FORMATS + "hostile_sounds.py": ["test_slow_decoders_take_time_by_the_size"],
+        },
         "A file is opened": {FORMATS + "wave.py": ["test_a_playlist_does_not_open_what_it_names"]},
         "Damage": {"data/test_damage.py": ["test_600_damaged_recordings_are_named_or_sound"]},
         "A pipe": {

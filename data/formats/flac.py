@@ -14,6 +14,7 @@ HEADER = 42  # bytes of the mark and of the first block of metadata, which says 
 MARK = re.compile(rb"fLaC[\0\x80]\0\0\x22(..)(..)", re.DOTALL)  # with the sizes of a block
 MIN_BLOCK = 16  # samples
 BLOCK_SIZES = {1: 192, 2: 576, 3: 1152, 4: 2304, 5: 4608}
+MIN_FRAME = 10  # bytes: a header, a constant and two checksums
 MAX_FRAME = 1 << 20  # bytes that are searched for the last frame
 MAX_TRIES = 3  # frames are searched backwards; what looks like one may be other bytes
 MAX_MARKS = 256  # of frames that are looked at
@@ -34,7 +35,7 @@ def flac_parts(path: Path, content: mmap.mmap) -> list[SoundSpan]:
         blocks = int.from_bytes(mark[1], "big"), int.from_bytes(mark[2], "big")
         if MIN_BLOCK <= blocks[0] <= blocks[1]:
             starts.append(mark.start())
-            check_number(path, starts)
+            check_number(path, len(starts), len(content))
     ends = [*starts[1:], len(content)]
     patches = [_right_total(path, content, *pair) for pair in zip(starts, ends, strict=True)]
     return list(map(SoundSpan, [0, *starts[1:]], ends, patches))
@@ -86,7 +87,7 @@ def _first_frame(content: mmap.mmap, start: int) -> int:
 
 def _frame(head: bytes, block: int) -> tuple[int, int] | None:
     """Numbers of the first sample of a frame and of the first after it, if it is a frame."""
-    if len(head) < 16 or head[3] & 1:
+    if len(head) < MIN_FRAME or head[3] & 1:
         return None
     extra = 0 if head[4] < 0x80 else 7 - (head[4] ^ 0xFF).bit_length()
     number = head[4] if head[4] < 0x80 else head[4] & (0x3F >> extra)

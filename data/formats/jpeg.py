@@ -45,7 +45,7 @@ def check_jpeg(content: mmap.mmap) -> None:
     if content[:3] != SIGNATURE:
         return
     frame, fill, metadata, scans, scanned, exif = b"", 0, 0, 0, 0, bytearray()
-    for marker, start, length, between in counted(_segments(content)):
+    for marker, start, length, between in counted(_segments(content), len(content)):
         piece = content[start : start + length]
         if scans == 0:
             fill, metadata = fill + between, metadata + length

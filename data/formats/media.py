@@ -1,5 +1,6 @@
 """Audio that libsndfile cannot read, through PyAV: G.722, AAC, WebM, the audio track of a video."""
 
+import mmap
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -7,9 +8,15 @@ from typing import Any
 
 import numpy as np
 
-# Demuxers that hold audio and never open a second file or an address, as playlists do.
-DEMUXERS = "aac,ac3,amr,asf,flac,g722,matroska,webm,mov,mp4,m4a,3gp,3g2,mj2,mp3,ogg,wav"
+from intaglio.data.formats.demuxers import BY_SUFFIX, DEMUXERS, by_signature
+from intaglio.data.formats.sound_span import after_tags
+
 UNTIMED = ("aac", "ac3", "amr")  # their stored length is a guess from the bit rate
+PROBED = 1 << 17  # bytes that are looked at to find out how the sound is stored
+FREE_PACKETS = 1 << 12  # of any size; more have, on average, as many samples as this:
+PACKET_SAMPLES = 32
+PACKET_BYTES = 4  # and as many bytes, if all are looked at for the length of the file
+MAX_FAILURES = 256  # packets one after the other that cannot be decoded
 SKIPPED = 1 << 18  # samples that are decoded at once to drop them
 
 
@@ -44,8 +51,8 @@ class MediaFile:
         try:
             self._container = av.open(
                 self._file,
-                format="g722" if path.suffix.lower() == ".g722" else None,
-                options={"format_whitelist": DEMUXERS},
+                format=_demuxer(path),
+                options={"format_whitelist": DEMUXERS, "probesize": str(PROBED)},
                 metadata_errors="replace",
             )
             if not self._container.streams.audio:
@@ -112,11 +119,18 @@ class MediaFile:
 
     def _decode(self) -> Iterator[Any]:
         """Frames. Of an MP3 file, what is not sound is passed over, as players do: tags inside."""
-        for packet in self._container.demux(self._stream):
+        failures = samples = 0
+        for number, packet in enumerate(self._container.demux(self._stream)):
+            if number > FREE_PACKETS and samples < PACKET_SAMPLES * number:
+                raise ValueError(f"{number} packets hold {samples} samples")
             try:
-                yield from packet.decode()
+                for frame in packet.decode():
+                    samples += frame.samples
+                    yield frame
+                failures = 0
             except self._error:
-                if self._container.format.name != "mp3":
+                failures += 1
+                if self._container.format.name != "mp3" or failures > MAX_FAILURES:
                     raise
 
     def _seconds(self) -> Fraction:
@@ -125,9 +139,24 @@ class MediaFile:
         stated = (stream.duration or 0) * unit or Fraction(container.duration or 0, 1_000_000)
         if stated > 0 and container.format.name not in UNTIMED:
             return stated
-        ticks = sum(packet.duration or 0 for packet in container.demux(stream))
+        ticks = size = 0
+        for number, packet in enumerate(container.demux(stream)):
+            ticks, size = ticks + (packet.duration or 0), size + packet.size
+            if number > FREE_PACKETS and size < PACKET_BYTES * number:
+                raise ValueError(f"{self._path} is damaged: {number} packets have {size} bytes")
         container.seek(0)
         return ticks * unit
+
+
+def _demuxer(path: Path) -> str | None:
+    """Name of the demuxer of a file; None if FFmpeg has to find out."""
+    suffix = path.suffix.lower()
+    if suffix == ".g722":
+        return "g722"
+    with path.open("rb") as file:
+        content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    start = after_tags(path, content)
+    return by_signature(content[start : start + 16]) or BY_SUFFIX.get(suffix)
 
 
 def _matroska_bytes(path: Path) -> int:

@@ -1,13 +1,21 @@
-"""Sounds in an Ogg file (RFC 3533): chained ones, and those whose end was never marked."""
+"""Sounds in an Ogg file (RFC 3533): chained ones, and those whose end was never marked.
+
+Where pages do not follow each other, a reader tries every place that looks like one, and computes
+a checksum there: some megabytes of signatures take minutes. So readers get whole pages only.
+"""
 
 import mmap
+import zlib
 from pathlib import Path
 
 from intaglio.data.formats.sound_span import SoundSpan, check_number
 
 MAX_GAPS = 100  # places where pages do not follow each other
+MAX_JUNK = 1 << 17  # bytes between pages, in all
+MAX_EMPTY = 1 << 14  # pages with nothing in them
 BEGIN, END = 2, 4  # flags of a page
-FLAGS_AT, CHECKSUM_AT = 5, 22
+FLAGS_AT, CHECKSUM_AT, HEADER = 5, 22, 27
+REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
 def ogg_parts(path: Path, content: mmap.mmap) -> list[SoundSpan]:
@@ -17,43 +25,57 @@ def ogg_parts(path: Path, content: mmap.mmap) -> list[SoundSpan]:
     an Opus file like that for damaged, so the mark is set.
 
     Raises:
-        ValueError: there are too many sounds, or gaps between pages.
+        ValueError: there are too many sounds, empty pages, or gaps between pages.
     """
     if content[:4] != b"OggS":
         return []
     parts: list[SoundSpan] = []
-    start = last = offset = 0
-    headers, size, gaps = True, len(content), 0
+    start = last = offset = end = 0
+    headers, size, gaps, junk, empty = True, len(content), 0, 0, 0
     while 0 <= offset < size:
-        end = _page_end(content, offset)
-        if content[offset : offset + 5] != b"OggS\0" or end > size:
-            offset, gaps = content.find(b"OggS\0", offset + 1), gaps + 1
-            if gaps > MAX_GAPS:
+        following = _page_end(content, offset)
+        if following == 0:
+            begin, offset, gaps = offset, content.find(b"OggS\0", offset + 1), gaps + 1
+            junk += max(0, offset - begin)
+            if gaps > MAX_GAPS or junk > MAX_JUNK:
                 raise ValueError(f"{path} is damaged: its pages do not follow each other")
             continue
+        empty += following - offset == HEADER
+        if empty > MAX_EMPTY:
+            raise ValueError(f"{path} has more than {MAX_EMPTY} empty pages")
         begins = bool(content[offset + FLAGS_AT] & BEGIN)
         if begins and not headers:
-            parts.append(SoundSpan(start, offset, _end_mark(content, last)))
-            check_number(path, parts)
+            parts.append(SoundSpan(start, offset, _end_mark(content, last, end)))
+            check_number(path, len(parts), len(content))
             start = offset
-        headers, last, offset = begins, offset, end
-    return [*parts, SoundSpan(start, size, _end_mark(content, last))]
+        headers, last, offset, end = begins, offset, following, following
+    return [*parts, SoundSpan(start, end, _end_mark(content, last, end))] if end else []
 
 
 def _page_end(content: mmap.mmap, offset: int) -> int:
-    segments = content[offset + 26 : offset + 27]
-    table = content[offset + 27 : offset + 27 + (segments[0] if segments else 0)]
-    return offset + 27 + len(table) + sum(table)
+    """Where the page at ``offset`` ends; 0 if there is none, or it is cut.
+
+    0 also for a damaged page with what looks like pages in it, for which a reader would search it.
+    """
+    head = content[offset : offset + HEADER]
+    if len(head) < HEADER or head[:5] != b"OggS\0":
+        return 0
+    body = offset + HEADER + head[-1]
+    end = body + sum(content[offset + HEADER : body])
+    if end > len(content):
+        return 0
+    page = content[offset:end]
+    return 0 if page.find(b"OggS", 4) > 0 and not _intact(page) else end
 
 
-def _end_mark(content: mmap.mmap, offset: int) -> tuple[tuple[int, bytes], ...]:
+def _intact(page: bytes | bytearray) -> bool:
+    return _checksum(page) == page[CHECKSUM_AT : CHECKSUM_AT + 4]
+
+
+def _end_mark(content: mmap.mmap, offset: int, end: int) -> tuple[tuple[int, bytes], ...]:
     """Patches that mark an intact page as the last one, if it is not."""
-    page = bytearray(content[offset : _page_end(content, offset)])
-    if len(page) < 27 or page[FLAGS_AT] & END:
-        return ()
-    stated = page[CHECKSUM_AT : CHECKSUM_AT + 4]
-    page[CHECKSUM_AT : CHECKSUM_AT + 4] = bytes(4)
-    if _checksum(page) != stated:
+    page = bytearray(content[offset:end])
+    if page[FLAGS_AT] & END or not _intact(page):
         return ()
     page[FLAGS_AT] |= END
     mark = bytes(page[FLAGS_AT : FLAGS_AT + 1])
@@ -61,21 +83,7 @@ def _end_mark(content: mmap.mmap, offset: int) -> tuple[tuple[int, bytes], ...]:
 
 
 def _checksum(page: bytes | bytearray) -> bytes:
-    """CRC-32 of a page whose own is zero: not reflected, and not inverted."""
-    value = 0
-    for byte in page:
-        value = value << 8 & 0xFFFFFFFF ^ TABLE[value >> 24 ^ byte]
-    return value.to_bytes(4, "little")
-
-
-def _table() -> list[int]:
-    table = []
-    for value in range(256):
-        value <<= 24
-        for _ in range(8):
-            value = value << 1 ^ (0x104C11DB7 if value >> 31 else 0)
-        table.append(value)
-    return table
-
-
-TABLE = _table()
+    """CRC-32 of a page as if its own were zero: neither reflected nor inverted, as zlib's is."""
+    blank = page[:CHECKSUM_AT] + bytes(4) + page[CHECKSUM_AT + 4 :]
+    value = zlib.crc32(blank.translate(REVERSED), 0xFFFFFFFF) ^ 0xFFFFFFFF
+    return value.to_bytes(4, "big").translate(REVERSED)

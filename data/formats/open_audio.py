@@ -16,8 +16,9 @@ import soundfile
 from intaglio.data.formats.audio_chunks import chunk_parts
 from intaglio.data.formats.flac import flac_parts
 from intaglio.data.formats.media import MediaFile
-from intaglio.data.formats.mp3 import mp3_samples
+from intaglio.data.formats.mp3 import mpeg_sound
 from intaglio.data.formats.ogg import ogg_parts
+from intaglio.data.formats.pieces import check_pieces
 from intaglio.data.formats.regular_file import regular_file
 from intaglio.data.formats.sound_file import SoundFile
 from intaglio.data.formats.sound_span import SoundSpan
@@ -34,12 +35,23 @@ class WaveInfo(NamedTuple):
 
 
 class AudioLimits(NamedTuple):
-    """What a header may say before anything is decoded; the duration is in seconds."""
+    """What a header may say before anything is decoded.
+
+    Attributes:
+        max_channels: number of channels.
+        min_rate: samples a second.
+        max_rate: samples a second.
+        max_seconds: duration.
+        free_values: samples of all channels that are read as a whole, however small the file is.
+        max_per_byte: of longer files: such samples for each byte.
+    """
 
     max_channels: int = 8
     min_rate: int = 1_000
     max_rate: int = 384_000
     max_seconds: float = 4 * 3600.0
+    free_values: int = 1 << 24
+    max_per_byte: int = 16
 
 
 AUDIO_LIMITS = AudioLimits()
@@ -60,19 +72,12 @@ def _open(path: Path) -> tuple[AudioFile, int]:
     sound, samples = None, None
     if path.suffix.lower() != ".g722":  # libsndfile would take it for something else
         status = path.stat()
-        state = (status.st_ino, status.st_size, status.st_mtime_ns)
-        parts = _parts(path, state)
+        parts, samples = _parts(path, (status.st_ino, status.st_size, status.st_mtime_ns))
         with contextlib.suppress(soundfile.LibsndfileError, TypeError):  # TypeError: .raw
             sound = SoundFile(path, parts)
-        if sound is not None and sound.format == "MP3":
-            try:
-                samples = _mp3_samples(path, state)
-            except ValueError:
-                sound.close()
-                raise
-            if samples is not None and sound.frames < samples:
-                sound.close()  # it would stop where it guesses the end
-                sound = None
+        if sound is not None and samples is not None and sound.frames < samples:
+            sound.close()  # it would stop where it guesses the end
+            sound = None
     if sound is not None:
         return sound, sound.frames if samples is None else samples
     media = MediaFile(path)
@@ -80,17 +85,19 @@ def _open(path: Path) -> tuple[AudioFile, int]:
 
 
 @functools.lru_cache(maxsize=1 << 16)
-def _parts(path: Path, state: tuple[int, ...]) -> list[SoundSpan]:
-    """Where the sounds of a file are that has not changed since."""
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        parts = chunk_parts(path, content) or flac_parts(path, content) or ogg_parts(path, content)
-        return parts or [SoundSpan(0, len(content))]
-
-
-@functools.lru_cache(maxsize=1 << 16)
-def _mp3_samples(path: Path, state: tuple[int, ...]) -> int | None:
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        return mp3_samples(path, content)
+def _parts(path: Path, state: tuple[int, ...]) -> tuple[list[SoundSpan], int | None]:
+    """Where the sounds of a file are that has not changed since, and the samples of MPEG audio."""
+    with path.open("rb") as file:
+        content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    parts = chunk_parts(path, content) or flac_parts(path, content) or ogg_parts(path, content)
+    if not parts and (mpeg := mpeg_sound(path, content)):
+        return [mpeg.span], mpeg.samples
+    if not parts:
+        try:
+            check_pieces(content, boxes=True)
+        except ValueError as error:
+            raise ValueError(f"{path} cannot be read: {error}") from error
+    return parts or [SoundSpan(0, len(content))], None
 
 
 def _check(path: Path, info: WaveInfo, limits: AudioLimits) -> WaveInfo:

@@ -35,6 +35,8 @@ def quiet() -> Iterator[None]:
         finally:
             os.dup2(saved, 2)
             os.lseek(held, 0, os.SEEK_SET)
-            while content := os.read(held, 1 << 20):
-                if rest := REMARKS.sub(b"", content):
-                    os.write(2, rest)
+            rest = b""
+            while block := os.read(held, 1 << 20):
+                whole, newline, rest = (rest + block).rpartition(b"\n")
+                os.write(2, REMARKS.sub(b"", whole + newline))
+            os.write(2, rest)

@@ -6,12 +6,13 @@ first sound only, and believes the sizes. So a file is divided, with the right s
 """
 
 import mmap
-from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 MAX_TAGS = 16  # ID3 tags one after the other
 MAX_PARTS = 10_000
+FREE_PARTS = 256  # and one more for each PART_BYTES of the file
+PART_BYTES = 1024
 
 
 class SoundSpan(NamedTuple):
@@ -44,7 +45,8 @@ def after_tags(path: Path, content: mmap.mmap, offset: int = 0) -> int:
     raise ValueError(f"{path} has more than {MAX_TAGS} ID3 tags one after the other")
 
 
-def check_number(path: Path, parts: Sequence[object]) -> None:
-    """Raise ValueError if there are too many sounds in a file."""
-    if len(parts) > MAX_PARTS:
-        raise ValueError(f"{path} holds more than {MAX_PARTS} sounds end to end; split it")
+def check_number(path: Path, parts: int, size: int) -> None:
+    """Raise ValueError if there are too many sounds in a file of ``size`` bytes."""
+    most = min(MAX_PARTS, FREE_PARTS + size // PART_BYTES)
+    if parts > most:
+        raise ValueError(f"{path} holds more than {most} sounds end to end; split it")

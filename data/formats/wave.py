@@ -84,20 +84,24 @@ def read_wave(
     with opened(path, limits) as (file, info):
         if start >= info.frames:
             raise ValueError(f"{path} has {info.frames} samples; cannot start at sample {start}")
-        blocks, left = [], MAX_VALUES // info.channels
-        for block in _decode(path, file, info, start=start, frames=frames):
-            blocks.append(block)
-            left -= block.shape[1]
-            if left < 0:
-                raise ValueError(
-                    f"{path} is too long to be read as a whole: above {MAX_VALUES:,} samples of "
-                    f"{info.channels} channels"
-                )
-        wave = torch.cat(blocks, dim=-1)
-    if channels == 1:
-        wave = wave.mean(dim=0, keepdim=True)
-    elif channels is not None and channels != wave.shape[0]:
-        raise ValueError(f"{path} has {wave.shape[0]} channels, not {channels}")
+        if channels not in (None, 1, info.channels):
+            raise ValueError(f"{path} has {info.channels} channels, not {channels}")
+        most = _in_proportion(path, info, limits)
+        left = info.frames - start
+        if frames < 0 and left > most:
+            raise ValueError(
+                f"{path} is truncated, or too long to be read as a whole: its "
+                f"{path.stat().st_size} bytes promise {info.frames} samples of {info.channels} "
+                "channels; read it in parts, as `intaglio encode` does"
+            )
+        wave = _joined(
+            path,
+            _decode(path, file, info, start=start, frames=frames),
+            channels=info.channels,
+            room=min(most, left if frames < 0 else min(frames, left)),
+            most=min(most if frames < 0 else MAX_VALUES, MAX_VALUES // info.channels),
+            mixed=channels == 1,
+        )
     if sample_rate is None:
         return wave, info.sample_rate
     return resample(wave, info.sample_rate, sample_rate), sample_rate
@@ -251,6 +255,34 @@ def _decode(
             f"{path} is truncated: {start + done} samples decoded of {info.frames} that its header "
             "promises"
         )
+
+
+def _in_proportion(path: Path, info: WaveInfo, limits: AudioLimits) -> int:
+    """Samples of each channel that are in proportion to the size of a file."""
+    values = max(limits.free_values, limits.max_per_byte * path.stat().st_size)
+    return values // info.channels
+
+
+def _joined(
+    path: Path, blocks: Iterable[Tensor], *, channels: int, room: int, most: int, mixed: bool
+) -> Tensor:
+    """Waveform [channels, samples] of blocks, or [1, samples] of their means.
+
+    ``room`` is the number of samples that are expected, ``most`` that which may come.
+    """
+    wave, done = torch.empty(1 if mixed else channels, room), 0  # takes memory as it is filled
+    for block in blocks:
+        begin, done = done, done + block.shape[1]
+        if done > most:
+            raise ValueError(
+                f"{path} is too long to be read as a whole: above {most * channels:,} samples of "
+                f"{channels} channels"
+            )
+        if done > wave.shape[1]:
+            more = torch.empty(len(wave), max(begin, block.shape[1]))
+            wave = torch.cat([wave[:, :begin], more], dim=1)
+        wave[:, begin:done] = block.mean(dim=0, keepdim=True) if mixed else block
+    return wave[:, :done].contiguous()
 
 
 def _check_range(path: Path, samples: np.ndarray) -> None:

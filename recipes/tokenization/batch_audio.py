@@ -11,6 +11,7 @@ from torch import Tensor
 from intaglio.codecs import AudioCodec, Tokens
 from intaglio.codecs.tokens import concatenated
 from intaglio.data.clips import find
+from intaglio.data.formats.open_audio import AUDIO_LIMITS
 from intaglio.data.formats.tokens import write_tokens
 from intaglio.data.formats.wave import SUFFIXES, read_wave, resample
 from intaglio.data.manifest import Record
@@ -20,6 +21,7 @@ from intaglio.recipes.tokenization.batch import SourceFile, Tokenizer
 from intaglio.recipes.tokenization.halving import Halving
 
 WINDOW = 8  # batches that are looked through for recordings of similar length
+LIMITS = AUDIO_LIMITS._replace(max_per_byte=64)  # Opus has 6 kbit/s at least
 LONG_SECONDS = 300.0  # longer ones are encoded alone, in blocks, to bound the memory
 BLOCK_SECONDS = 30.0  # of these
 LEAST_SECONDS = 0.1  # of a block, however short memory is
@@ -69,7 +71,7 @@ class AudioTokenizer(Tokenizer[AudioCodec, Wave]):
         return sum(map(_samples, items)) >= size
 
     def _decoded(self, source: SourceFile, path: Path) -> Wave:
-        wave, rate = read_wave(path, channels=self.codec.channels)
+        wave, rate = read_wave(path, channels=self.codec.channels, limits=LIMITS)
         return Wave(resample(wave, rate, self.codec.sample_rate), rate, wave.shape[-1])
 
     def _files(self, items: Sequence[Wave]) -> list[bytes]:
