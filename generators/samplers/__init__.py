@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from .acceptance.neighbours import LatentNeighbour as LatentNeighbour
     from .acceptance.relaxed import Annealed as Annealed
     from .acceptance.relaxed import TVBudget as TVBudget
+    from .constrained import AllowedIds as AllowedIds
+    from .constrained import CheckedIds as CheckedIds
+    from .constrained import ConstrainedSampler as ConstrainedSampler
     from .drafters.adjacency import AdjacencyDrafter as AdjacencyDrafter
     from .drafters.jacobi import JacobiDrafter as JacobiDrafter
     from .drafters.model import ModelDrafter as ModelDrafter

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from intaglio.generators.conditioning.guidance import Guidance
 from intaglio.generators.generator import Generator
 from intaglio.generators.inference.logits import PLAIN, Warp
-from intaglio.generators.orders.base import PartialSequence, Request, Step
+from intaglio.generators.orders.base import DecodingState, PartialSequence, Request, Step
 from intaglio.generators.orders.recorded_step import StepRecorder, is_recorded
 from intaglio.generators.samplers.statistics import Statistics
 
@@ -155,11 +155,8 @@ class Sampler:
         drawn = False
         with closing(generator.start_decoding(request)) as state:  # also if it is abandoned
             for step in state.steps():
-                hidden, null = state.hidden(step)
                 scale = self.guidance.at(step.time)
-                tokens = generator.head.sample(
-                    hidden, state.draws(step), null=null, scale=scale, warp=self.warp
-                )
+                tokens = self._draw(generator, state, step, scale)
                 state.commit(step, tokens, scale)
                 drawn = True
                 found = torch.where(kept, start.tokens, generator.denormalise(partial.tokens))
@@ -167,6 +164,13 @@ class Sampler:
                 yield Event(step, found, None if mask is None else mask.clone())
             if not drawn:
                 yield Event(step, start.tokens, state.mask)
+
+    def _draw(self, generator: Generator, state: DecodingState, step: Step, scale: float) -> Tensor:
+        """Tokens of a step, [batch, positions, width]."""
+        hidden, null = state.hidden(step)
+        return generator.head.sample(
+            hidden, state.draws(step), null=null, scale=scale, warp=self.warp
+        )
 
     def _request(
         self,

@@ -39,7 +39,8 @@ def tiny(
         rotary=rotary,
         learned_positions=learned_positions,
     )
-    generator = Generator(backbone, CategoricalHead(16, (vocab,)), order, **options)
+    ids = vocab + options.get("end_of_sequence", False)
+    generator = Generator(backbone, CategoricalHead(16, (ids,)), order, **options)
     for parameter in generator.parameters():
         torch.nn.init.normal_(parameter, std=0.5)
     return generator.to(dtype).eval()
