@@ -64,14 +64,26 @@ def euler(
         velocity: of points, at times [batch].
         noise: where the path begins.
         steps: number of steps, at least 1.
+        shift: see `shifted_times`.
+
+    Raises:
+        ValueError: no step.
+    """
+    x = noise
+    for start, end in pairwise(shifted_times(steps, shift)):
+        x = moved(x, velocity(x, torch.full((len(x),), start, device=x.device)), start, end)
+    return x
+
+
+def shifted_times(steps: int, shift: float) -> list[float]:
+    """Times between steps of Euler's method, from 1 to 0.
+
+    Args:
+        steps: number of steps, at least 1.
         shift: 1 for equal steps; above 1 they are finer near the noise (SD3; Esser et al., 2024):
             a time t of equal steps becomes shift * t / (1 + (shift - 1) * t).
 
     Raises:
         ValueError: no step.
     """
-    shifted = [shift * time / (1 + (shift - 1) * time) for time in times("euler", steps)]
-    x = noise
-    for start, end in pairwise(shifted):
-        x = moved(x, velocity(x, torch.full((len(x),), start, device=x.device)), start, end)
-    return x
+    return [shift * time / (1 + (shift - 1) * time) for time in times("euler", steps)]

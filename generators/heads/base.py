@@ -17,6 +17,7 @@ class SamplingOptions(NamedTuple):
     null: Tensor | None
     scale: float | Tensor
     warp: Warp
+    steps: int | None = None
 
 
 class Head(Part):
@@ -64,6 +65,7 @@ class Head(Part):
         null: Tensor | None = None,
         scale: float | Tensor = 1.0,
         warp: Warp = PLAIN,
+        steps: int | None = None,
     ) -> Tensor:
         """Draw tokens, [batch, positions, width].
 
@@ -75,8 +77,9 @@ class Head(Part):
                 unconditional). 1 means no guidance.
             warp: temperature and truncation; continuous heads use the temperature only, as a
                 factor of their noise.
+            steps: of a head that denoises; None for its own number.
         """
-        return self._draw(hidden, draws, SamplingOptions(null, scale, warp))
+        return self._draw(hidden, draws, SamplingOptions(null, scale, warp, steps))
 
     def _draw(self, hidden: Tensor, draws: Draws, options: SamplingOptions) -> Tensor:
         """The head's part of `sample`."""

@@ -21,7 +21,8 @@ from intaglio.generators.heads.ancestral import STEPS, DiffusionStep, ancestral,
 from intaglio.generators.heads.base import Head, SamplingOptions
 from intaglio.generators.heads.continuous import in_float32, tempered
 from intaglio.generators.heads.denoiser import Denoiser
-from intaglio.generators.inference.counter_rng import Draws, Role
+from intaglio.generators.heads.denoising import Denoising, embedded, noise_of
+from intaglio.generators.inference.counter_rng import Draws
 
 BIN = 1 / 255  # half a bin; the likelihood of the first step is the probability of a bin
 LEAST = 1e-12  # smallest probability of a bin
@@ -99,7 +100,7 @@ class DiffusionHead(Head):
             out, spread = self.network(x, at.time[:, 0], condition).chunk(2, dim=-1)
             target = noise if self.prediction == "eps" else at.signal * noise - at.noise * token
             error = (out - target).square().mean(-1)
-            mean, log_variance = self._back(at, x, out.detach(), spread)
+            mean, log_variance = self.back(at, x, out.detach(), spread)
             true = at.from_data * token + at.from_noisy * x
             bound = torch.where(
                 step.unsqueeze(-1) == 0,
@@ -114,36 +115,69 @@ class DiffusionHead(Head):
         Guidance applies to the prediction; the variance is the conditional one. The temperature
         scales the noise of the steps, not the initial noise; the last step adds none.
         """
-        with in_float32(hidden):
-            rows = torch.stack(ancestral(strided(self.steps)), dim=1).tolist()
-            condition = self.network.condition_embedding(at_least_float32(hidden))
-            unconditional = (
-                None
-                if options.null is None
-                else self.network.condition_embedding(at_least_float32(options.null))
-            )
-            x = draws.normal(Role.NOISE, self.width).to(condition.dtype)
-            for count, row in enumerate(reversed(rows), start=1):
-                at = DiffusionStep(*torch.tensor(row).unbind())
-                out, spread = self._outputs(x, row[0], condition)
-                if unconditional is not None:
-                    out = guided(out, self._outputs(x, row[0], unconditional)[0], options.scale)
-                x, log_variance = self._back(at, x, out, spread)
-                if count < self.steps:
-                    fresh = draws.normal(Role.NOISE, self.width, first=count * self.width)
-                    x = x + (log_variance / 2).exp() * tempered(fresh, options.warp)
-            return x
+        steps = self.steps if options.steps is None else options.steps
+        with torch.no_grad(), in_float32(hidden):
+            condition, scale = embedded(self.network, hidden, options)
+            noise = noise_of(draws, self.width, steps).to(condition)
+            factor = tempered(noise.new_ones(*hidden.shape[:2], 1), options.warp).flatten(0, 1)
+            noise[1:] *= factor
+            return self.denoise(condition, noise, scale).view(*hidden.shape[:2], -1)
 
-    def _outputs(self, x: Tensor, time: float, condition: Tensor) -> tuple[Tensor, Tensor]:
-        """Prediction and raw log-variance, [batch, positions, channels] each."""
-        times = torch.full((1,), time, device=x.device)
-        out = self.network(x.flatten(0, 1), times, condition.flatten(0, 1)).view(*x.shape[:2], -1)
-        return out[..., : self.width], out[..., self.width :]
+    @torch.no_grad()
+    def denoise(self, condition: Tensor, noise: Tensor, scale: Tensor | None = None) -> Tensor:
+        """The whole loop; nothing in it depends on a value, so that it can be recorded.
 
-    def _back(
+        Args:
+            condition: of the network, [tokens, hidden_channels]; with guidance, that of the tokens
+                without a condition behind it.
+            noise: [steps, tokens, channels], of the beginning and of all steps but the last.
+            scale: of the guidance, [tokens]; None for none.
+
+        Returns:
+            Tokens, [tokens, channels].
+        """
+        table = self._steps(len(noise)).to(condition)
+        network = Denoising(self.network, table[:, 0], condition, copies=1 if scale is None else 2)
+        x = noise[0]
+        for number, (_, of_noisy, of_out, log_std, slope) in enumerate(table.unbind()):
+            out, spread = network(number, x).chunk(2, dim=-1)
+            if scale is not None:
+                (out, null), spread = out.chunk(2), spread[: len(x)]
+                out = guided(out, null, scale)
+            x = of_noisy * x + of_out * out
+            if number + 1 < len(noise):
+                x.addcmul_((log_std + slope * spread).exp_(), noise[number + 1])
+        return x
+
+    def _steps(self, steps: int) -> Tensor:
+        """Steps from the noise on, float64 [steps, 5]: the time, what the noisy vector and the
+        prediction count in the mean after it, and the logarithm of the standard deviation, of which
+        the last is what the network's output adds."""
+        at = ancestral(strided(steps))
+        of_noisy, of_out = at.signal, -at.noise  # of the data
+        if self.prediction == "eps":
+            of_noisy, of_out = 1 / at.signal, -at.noise / at.signal
+        slope = (at.high - at.low) / 4
+        table = (
+            at.time,
+            at.from_data * of_noisy + at.from_noisy,
+            at.from_data * of_out,
+            at.low / 2 + slope,
+            slope,
+        )
+        return torch.stack(table, dim=1).flip(0)
+
+    def back(
         self, at: DiffusionStep, x: Tensor, out: Tensor, spread: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Mean and log-variance of the previous step."""
+        """Mean and log-variance of the previous step, [tokens, channels] each.
+
+        Args:
+            at: the step, of fields that fit the tokens.
+            x: noisy vectors, [tokens, channels].
+            out: prediction of the network, of the same shape.
+            spread: its raw log-variance.
+        """
         if self.prediction == "eps":
             data = (x - at.noise * out) / at.signal
         else:

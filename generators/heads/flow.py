@@ -4,6 +4,7 @@ The network is the diffusion head's. Renormalised guidance and shifted times are
 Ming-UniVision (2025), whose network is gated.
 """
 
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -11,11 +12,12 @@ from torch import Tensor
 
 from intaglio.codecs.layers.flow import logit_normal, on_path
 from intaglio.codecs.layers.positions import at_least_float32
-from intaglio.codecs.layers.solver import euler
+from intaglio.codecs.layers.solver import moved, shifted_times
 from intaglio.generators.conditioning.guidance import guided
 from intaglio.generators.heads.base import Head, SamplingOptions
 from intaglio.generators.heads.continuous import in_float32, tempered
 from intaglio.generators.heads.denoiser import Denoiser
+from intaglio.generators.heads.denoising import Denoising, embedded
 from intaglio.generators.inference.counter_rng import Draws, Role
 
 Time = Literal["uniform", "logit-normal"]
@@ -96,27 +98,43 @@ class FlowHead(Head):
 
     def _draw(self, hidden: Tensor, draws: Draws, options: SamplingOptions) -> Tensor:
         """Integrate the guided velocity; the temperature scales the noise. See `Head.sample`."""
-        with in_float32(hidden):
-            condition = self.network.condition_embedding(at_least_float32(hidden))
-            unconditional = (
-                None
-                if options.null is None
-                else self.network.condition_embedding(at_least_float32(options.null))
-            )
-
-            def velocity(x: Tensor, time: Tensor) -> Tensor:
-                conditional = self._velocity(x, time, condition)
-                if unconditional is None:
-                    return conditional
-                mixed = guided(conditional, self._velocity(x, time, unconditional), options.scale)
-                return renormalised(mixed, conditional) if self.renormalised else mixed
-
+        with torch.no_grad(), in_float32(hidden):
+            condition, scale = embedded(self.network, hidden, options)
             noise = tempered(draws.normal(Role.NOISE, self.width), options.warp)
-            return euler(velocity, noise.to(condition.dtype), self.steps, shift=self.shift)
+            noise = noise.to(condition).flatten(0, 1)
+            steps = self.steps if options.steps is None else options.steps
+            return self.denoise(condition, noise, steps, scale).view(*hidden.shape[:2], -1)
 
-    def _velocity(self, x: Tensor, time: Tensor, condition: Tensor) -> Tensor:
-        """Velocity at one time for all tokens, [batch, positions, channels]."""
-        return self.network(x.flatten(0, 1), time[:1], condition.flatten(0, 1)).view_as(x)
+    @torch.no_grad()
+    def denoise(
+        self, condition: Tensor, noise: Tensor, steps: int, scale: Tensor | None = None
+    ) -> Tensor:
+        """The whole loop, [tokens, channels]; see `DiffusionHead.denoise`.
+
+        Args:
+            condition: of the network, [tokens, hidden_channels]; with guidance, that of the tokens
+                without a condition behind it.
+            noise: [tokens, channels].
+            steps: at least 1.
+            scale: of the guidance, [tokens]; None for none.
+        """
+        times = shifted_times(steps, self.shift)
+        network = Denoising(
+            self.network,
+            condition.new_tensor(times[:-1]),
+            condition,
+            copies=1 if scale is None else 2,
+        )
+        x = noise
+        for number, (start, end) in enumerate(pairwise(times)):
+            velocity = network(number, x)
+            if scale is not None:
+                conditional, null = velocity.chunk(2)
+                velocity = guided(conditional, null, scale)
+                if self.renormalised:
+                    velocity = renormalised(velocity, conditional)
+            x = moved(x, velocity, start, end)
+        return x
 
 
 def renormalised(mixed: Tensor, conditional: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from intaglio.generators.conditioning.guidance import Guidance
 from intaglio.generators.generator import Generator
+from intaglio.generators.heads.denoising import StepSchedule
 from intaglio.generators.inference.logits import PLAIN, Warp
 from intaglio.generators.orders.base import DecodingState, PartialSequence, Request, Step
 from intaglio.generators.orders.recorded_step import StepRecorder, is_recorded
@@ -57,6 +58,8 @@ class Sampler:
         steps: in how many steps, if the order leaves a choice; None for its own number.
         positions: draw only so many first tokens, where the order goes row by row and the codec
             decodes prefixes (FlexTok); None for all.
+        denoising: steps of a head that denoises, for the first tokens and for the last; None for
+            its own number everywhere.
 
     Raises:
         ValueError: an argument is out of range.
@@ -69,13 +72,16 @@ class Sampler:
         warp: Warp = PLAIN,
         steps: int | None = None,
         positions: int | None = None,
+        denoising: StepSchedule | None = None,
     ) -> None:
         guidance.check()
         warp.check()
+        if denoising is not None:
+            denoising.check()
         if steps is not None and steps < 1:
             raise ValueError(f"to draw takes a step at least, got {steps}")
         self.guidance, self.warp, self.steps = guidance, warp, steps
-        self.positions = positions
+        self.positions, self.denoising = positions, denoising
         self._recorder = StepRecorder()
 
     @property
@@ -169,7 +175,12 @@ class Sampler:
         """Tokens of a step, [batch, positions, width]."""
         hidden, null = state.hidden(step)
         return generator.head.sample(
-            hidden, state.draws(step), null=null, scale=scale, warp=self.warp
+            hidden,
+            state.draws(step),
+            null=null,
+            scale=scale,
+            warp=self.warp,
+            steps=None if self.denoising is None else self.denoising.at(step.time),
         )
 
     def _request(

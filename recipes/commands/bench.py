@@ -5,7 +5,7 @@ import importlib
 import json
 from pathlib import Path
 
-SUBJECTS = ("codec", "image", "quantizer", "memory", "decode", "sampler")
+SUBJECTS = ("codec", "image", "quantizer", "memory", "decode", "sampler", "head")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
