@@ -17,10 +17,14 @@ from intaglio.codecs.quantizers.vq import VectorQuantizer
 
 os.environ.setdefault("WANDB_MODE", "offline")
 os.environ.setdefault("MPLBACKEND", "Agg")
-# ATEN_CPU_CAPABILITY keeps torch's kernels from newer instructions, but not oneDNN: attention in
-# bfloat16 then fails, for torch packs for oneDNN what its own kernels cannot.
-if plain := {"default": "SSE41", "avx2": "AVX2"}.get(os.environ.get("ATEN_CPU_CAPABILITY", "")):
-    os.environ.setdefault("ONEDNN_MAX_CPU_ISA", plain)
+# ATEN_CPU_CAPABILITY keeps torch's own kernels from newer instructions; oneDNN and MKL are told so.
+# Attention in bfloat16 would even fail, for torch packs for oneDNN what its own kernels cannot.
+OLDER = {
+    "default": {"ONEDNN_MAX_CPU_ISA": "SSE41", "MKL_ENABLE_INSTRUCTIONS": "SSE4_2"},
+    "avx2": {"ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"},
+}
+for name, value in OLDER.get(os.environ.get("ATEN_CPU_CAPABILITY", ""), {}).items():
+    os.environ.setdefault(name, value)
 
 SEED = 7
 # One thread: two would wait for each other on small tensors. OMP_NUM_THREADS=2 tests with two.
