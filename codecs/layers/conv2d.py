@@ -10,6 +10,8 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from intaglio.codecs.layers.positions import at_least_float32
+
 Style = Literal["vqgan", "magvit2"]
 
 
@@ -151,10 +153,10 @@ class AdaptiveGroupNorm(nn.Module):
 
     def forward(self, x: Tensor, latents: Tensor) -> Tensor:
         """[batch, channels, height, width] → the same; ``latents`` [batch, dim, rows, columns]."""
-        flat = latents.float().flatten(2)
+        flat = at_least_float32(latents).flatten(2)
         variance = flat.var(-1, correction=int(flat.shape[-1] > 1))
-        scale = self.gamma((variance + 1e-6).sqrt())
-        shift = self.beta(flat.mean(-1))
+        scale = self.gamma((variance + 1e-6).sqrt().to(latents.dtype))
+        shift = self.beta(flat.mean(-1).to(latents.dtype))
         return scale[..., None, None] * self.norm(x) + shift[..., None, None]
 
 

@@ -122,6 +122,17 @@ def test_adaptive_group_norm_by_hand():
     ]
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_adaptive_group_norm_keeps_the_type(dtype):
+    layer = AdaptiveGroupNorm(8, 3, groups=2)
+    x, latents = torch.randn(2, 8, 4, 4), torch.randn(2, 3, 2, 2)
+    y = layer.to(dtype)(x.to(dtype), latents.to(dtype))
+    assert y.dtype == dtype
+    expected = layer.double()(x.double(), latents.double())
+    error = 64 * torch.finfo(dtype).eps  # of sums of three and eight rounded numbers below 10
+    torch.testing.assert_close(y.double(), expected, atol=error, rtol=0)
+
+
 def test_adaptive_group_norm_of_a_single_place():
     """One latent has no unbiased standard deviation; it counts as none."""
     layer = AdaptiveGroupNorm(8, 3, groups=2)
