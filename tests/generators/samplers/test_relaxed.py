@@ -48,20 +48,32 @@ def ordinary(p, q):
     return (p - q).clamp_min(0) / (p - q).clamp_min(0).sum()
 
 
-# What each rule says, id by id: the probability of keeping x, and the distribution otherwise.
+# What each rule says, of all ids: the probability of keeping them, and the distribution otherwise.
+
+
+def of_each(keep):
+    """A function of lists and an id as one of tensors, for all ids."""
+
+    def all_ids(p, q):
+        p, q = p.tolist(), q.tolist()
+        return torch.tensor([keep(p, q, x) for x in range(len(p))], dtype=torch.float64)
+
+    return all_ids
 
 
 def budget(eps):
-    def keep(p, q, x):
+    def keep(p, q):
         share = min(1.0, eps / variation(p, q))
-        mixture = (1 - share) * p + share * q
-        return exact(mixture, q, x)
+        return of_each(exact)((1 - share) * p + share * q, q)
 
     return keep
 
 
 def annealed(weight):
-    return lambda p, q, x: exact(weight * p, q, x)
+    return lambda p, q: of_each(exact)(weight * p, q)
+
+
+APART = torch.cdist(CODES, CODES).tolist()
 
 
 def published_group(size, distance=math.inf, difference=math.inf):
@@ -71,36 +83,37 @@ def published_group(size, distance=math.inf, difference=math.inf):
         members = [
             v
             for v in ranked[first : first + size]
-            if abs(p[v] - p[x]) <= difference and (CODES[v] - CODES[x]).norm() <= distance
+            if abs(p[v] - p[x]) <= difference and APART[v][x] <= distance
         ]
         assert x in members
-        return exact(p[members].sum()[None], q[members].sum()[None], 0)
+        return exact([sum(p[v] for v in members)], [sum(q[v] for v in members)], 0)
 
-    return keep
+    return of_each(keep)
 
 
 def corrected(*arguments):
     published = published_group(*arguments)
-    return lambda p, q, x: max(published(p, q, x), exact(p, q, x))
+    return lambda p, q: torch.maximum(published(p, q), of_each(exact)(p, q))
 
 
 def neighbours(delta=None, factor=None):
+    table = NEAREST.tolist()
+
     def keep(p, q, x):
         bound = delta if factor is None else (factor - 1) * p[x]
         mass = 0.0
-        for v in NEAREST[x]:
+        for v in table[x]:
             if mass + p[v] > bound:
                 break
             mass += p[v]
         return min(1.0, (p[x] + mass) / q[x]) if q[x] else 1.0
 
-    return keep
+    return of_each(keep)
 
 
 def coarse(weights):
-    def keep(p, q, x):
-        of_p, of_q = weights @ p, weights @ q
-        return sum(weights[k, x] * exact(of_p, of_q, k) for k in range(len(weights)))
+    def keep(p, q):
+        return of_each(exact)(weights @ p, weights @ q) @ weights
 
     return keep
 
@@ -117,7 +130,7 @@ def coarse_residual(weights):
 
 RULES = {
     "budget": (TVBudget(0.1), budget(0.1), ordinary),
-    "no budget": (TVBudget(0), exact, ordinary),
+    "no budget": (TVBudget(0), of_each(exact), ordinary),
     "annealed": (Annealed(1.5), annealed(1.5), ordinary),
     "GSD": (
         Grouped([CODES], size=9, difference=math.inf, corrected=False),
@@ -155,9 +168,7 @@ def test_the_law_of_each_rule_is_what_its_paper_says(name):
     rule, keeping, otherwise = RULES[name]
     for p, q in zip(*pairs(), strict=True):
         keep, others, excess = judged_everywhere(rule, p, q)
-        likely = [x for x in range(VOCAB) if q[x]]
-        wanted = torch.tensor([float(keeping(p, q, x)) for x in likely], dtype=p.dtype)
-        assert (keep[likely] - wanted).abs().max() < 1e-12
+        assert (keep - keeping(p, q))[q > 0].abs().max() < 1e-12
         accepted = float((q * keep).sum())
         law = q * keep + (1 - accepted) * others
         if accepted < 1 - 1e-9:
@@ -496,7 +507,7 @@ def test_single_precision_and_equal_distributions(name):
     assert bool(found.instead.softmax(-1).isfinite().all())
 
 
-def deviation_of_drafts(generator, rule, items=1500):
+def deviation_of_drafts(generator, rule, items=1000):
     """Standard errors that the drafts which were judged are less likely than they would be, had
     they the distribution that they are recorded with."""
     sums = torch.zeros(2).double()
@@ -530,7 +541,7 @@ def test_drafts_that_are_kept_by_a_rule_are_drawn_again_by_an_exact_one(raster, 
     generator = raster(shape=(24,), vocab=8, dtype=torch.float64)
     assert abs(deviation_of_drafts(generator, rule)) < 5
     monkeypatch.setattr(base.Verdict, "of_target", property(lambda verdict: verdict.tokens))
-    assert deviation_of_drafts(generator, rule) > 8
+    assert deviation_of_drafts(generator, rule) > 6
 
 
 @pytest.mark.parametrize("name", RULES)
