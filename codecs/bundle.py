@@ -220,8 +220,13 @@ def load_part(
         )
     if path.is_dir() and not (path / CONFIG).is_file():
         raise FileNotFoundError(f"{path} is no bundle: it has no {CONFIG}")
-    with trusting(trust):
-        part = read(path, trainable) if path.is_dir() else restore(path, names, trainable)
+    try:
+        with trusting(trust):
+            part = read(path, trainable) if path.is_dir() else restore(path, names, trainable)
+    except ValueError as error:
+        if str(path) in str(error):
+            raise
+        raise ValueError(f"{path}: {error}") from error
     if not isinstance(part, kind):
         raise ValueError(f"{path} holds {type(part).__name__}, not a {' or '.join(names)}")
     return part if trainable else part.requires_grad_(False).eval()

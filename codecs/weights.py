@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+from zipfile import is_zipfile
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -92,6 +93,13 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
             content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except Exception as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        if type(error).__name__ == "UnpicklingError":  # torch says how to read it all the same
+            reason = (
+                "it holds more than tensors and plain data, which is not read, because it could "
+                "run code"
+            )
+        elif not is_zipfile(path):
+            reason = "it is cut short or something else"
         raise ValueError(f"{path} is no readable training checkpoint: {reason[:200]}") from error
     if not isinstance(content, dict):
         raise ValueError(f"{path} is no training checkpoint")

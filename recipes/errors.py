@@ -36,6 +36,12 @@ _NO_MEMORY = re.compile(
     "|failed to allocate|_ALLOC_FAILED|could not create a (?:primitive|memory)",
     re.IGNORECASE,
 )
+# What Python's own readers say, in words for who runs a command
+_PLAIN = {
+    r"maximum recursion depth exceeded[\w ]*": "it is nested too deeply",
+    r"Exceeds the limit \(\d+ digits\) .* increase the limit": "a number has too many digits",
+    r"'utf-8' codec can't decode .*": "it is not UTF-8 text",
+}
 _HOPELESS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # the next file would fare no better
 
 
@@ -116,4 +122,7 @@ def _first_reason(text: str) -> str:
 
 
 def _line(text: str) -> str:
-    return printable(" ".join(text.split()))
+    text = " ".join(text.split())
+    for pattern, words in _PLAIN.items():
+        text = re.sub(pattern, words, text)
+    return printable(text)

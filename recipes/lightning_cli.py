@@ -23,7 +23,7 @@ from intaglio.recipes.callbacks.run_folder import RunTrainer
 from intaglio.recipes.callbacks.run_summary import RunSummary
 from intaglio.recipes.commands.options.trust import add_trust_option, importable, trusted
 from intaglio.recipes.errors import USER_ERRORS, explain, say
-from intaglio.recipes.training.failures import end_children, how_to_resume, lost_process
+from intaglio.recipes.training.failures import blamed, end_children, how_to_resume, lost_process
 from intaglio.recipes.training.messages import quieten
 from intaglio.recipes.training.refusals import in_words
 
@@ -94,6 +94,8 @@ class TrainingCLI(LightningCLI):
     interrupted. A checkpoint gives weights and states; what is built is what the recipe names.
     """
 
+    found: Path | None = None  # the checkpoint of ``last``
+
     def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
         """A parser that raises ``ArgumentError`` where others print pages of usage and exit."""
         return super().init_parser(exit_on_error=False, **kwargs)
@@ -122,12 +124,12 @@ class TrainingCLI(LightningCLI):
         Raises:
             ValueError: the data or a value failed, or another process of the training has gone.
         """
-        path = kwargs.get("ckpt_path")
-        if path and Path(path).is_file() and (end := made_before(Path(path), self.trainer)):
-            say(f"nothing to do: {path} has come to {end}; with a larger number it goes on")
+        if self.found and (end := made_before(self.found, self.trainer)):
+            say(f"nothing to do: {self.found} has come to {end}; with a larger number it goes on")
             return
         try:
-            self.trainer.fit(model, **kwargs)
+            with blamed(self.trainer, kwargs.get("ckpt_path")):
+                self.trainer.fit(model, **kwargs)
         except USER_ERRORS as error:
             advice = how_to_resume(self.trainer)
             if not advice:
@@ -172,7 +174,7 @@ class TrainingCLI(LightningCLI):
             self.trainer.strategy.checkpoint_io = CheckedIO()
         if arguments.get("ckpt_path") != "last":
             return
-        path = newest(folder)
+        self.found = path = newest(folder)
         if path is None and required:
             raise FileNotFoundError(f"there is no undamaged checkpoint in {folder}: train first")
         arguments["ckpt_path"] = None if path is None else str(path)

@@ -1,6 +1,8 @@
 """Audio that libsndfile cannot read, through PyAV: G.722, AAC, WebM, the audio track of a video."""
 
+import errno
 import mmap
+import os
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -76,7 +78,7 @@ class MediaFile:
             self._waiting = np.zeros((self.channels, 0), np.float32)
         except av.FFmpegError as error:
             self.close()
-            raise ValueError(f"{path} is not audio that can be read: {error.strerror}") from error
+            raise ValueError(f"{path} is not audio that can be read: {_reason(error)}") from error
         except BaseException:
             self.close()
             raise
@@ -96,8 +98,7 @@ class MediaFile:
                     if len(blocks[-1]) != self.channels:
                         raise ValueError(f"{len(blocks[-1])} channels after {self.channels}")
         except (self._error, ValueError) as error:  # ValueError: another rate or other channels
-            reason = getattr(error, "strerror", error)
-            raise ValueError(f"{self._path} is damaged: {reason}") from error
+            raise ValueError(f"{self._path} is damaged: {_reason(error)}") from error
         samples = np.concatenate(blocks, axis=1)
         self._waiting = samples[:, frames:].copy()
         return samples[:, :frames].T
@@ -175,3 +176,13 @@ def _matroska_bytes(path: Path) -> int:
             return 0
         offset += width + size
     return offset
+
+
+def _reason(error: Exception) -> str:
+    """FFmpeg has its own reasons, and else the system's, which speak of something else."""
+    number = getattr(error, "errno", None)
+    if number is None:
+        return str(error)
+    if number in (errno.EIO, errno.EACCES, errno.ENOENT, errno.ENOMEM):
+        return os.strerror(number)
+    return "its content is damaged, cut short, or of another format"

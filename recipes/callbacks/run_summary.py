@@ -17,10 +17,14 @@ class RunSummary(Callback):
 
     At the end it says how many steps were made, where the checkpoint is, and if there were to be
     more steps, why there are not.
+
+    Attributes:
+        begun: whether this process has made a step.
     """
 
     def __init__(self) -> None:
         self.shown = False
+        self.begun = False
 
     def on_sanity_check_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Print the block, once."""
@@ -39,6 +43,12 @@ class RunSummary(Callback):
         sys.stderr.flush()
 
     on_train_start = on_sanity_check_start
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """A step was made."""
+        self.begun = True
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Print where the training has come to."""

@@ -2,12 +2,17 @@
 
 import re
 import signal
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from lightning.pytorch import Trainer
 from torch import distributed
 
 from intaglio.recipes.callbacks.checkpoint import LastCheckpoint
+from intaglio.recipes.callbacks.run_summary import RunSummary
+from intaglio.recipes.errors import USER_ERRORS, explain, is_out_of_memory
 
 _OF_BACKENDS = re.compile(r"gloo|NCCL|TCPStore|Connection (closed|reset)|Broken pipe")
 _TIMEOUT = re.compile(r"[Tt]imed? ?out")
@@ -41,6 +46,33 @@ def lost_process(error: RuntimeError, trainer: Trainer) -> str:
         f"one of the {trainer.world_size} processes of the training {what}, and rank "
         f"{trainer.global_rank} cannot go on without it"
     )
+
+
+@contextmanager
+def blamed(trainer: Trainer, checkpoint: str | None) -> Iterator[None]:
+    """Of an error before the first step after a checkpoint, whatever it is, make one that names it.
+
+    Raises:
+        ValueError: the states of the checkpoint do not fit.
+    """
+    try:
+        yield
+    except Exception as error:
+        begun = any(c.begun for c in trainer.callbacks if isinstance(c, RunSummary))  # type: ignore[attr-defined]
+        known = isinstance(error, RuntimeError) and lost_process(error, trainer)
+        if not checkpoint or begun or known or _is_ours(error) or is_out_of_memory(error):
+            raise
+        raise ValueError(
+            f"cannot go on from the checkpoint {checkpoint}: {explain(error)}; its states are "
+            "damaged or of another training: give another one, or start without --ckpt_path"
+        ) from error
+
+
+def _is_ours(error: Exception) -> bool:
+    """Whether this package raised it to tell the user."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    raised_by = str(frames[-1].f_globals.get("__name__"))
+    return isinstance(error, USER_ERRORS) and raised_by.startswith("intaglio.")
 
 
 def end_children(trainer: Trainer) -> None:

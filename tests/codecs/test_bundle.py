@@ -1,5 +1,6 @@
 import copy
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -216,6 +217,27 @@ def test_a_file_that_is_no_checkpoint_is_reported(tmp_path):
     (tmp_path / "c.ckpt").write_bytes(b"RIFF0000")
     with pytest.raises(ValueError, match="no readable training checkpoint"):
         load(tmp_path / "c.ckpt")
+
+
+def test_what_is_refused_names_the_file_and_gives_no_advice_to_run_its_code(tiny_codec, tmp_path):
+    folder = save(tiny_codec, tmp_path / "bundle")
+    config = json.loads((folder / "config.json").read_text())
+    for part in ("encoder", "quantizer"):
+        changed = copy.deepcopy(config)
+        changed["recipe"]["init_args"][part] = {"class_path": "os.system"}
+        (folder / "config.json").write_text(json.dumps(changed))
+        with pytest.raises(
+            ValueError, match=f"^{re.escape(str(folder))}: refused to build .os.system"
+        ):
+            load(folder)
+    torch.save(Evil(), tmp_path / "c.ckpt")
+    (tmp_path / "d.ckpt").write_bytes(b"RIFF0000")
+    for name, reason in (("c", "which is not read, because it could run code"), ("d", "cut short")):
+        with pytest.raises(
+            ValueError, match=f"{name}.ckpt is no readable .*: it .*{reason}"
+        ) as caught:
+            load(tmp_path / f"{name}.ckpt")
+        assert "torch" not in str(caught.value) and "weights_only" not in str(caught.value)
 
 
 @pytest.mark.parametrize("failing", [1, 2])

@@ -273,3 +273,20 @@ def test_a_module_is_run_like_the_script():
     words = [sys.executable, "-m", "intaglio.recipes", "fit", "-c", "nope"]
     done = subprocess.run(words, capture_output=True, text=True)
     assert done.returncode == 1 and done.stderr.startswith("intaglio: error: there is no recipe")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[" * 100_000, "nested too deeply"),
+        (f'{{"format_version": {"1" * 5000}}}', "a number has too many digits"),
+        ("\xff{}", "it is not UTF-8 text"),
+    ],
+)
+def test_what_python_says_of_a_file_is_put_in_plain_words(refusal, tmp_path, text, words):
+    (tmp_path / "config.json").write_bytes(text.encode("latin-1"))
+    (tmp_path / "model.safetensors").touch()
+    line = refusal("info", tmp_path)
+    assert line.startswith(f"{tmp_path / 'config.json'} is not valid JSON: ")
+    assert words in line
+    assert "recursion" not in line and "set_int" not in line and "codec can't" not in line

@@ -1,5 +1,6 @@
 """A checkpoint gives weights and states: no class, no code and no argument."""
 
+import copy
 import shutil
 from types import SimpleNamespace
 
@@ -32,6 +33,21 @@ def test_the_class_is_that_of_the_recipe_in_all_commands(run, launcher, tiny_rec
         assert status == 1 and "Traceback" not in output, output
         assert "evil was imported" not in output
         assert "error: the checkpoint was trained with another model: _class_path" in output
+
+
+def test_states_that_do_not_fit_are_one_line(run, launcher, tiny_recipe, tmp_path):
+    whole = torch.load(run, weights_only=True)
+    words = ("-c", tiny_recipe, "--trainer.max_steps=30", "--ckpt_path", run)
+    loops = copy.deepcopy(whole["loops"])
+    loops["fit_loop"]["epoch_progress"]["current"]["completed"] = "many"
+    optimizer = whole["optimizer_states"][0] | {"state": {0: {"exp_avg": torch.zeros(3)}}}
+    changes = ({"loops": loops}, {"optimizer_states": [optimizer] * 2})
+    for change in changes:
+        torch.save(whole | change, run)
+        assert launcher.run(tmp_path, "fit", *words) == 1
+        (line,) = (tmp_path / "output.txt").read_text().splitlines()[-1:]
+        assert line.startswith(f"intaglio: error: cannot go on from the checkpoint {run}: ")
+        assert "Traceback" not in (tmp_path / "output.txt").read_text()
 
 
 def test_last_falls_back_to_one_that_holds_no_code(run, launcher, tiny_recipe, tmp_path):

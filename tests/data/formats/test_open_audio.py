@@ -343,3 +343,18 @@ def test_remarks_of_decoders_stay_off_standard_error_and_other_words_do_not(tmp_
         capture_output=True,
     )
     assert loud.stderr  # else there would be nothing to keep off
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.flac", b"f"),
+        ("a.flac", b"fLaC\0\0\0\x22\x10\0"),
+        ("a.aac", b"\xff\xf1\x50\x80"),
+        ("a.m4a", b"\0"),
+    ],
+)
+def test_stumps_of_files_are_called_damaged_not_forbidden(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match=f"{name} is not audio that can be read: its content is d"):
+        probe(tmp_path / name)
