@@ -74,6 +74,7 @@ BORNE = {
         "What is refused": {
             FORMATS + "hostile_images.py": [
                 "test_bombs_cost_little",
+                "test_large_bombs_cost_little",
                 "test_floods_are_refused_for_what_they_are_made_of",
                 "test_what_is_made_of_many_pieces_for_a_reason_is_read",
             ],

@@ -13,11 +13,11 @@ import numpy as np
 from intaglio.data.formats.demuxers import BY_SUFFIX, DEMUXERS, by_signature
 from intaglio.data.formats.sound_span import after_tags
 
-UNTIMED = ("aac", "ac3", "amr")  # their stored length is a guess from the bit rate
+# Demuxers whose length is a guess from the bit rate, and the least bytes of many packets on average
+UNTIMED = {"aac": 10, "ac3": 64, "amr": 4}
 PROBED = 1 << 17  # bytes that are looked at to find out how the sound is stored
 FREE_PACKETS = 1 << 12  # of any size; more have, on average, as many samples as this:
 PACKET_SAMPLES = 32
-PACKET_BYTES = 4  # and as many bytes, if all are looked at for the length of the file
 MAX_FAILURES = 256  # packets one after the other that cannot be decoded
 SKIPPED = 1 << 18  # samples that are decoded at once to drop them
 
@@ -140,10 +140,10 @@ class MediaFile:
         stated = (stream.duration or 0) * unit or Fraction(container.duration or 0, 1_000_000)
         if stated > 0 and container.format.name not in UNTIMED:
             return stated
-        ticks = size = 0
+        ticks, size, least = 0, 0, UNTIMED.get(container.format.name, 1)
         for number, packet in enumerate(container.demux(stream)):
             ticks, size = ticks + (packet.duration or 0), size + packet.size
-            if number > FREE_PACKETS and size < PACKET_BYTES * number:
+            if number > FREE_PACKETS and size < least * number:
                 raise ValueError(f"{self._path} is damaged: {number} packets have {size} bytes")
         container.seek(0)
         return ticks * unit
