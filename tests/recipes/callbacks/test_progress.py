@@ -9,7 +9,7 @@ import pytest
 from lightning.pytorch import Trainer
 from lightning.pytorch.demos.boring_classes import BoringModel
 
-from intaglio.recipes.callbacks import progress
+from intaglio.recipes.callbacks import progress, run_summary
 from intaglio.recipes.callbacks.progress import StepProgress
 
 
@@ -145,3 +145,4 @@ def test_folders_say_what_they_hold(tmp_path: Path):
         f"{tmp_path}: 5 clips (1.9 min), 1 damaged, 1 left out: 5 to train on, 0 for validation, "
         "0 for the test"
     )
+    assert run_summary._data(types.SimpleNamespace(datamodule=data)) == data.summary()
