@@ -2,13 +2,16 @@
 
 import base64
 import io
+import re
 from html.parser import HTMLParser
 
 import pytest
 import soundfile
 import torch
 
-from intaglio.recipes.evaluation.audio.metrics import STOI
+from intaglio.recipes.evaluation.audio.metrics import STOI, select
+from intaglio.recipes.evaluation.audio.recognition import Recogniser
+from intaglio.recipes.evaluation.report.codec import _scores
 from intaglio.recipes.evaluation.report.page import (
     Command,
     ExportedFile,
@@ -147,6 +150,12 @@ def test_headings_and_links_lead_through_the_page(page):
     links = [link["href"].removeprefix("#") for link in page.all("a")]
     assert links == ["listen", "results", "files", "next"] and set(links) <= targets
     assert page.all("html") == [{"lang": "en"}]
+
+
+def test_scores_in_a_sentence_have_their_units():
+    scores = {"wer": Score(106.67, 100, 110, 3, 0, ""), "si_sdr": Score(-33.73, -40, -30, 3, 0, "")}
+    text = _scores(Row("ours", 900.0, scores, 3), select(("wer", "si_sdr"), Recogniser()))
+    assert re.fullmatch(r"WER 106\.\d+\s%, SI-SDR -33\.\d+\sdB", text)
 
 
 def test_the_results_are_complete(page):
