@@ -11,6 +11,7 @@ from intaglio.codecs.discriminators.period import MultiPeriodDiscriminator
 from intaglio.codecs.losses.adversarial import HingeLoss
 from intaglio.codecs.losses.adversary import Adversary
 from intaglio.codecs.losses.balancer import Balancer
+from intaglio.codecs.losses.lecam import LeCam
 from intaglio.codecs.losses.matching import FeatureMatchingLoss
 from intaglio.codecs.losses.waveform import WaveformLoss
 from intaglio.codecs.quantizers.fsq import FSQ
@@ -242,14 +243,19 @@ def test_an_infinite_loss_moves_neither_weights_nor_codebooks(tiny_codec, balanc
 
 @pytest.mark.parametrize("share", [1.0, 0.5])
 def test_a_discriminator_that_never_steps_stops_the_training(tiny_codec, share, capsys):
-    """Batches from which it does not learn do not interrupt the row."""
-    module = task(tiny_codec, discriminator_share=share, max_skipped=3)
+    """Batches from which it does not learn do not interrupt the row, and nothing of it moves."""
+    judge = Adversary(adversary().discriminator, HingeLoss(), lecam=LeCam())
+    module = task(
+        tiny_codec, adversaries={"periods": judge}, discriminator_share=share, max_skipped=3
+    )
+    before = state(judge)
     weight = next(module.adversaries.parameters())
     weight.register_hook(lambda gradient: gradient * float("nan"))
     with pytest.raises(ValueError, match="3 steps in a row were skipped: the gradient of the disc"):
         fit(module, 30)
     assert module.trainer.callback_metrics["train/skipped"] == 2  # of the step before
     assert "clip 1" in capsys.readouterr().out
+    assert "lecam.mean_fake" in before and changed(before, judge) == set()
 
 
 @pytest.mark.parametrize(("clip_norm", "moved"), [(None, 3.0), (1e-3, 1e-3)])
