@@ -34,24 +34,27 @@ class Role(enum.IntEnum):
 
 
 class Ahead(NamedTuple):
-    """Numbers of all positions at once, for a caller that needs one position after the other.
+    """Numbers of all positions in round 0 at once, for a caller that needs them bit by bit.
 
     Attributes:
-        number: of the position.
-        everywhere: draws of all positions.
+        number: of the position, if it is one for all items.
+        everywhere: draws of all positions from 0 on.
         kept: words computed so far, by role and count; the same for all positions.
     """
 
-    number: int
+    number: int | None
     everywhere: "Draws"
     kept: dict[tuple[int, int], Tensor]
 
-    def words(self, role: Role, count: int) -> Tensor:
-        """The first words of this position, as `Draws.words`."""
+    def words(self, role: Role, count: int, positions: Tensor) -> Tensor:
+        """The first words of these positions, as `Draws.words`."""
         found = self.kept.get((role, count))
         if found is None:
             found = self.kept[role, count] = self.everywhere.words(role, count)
-        return found[:, self.number : self.number + 1]
+        if self.number is not None:
+            return found[:, self.number : self.number + 1]
+        index = positions.unsqueeze(-1).expand(len(found), -1, found.shape[-1])
+        return found.gather(1, index)
 
 
 class Draws(NamedTuple):
@@ -60,13 +63,14 @@ class Draws(NamedTuple):
     Attributes:
         seeds: int64 [batch], one of each item.
         positions: int64 [batch, positions], or [1, positions] if all items have the same.
-        round: which time these positions are drawn; other rounds give other numbers.
-        ahead: where the same numbers may be found already.
+        round: which time these positions are drawn; other rounds give other numbers. One for all
+            items, or int64 [batch].
+        ahead: where the numbers of round 0 may be found already.
     """
 
     seeds: Tensor
     positions: Tensor
-    round: int = 0
+    round: int | Tensor = 0
     ahead: Ahead | None = None
 
     def uniform(self, role: Role, count: int = 1, *, first: int = 0) -> Tensor:
@@ -92,8 +96,9 @@ class Draws(NamedTuple):
 
     def words(self, role: Role, count: int, *, first: int = 0) -> Tensor:
         """int64 [batch, positions, 2 * count], each of 32 bits; arguments as in `uniform`."""
-        if self.ahead is not None and not first and count <= MAX_CACHED:
-            return self.ahead.words(role, count)
+        again = isinstance(self.round, int) and self.round == 0
+        if self.ahead is not None and again and not first and count <= MAX_CACHED:
+            return self.ahead.words(role, count, self.positions)
         blocks = range(first // 2, -(-(first + count) // 2))
         shape = (len(self.seeds), self.positions.shape[-1], len(blocks))
         device = self.seeds.device
@@ -101,7 +106,11 @@ class Draws(NamedTuple):
             torch.arange(blocks.start, blocks.stop, device=device).expand(shape),
             self.positions.to(device).unsqueeze(-1).expand(shape) & WORD,
             torch.full((1, 1, 1), int(role), device=device).expand(shape),
-            torch.full((1, 1, 1), self.round, device=device).expand(shape),
+            (
+                torch.full((1, 1, 1), self.round, device=device)
+                if isinstance(self.round, int)
+                else self.round.view(-1, 1, 1)
+            ).expand(shape),
         ]
         seeds = self.seeds.view(-1, 1, 1)
         words = torch.stack(philox(counter, (seeds & WORD, seeds >> 32 & WORD)), -1).flatten(-2)

@@ -5,6 +5,7 @@ its distributions at all of them, and a rule keeps the first ones. An exact rule
 the same distribution as `Sampler` does.
 """
 
+import time
 from collections.abc import Iterator
 
 import torch
@@ -16,7 +17,7 @@ from intaglio.generators.conditioning.guidance import Guidance
 from intaglio.generators.generator import Generator
 from intaglio.generators.heads.base import SamplingOptions
 from intaglio.generators.heads.independent import IndependentHead
-from intaglio.generators.inference.counter_rng import Draws
+from intaglio.generators.inference.counter_rng import Ahead, Draws
 from intaglio.generators.inference.logits import PLAIN, Warp
 from intaglio.generators.orders.base import PartialSequence, Request, Step
 from intaglio.generators.orders.raster import RasterOrder
@@ -24,10 +25,13 @@ from intaglio.generators.orders.raster_windows import RasterWindows
 from intaglio.generators.samplers.acceptance.base import AcceptanceRule, Verdict, Window
 from intaglio.generators.samplers.acceptance.exact import GumbelMatch
 from intaglio.generators.samplers.acceptance.tree import Tree
+from intaglio.generators.samplers.adaptive_window import AdaptiveWindow
 from intaglio.generators.samplers.drafters.base import Drafter, Prefix, Round
 from intaglio.generators.samplers.drafters.jacobi import JacobiDrafter
 from intaglio.generators.samplers.sampler import UNGUIDED, Event, Sampler
 from intaglio.generators.samplers.statistics import Ledger, Statistics
+
+WINDOW = 8  # drafts of a round, where the tokens would depend on an adaptive number
 
 
 class SpeculativeSampler(Sampler):
@@ -36,7 +40,9 @@ class SpeculativeSampler(Sampler):
     Args:
         drafter: guesses the next tokens; `JacobiDrafter` if None.
         rule: keeps some of them; `GumbelMatch` if None, which draws exactly what `Sampler` draws.
-        window: drafts of an item in a round; 0 draws one token in a pass.
+        window: drafts of an item in a round, 0 draws one token in a pass; or an `AdaptiveWindow`.
+            If None, an adaptive one with a rule that is ``pathwise``, whose tokens do not depend on
+            it, else 8.
         guidance: see `Sampler`; the scale of a token is that of its position.
         warp: see `Sampler`.
         positions: see `Sampler`.
@@ -50,15 +56,17 @@ class SpeculativeSampler(Sampler):
         *,
         drafter: Drafter | None = None,
         rule: AcceptanceRule | None = None,
-        window: int = 16,
+        window: int | AdaptiveWindow | None = None,
         guidance: Guidance = UNGUIDED,
         warp: Warp = PLAIN,
         positions: int | None = None,
     ) -> None:
         super().__init__(guidance=guidance, warp=warp, positions=positions)
-        if window < 0:
+        if isinstance(window, int) and window < 0:
             raise ValueError(f"a window holds 0 or more drafts, got {window}")
         self.drafter, self.rule = drafter or JacobiDrafter(), rule or GumbelMatch()
+        if window is None:
+            window = AdaptiveWindow() if self.rule.pathwise else WINDOW
         self.window = window
         self._ledger = Ledger(0, torch.device("cpu"))
 
@@ -98,19 +106,25 @@ class SpeculativeSampler(Sampler):
             raise ValueError(f"{generator.name} draws items of any length: use Sampler")
         start, request = self._request(generator, condition, seed, given)
         kept = start.given.unsqueeze(-1)
-        batch = _Batch(generator.backbone, request, self.window)
+        adaptive = self.window if isinstance(self.window, AdaptiveWindow) else None
+        widest = self.window if isinstance(self.window, int) else self.window.widths[-1]
+        batch = _Batch(generator.backbone, request, widest)
         self._ledger = batch.ledger
         times = [number / max(1, batch.total - 1) for number in range(batch.total)]
         scales = torch.tensor([self.guidance.at(time) for time in times], dtype=torch.float64)
         scales = scales.to(start.given.device)
-        drafting = self.drafter.begin(generator, request, self.window)
+        drafting = self.drafter.begin(generator, request, widest)
+        every = torch.arange(batch.total + widest + 1, device=scales.device).unsqueeze(0)
+        ahead = Ahead(None, Draws(request.seeds, every), {})
         number = 0
         if batch.is_complete():
             yield Event(Step(0, batch.total, batch.next_positions(0)), start.tokens)
         while not batch.is_complete():
-            positions = batch.next_positions(self.window if number else 0)
-            draws = Draws(request.seeds, positions, number)
-            if number == 0 or not self.window:
+            begun = time.perf_counter()
+            width = adaptive.choose(batch.size) if adaptive and number else widest
+            positions = batch.next_positions(width if number else 0)
+            draws = Draws(request.seeds, positions, number, ahead)
+            if number == 0 or not width:
                 window = _nothing(batch.size, head.width, draws)
             else:
                 prefix = Prefix(batch.tokens[:, : batch.total], batch.lengths)
@@ -122,7 +136,11 @@ class SpeculativeSampler(Sampler):
             options = SamplingOptions(null, scales[positions.clamp_max(batch.total - 1)], self.warp)
             target = head.distribution(hidden, options)
             verdict = self.rule.verify(window, target, draws)
-            drafting.observe(Round(target, verdict, *batch.commit(window, verdict, positions)))
+            became, path = batch.commit(window, verdict, positions)
+            drafting.observe(Round(target, verdict, became, path))
+            if adaptive and number:
+                accepted = became[became > 0] - 1
+                adaptive.observe(batch.size, width, accepted, time.perf_counter() - begun)
             tokens = generator.denormalise(batch.certain())
             yield Event(
                 Step(number, batch.total, positions), torch.where(kept, start.tokens, tokens)

@@ -68,10 +68,13 @@ class AcceptanceRule:
 
     Attributes:
         exact: whether the tokens have the distribution of the target.
+        pathwise: whether they are those that `Sampler` draws for the seeds, whatever is drafted:
+            the token at each position of a window wins the race of round 0 there.
         takes_trees: whether it judges trees of drafts.
     """
 
     exact: bool
+    pathwise: bool = False
     takes_trees: bool = False
 
     def verify(self, window: Window, target: Any, draws: Draws) -> Verdict:

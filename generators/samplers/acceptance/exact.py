@@ -25,7 +25,7 @@ class GumbelMatch(AcceptanceRule):
     distribution, however the drafts were made.
     """
 
-    exact = takes_trees = True
+    exact = takes_trees = pathwise = True
 
     def verify(self, window: Window, target: list[Tensor], draws: Draws) -> Verdict:
         """See `AcceptanceRule.verify`; the numbers are those of no round."""

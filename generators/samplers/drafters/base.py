@@ -48,7 +48,8 @@ class Drafting:
 
         Args:
             prefix: what is certain.
-            draws: random numbers for them in this round.
+            draws: random numbers for them in this round; as many positions as drafts are wanted,
+                at most those that `Drafter.begin` was told.
         """
         raise NotImplementedError
 

@@ -92,6 +92,19 @@ def test_numbers_of_all_positions_ahead_are_those_of_each():
     assert {count for _, count in ahead.kept} == {1, 3}  # many are not kept
 
 
+def test_items_have_positions_and_rounds_of_their_own():
+    seeds, positions = torch.tensor([3, 8]), torch.tensor([[4, 2, 7], [0, 1, 9]])
+    rounds = torch.tensor([0, 5])
+    ahead = Ahead(None, Draws(seeds, torch.arange(10).unsqueeze(0)), {})
+    found = Draws(seeds, positions, rounds, ahead)
+    for row in range(2):
+        alone = Draws(seeds[row : row + 1], positions[row : row + 1], int(rounds[row]))
+        assert torch.equal(found.uniform(Role.TOKEN, 2)[row], alone.uniform(Role.TOKEN, 2)[0])
+        first = alone._replace(round=0).keys(Role.TOKEN, 2)[0]
+        assert torch.equal(found._replace(round=0).keys(Role.TOKEN, 2)[row], first)
+    assert list(ahead.kept) == [(Role.TOKEN, 2)]  # of round 0 alone
+
+
 def test_known_answers_of_splitmix():
     """Of the authors' program, for the seed 1234567."""
     words = splitmix(torch.tensor(1234567), torch.arange(1, 6))

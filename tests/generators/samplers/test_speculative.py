@@ -15,6 +15,7 @@ from intaglio.generators.orders.raster_windows import RasterWindows
 from intaglio.generators.samplers import speculative
 from intaglio.generators.samplers.acceptance.base import Verdict, Window
 from intaglio.generators.samplers.acceptance.exact import GumbelMatch, ModifiedRejection
+from intaglio.generators.samplers.adaptive_window import AdaptiveWindow
 from intaglio.generators.samplers.drafters import jacobi
 from intaglio.generators.samplers.drafters.jacobi import JacobiDrafter
 from intaglio.generators.samplers.sampler import Sampler
@@ -63,6 +64,23 @@ def test_rejection_draws_from_the_distribution_of_the_generator(generator, draft
     assert 1.1 < sampler.statistics.tokens_per_pass <= window + 1
 
 
+def test_a_window_that_changes_does_not_change_the_distribution(generator, monkeypatch):
+    """The clock says that each round was faster than the one before, or much slower."""
+    seconds = iter(torch.rand(1000, generator=torch.manual_seed(0)).cumsum(0).tolist())
+    monkeypatch.setattr(speculative.time, "perf_counter", lambda: next(seconds))
+    window = AdaptiveWindow((0, 1, 3))
+    rule, drafter = ModifiedRejection(), DRAFTERS["maximal-last"]
+    sampler = SpeculativeSampler(drafter=drafter, rule=rule, window=window)
+    widths = []
+    sampler.generate(
+        generator,
+        torch.ones(4, dtype=torch.int64),
+        callback=lambda event: widths.append(event.step.positions.shape[1] - 1),
+    )
+    assert p_value(generator, sampler) > FALSE_ALARM
+    assert 1 < sampler.statistics.tokens_per_pass and len(set(widths)) > 1
+
+
 @pytest.mark.parametrize("guidance", [Guidance(), GUIDED], ids=["plain", "guided"])
 @pytest.mark.parametrize("drafter", DRAFTERS)
 def test_gumbel_match_draws_the_tokens_of_plain_sampling(raster, drafter, guidance):
@@ -70,7 +88,7 @@ def test_gumbel_match_draws_the_tokens_of_plain_sampling(raster, drafter, guidan
     condition = torch.arange(40) % 3
     options = {"guidance": guidance, "warp": Warp(0.9, top_k=6)}
     plain = Sampler(**options).generate(generator, condition, seed=3)
-    for window in (5, 20):
+    for window in (5, 20, AdaptiveWindow((0, 3, 7)), None):
         sampler = SpeculativeSampler(drafter=DRAFTERS[drafter], window=window, **options)
         assert torch.equal(sampler.generate(generator, condition, seed=3), plain)
         assert sampler.statistics.tokens == plain.numel()
