@@ -17,6 +17,8 @@ from intaglio.data.formats.printable import counted
 from intaglio.data.formats.wave import read_wave, write_wave
 from intaglio.data.sets.tools import codec2_programs, get_codec2
 from intaglio.generators import load as load_generator
+from intaglio.generators.samplers.speculative import SpeculativeSampler
+from intaglio.recipes.commands.options import speculation
 from intaglio.recipes.commands.options.codec import load_codec, load_image_codec
 from intaglio.recipes.commands.options.sampler import DEFAULTS, sampler_of
 from intaglio.recipes.errors import explain
@@ -44,6 +46,7 @@ from intaglio.recipes.modalities.files import decode_files, encode_files
 from intaglio.recipes.sampling.folder import provenance_record, write_samples
 from intaglio.recipes.sampling.images import image_pipeline, write_grid
 from intaglio.recipes.sampling.requests import requests_of
+from intaglio.recipes.sampling.side_by_side import side_by_side
 
 BASELINES = ("codec2-1200", "codec2-2400", "codec2-3200", "opus-6k")
 METRICS = ("stoi", "estoi", "pesq", "wer", "mel", "si_sdr")
@@ -114,7 +117,7 @@ def run(args: argparse.Namespace) -> None:
     _say("scoring")
     systems = audio_systems([OperatingPoint(SHIPPED, codec)], [baseline(b) for b in BASELINES])
     results = list(evaluate(systems, items, metrics=metrics, progress=True))
-    pictures = [_images(out)]
+    pictures = [_images(out), _several_tokens(out)]
 
     def report(results: list[SystemResult], training: TrainingRun | None) -> Path:
         write_records(out / "eval.json", json_records([row for row, _ in results], name))
@@ -251,4 +254,27 @@ def _images(out: Path) -> Figure:
         f"{IMAGES} images each of: {'; '.join(CAPTIONS)}",
         "Drawn from the words before each row, by the emoji generator of the package: "
         "64 tokens per image, one after the other.",
+    )
+
+
+def _several_tokens(out: Path) -> Figure:
+    """Draw images with one token in a pass of the generator, and with several."""
+    codec = load_image_codec("emoji", "auto")
+    generator = load_generator("emoji").to(next(codec.parameters()).device)
+    options = {**DEFAULTS, "guidance": 3.0, "drafter": speculation.NONE}
+    plain = sampler_of(options)
+    several = sampler_of({**options, "drafter": "jacobi"})
+    assert isinstance(several, SpeculativeSampler)
+    requests = requests_of(generator, texts=CAPTIONS)
+    grid = out / "pictures" / "side_by_side.png"
+    found = side_by_side(generator, codec, requests, (plain, several), grid=grid)
+    count, tokens = len(requests), generator.positions
+    return Figure(
+        grid.read_bytes(),
+        f"An image each of: {'; '.join(CAPTIONS)}; in two rows, plain and speculative sampling",
+        f"The same seeds drawn twice, one image at a time. Plain: 1 token in a pass, {tokens} "
+        f"passes, {found.plain / count:.2f} s an image. Speculative (intaglio sample --drafter "
+        f"jacobi): {found.tokens_per_pass:.2f} tokens in a pass, {found.passes:.0f} passes, "
+        f"{found.speculative / count:.2f} s an image; {found.equal} of {count} images have the "
+        "same tokens.",
     )

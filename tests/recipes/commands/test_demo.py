@@ -40,6 +40,7 @@ def test_the_whole_way_on_a_folder(in_tmp_path, monkeypatch):
     assert page.count("<audio") >= 2
     assert 'id="pictures"' in page and "woman police officer, dark skin tone" in page
     assert (out / "pictures" / "grid.png").is_file()
+    assert "tokens in a pass" in page and "5 of 5 images have the same tokens" in page
     codec = load(out / "codec")
     names = {path.stem for path in (out / "heldout").iterdir()}
     assert names == {path.stem for path in (out / "decoded").iterdir()}
@@ -156,6 +157,7 @@ def test_a_failed_check_is_the_status_and_stands_on_the_page(
     monkeypatch.setattr(demo, "_round_trip", lambda *_: None)
     monkeypatch.setattr(demo, "exported_files", lambda *_, **__: [file])
     monkeypatch.setattr(demo, "_images", lambda _: Figure(b"PNG", "drawn"))
+    monkeypatch.setattr(demo, "_several_tokens", lambda _: Figure(b"PNG", "drawn twice"))
     monkeypatch.setattr(demo, "METRICS", ("stoi",))
     monkeypatch.setattr(demo, "BASELINES", ())
     monkeypatch.setattr(Recogniser, "is_available", lambda _: False)
