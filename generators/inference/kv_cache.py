@@ -102,6 +102,11 @@ class KVCache:
             ]
             memory.scatter_(3, index[1], memory.gather(3, index[0]))
 
+    def copy(self, other: "KVCache", rows: Tensor) -> None:
+        """Take what another cache holds as the first tokens of some rows, int64 [count]."""
+        for mine, theirs in zip(self.layer_caches, other.layer_caches, strict=True):
+            mine.memory[:, rows, :, : other.max_length] = theirs.memory
+
     def advance(self, count: int) -> None:
         """Keep the tokens that were last given to the layer caches."""
         self.length += count

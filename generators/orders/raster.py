@@ -45,13 +45,22 @@ class RasterOrder(SequenceOrder):
                 positions.
         """
         given = request.partial.given
-        if bool((given[:, 1:] & ~given[:, :-1]).any()):
-            raise ValueError(
-                "a raster order goes on from a beginning; to fill a gap takes an order that masks"
-            )
+        check_beginning(given)
         if request.steps not in (None, given.shape[1]):
             raise ValueError(f"a raster order takes {given.shape[1]} steps, not {request.steps}")
         return _RasterState(backbone, request)
+
+
+def check_beginning(given: Tensor) -> None:
+    """Check that the tokens that are given, bool [batch, positions], come first.
+
+    Raises:
+        ValueError: they do not.
+    """
+    if bool((given[:, 1:] & ~given[:, :-1]).any()):
+        raise ValueError(
+            "a raster order goes on from a beginning; to fill a gap takes an order that masks"
+        )
 
 
 class _RasterState(DecodingState):

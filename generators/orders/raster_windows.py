@@ -25,6 +25,7 @@ class RasterWindows:
         rows, max_length = len(condition), backbone.prefix + positions + window
         self.cache = KVCache(backbone.transformer, rows, max_length, static=True)
         self.is_empty = True
+        self.last: Tensor | None = None  # of the condition, where items begin anew
 
     def begin(self, tokens: Tensor) -> Tensor:
         """Hidden vectors of the position behind the first tokens of all items, [rows, 1, dim].
@@ -60,12 +61,34 @@ class RasterWindows:
         """
         inside = positions.clamp_max(self.positions - 1)
         x = self.backbone.embed(tokens, inside)
+        if self.last is not None:
+            is_condition = (positions < 0).unsqueeze(-1)
+            x = torch.where(is_condition, self.last, x)
         if ancestors is None:
             return self._pass(x, positions)
         start = (positions[:, :1] if root is None else root) + self.backbone.prefix
         slots = start + torch.arange(ancestors.shape[2], device=x.device)
         mask = self.cache.attention_mask_of(slots, ancestors)
         return self.backbone(x, inside, mask=mask, layer_caches=self.cache.layer_caches)
+
+    def restart(self, rows: Tensor, condition: Tensor) -> None:
+        """Begin other items in some rows. The first of their tokens follows position -1, which
+        `hidden` then takes for the last of the condition.
+
+        Args:
+            rows: int64 [count].
+            condition: of the items.
+        """
+        vectors, prefix = self.backbone.condition(condition), self.backbone.prefix
+        if self.last is None:
+            self.last = vectors.new_zeros(self.cache.rows, 1, vectors.shape[-1])
+        self.last[rows] = vectors[:, -1:]
+        if prefix > 1:
+            cache = KVCache(self.backbone.transformer, len(rows), prefix - 1)
+            mask = cache.attention_mask(prefix - 1)
+            positions = torch.arange(-prefix, -1, device=rows.device)
+            self.backbone(vectors[:, :-1], positions, mask=mask, layer_caches=cache.layer_caches)
+            self.cache.copy(cache, rows)
 
     def keep(self, root: Tensor, path: Tensor) -> None:
         """Move a path of a tree to where a chain would stand.

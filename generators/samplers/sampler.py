@@ -199,7 +199,7 @@ class Sampler:
         request = Request(
             condition,
             PartialSequence(generator.normalise(start.tokens).clone(), start.given.clone()),
-            _seeds(seed, len(condition)).to(device),
+            seeds_of(seed, len(condition)).to(device),
             guided=self.guidance.scale != 1,
             steps=self.steps,
             warp=self.warp,
@@ -237,7 +237,12 @@ class Sampler:
         return PartialSequence(given.tokens.to(device, dtype), given.given.to(device))
 
 
-def _seeds(seed: int | Tensor, batch: int) -> Tensor:
+def seeds_of(seed: int | Tensor, batch: int) -> Tensor:
+    """Seeds of a batch, int64 [batch]: from the first on, or as they are.
+
+    Raises:
+        ValueError: there are not as many.
+    """
     if isinstance(seed, int):
         return torch.arange(batch) + seed
     if seed.shape != (batch,):

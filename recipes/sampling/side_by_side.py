@@ -16,7 +16,7 @@ from intaglio.recipes.sampling.images import PNGImages, write_grid
 from intaglio.recipes.sampling.requests import SampleRequest, condition_of
 
 
-class Comparison(NamedTuple):
+class SamplerTimes(NamedTuple):
     """What two samplers took for the same images.
 
     Attributes:
@@ -40,7 +40,7 @@ def side_by_side(
     samplers: tuple[Sampler, SpeculativeSampler],
     *,
     grid: Path,
-) -> Comparison:
+) -> SamplerTimes:
     """Draw each request with both samplers and write the images, one sampler a row, as one PNG.
 
     Args:
@@ -55,7 +55,7 @@ def side_by_side(
         ValueError: the generator is one that cannot be drawn so, or has another codec.
     """
     medium, names = PNGImages(generator, codec), ("plain", "speculative")
-    seconds, counted, equal = [0.0, 0.0], [0, 0], 0
+    seconds, passes, tokens_drawn, equal = [0.0, 0.0], 0, 0, 0
     files: tuple[list[Path], list[Path]] = ([], [])
     samplers[0].generate(generator, condition_of(generator, requests[:1]))  # to warm up
     for number, request in enumerate(requests):
@@ -72,7 +72,7 @@ def side_by_side(
             files[one].append(path)
         equal += bool(torch.equal(*drawn))
         found = samplers[1].statistics
-        counted = [counted[0] + found.item_passes, counted[1] + found.tokens]
+        passes, tokens_drawn = passes + found.item_passes, tokens_drawn + found.tokens
     write_grid(grid, [*files[0], *files[1]], names, columns=len(requests))
-    passes, tokens = counted
-    return Comparison(*seconds, passes / len(requests), tokens / passes, equal)
+    plain, speculative = seconds
+    return SamplerTimes(plain, speculative, passes / len(requests), tokens_drawn / passes, equal)

@@ -32,12 +32,15 @@ class Round(NamedTuple):
         kept: int64 [batch], tokens of the window and behind it that are certain now.
         path: of a tree, the entry of each depth, int64 [batch, levels + 1]: first those that are
             kept; then, where there are any, the first of their depths. None of a chain.
+        raced: whether the verdict's tokens won the races of round 0, as with a rule that is
+            ``pathwise``.
     """
 
     target: list[Tensor]
     verdict: Verdict
     kept: Tensor
     path: Tensor | None = None
+    raced: bool = False
 
 
 class Drafting:
@@ -55,6 +58,11 @@ class Drafting:
 
     def observe(self, round: Round) -> None:
         """Learn what became of the last drafts."""
+
+    def refill(self, rows: Tensor) -> bool:
+        """Other items begin in some rows, int64 [count]. Whether it can go on; else the drafter
+        begins again with what is certain of all items."""
+        return False
 
 
 class Drafter:

@@ -71,6 +71,8 @@ class _JacobiDrafting(Drafting):
         siblings = max(1, min(self.siblings, window))
         levels = window // siblings
         draws = draws._replace(positions=draws.positions[:, :levels])
+        if self.last is not None and self.last.raced and self._is_race_over(siblings):
+            return Window(self._raced(self.last, draws), None)
         log_probs, tokens = self._predicted(levels, draws)
         if siblings == 1:
             return Window(tokens, log_probs)
@@ -80,12 +82,19 @@ class _JacobiDrafting(Drafting):
         """See `Drafting.observe`."""
         self.last = round
 
+    def refill(self, rows: Tensor) -> bool:
+        """See `Drafting.refill`: no prediction has reached the new items."""
+        if self.last is not None:
+            far = self.last.verdict.tokens.shape[1]
+            self.last = self.last._replace(kept=self.last.kept.index_fill(0, rows, far))
+        return True
+
     def _predicted(self, levels: int, draws: Draws) -> tuple[list[Tensor], Tensor]:
         """A chain of drafts, and what each is drawn from."""
         if self.last is None:
             log_probs = self._uniform(levels, draws.seeds.device)
             return log_probs, race(log_probs, self._keys(draws))
-        target, verdict, kept, path = self.last
+        target, verdict, kept, path, _ = self.last
         index = kept.unsqueeze(1) + torch.arange(levels, device=kept.device)
         predicted = verdict.tokens.shape[1] if path is None else path.shape[1]
         fresh = (index >= predicted).unsqueeze(-1)
@@ -99,6 +108,24 @@ class _JacobiDrafting(Drafting):
         if self.coupling == "maximal":
             tokens = torch.where(fresh, tokens, verdict.of_target.take_along_dim(index, 1))
         return log_probs, tokens
+
+    def _is_race_over(self, siblings: int) -> bool:
+        """Whether the verdict has the drafts, but for positions that it did not reach."""
+        return self.coupling == "gumbel" and self.initial == "last" and siblings == 1
+
+    def _raced(self, last: Round, draws: Draws) -> Tensor:
+        """The tokens of `_predicted`, for a rule that does not ask what they are drawn from."""
+        target, verdict, kept, _, _ = last
+        levels, predicted = draws.positions.shape[1], verdict.tokens.shape[1]
+        index = kept.unsqueeze(1) + torch.arange(levels, device=kept.device)
+        tokens = verdict.tokens.take_along_dim(index.clamp_max(predicted - 1).unsqueeze(-1), 1)
+        # on a CPU, to look at a number costs less than races that nobody needs
+        reached = 0 if kept.is_cuda else max(0, min(levels, predicted - int(kept.max())))
+        rest = draws._replace(positions=draws.positions[:, reached:])
+        laws = [one[:, -1:].expand(-1, levels - reached, -1) for one in target]
+        fresh = (index[:, reached:] >= predicted).unsqueeze(-1)
+        drawn = torch.where(fresh, race(laws, self._keys(rest)), tokens[:, reached:])
+        return torch.cat([tokens[:, :reached], drawn], dim=1)
 
     def _with_siblings(
         self, log_probs: list[Tensor], tokens: Tensor, siblings: int, draws: Draws

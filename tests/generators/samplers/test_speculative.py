@@ -12,10 +12,11 @@ from intaglio.generators.inference.counter_rng import Role
 from intaglio.generators.inference.logits import Warp
 from intaglio.generators.orders.base import PartialSequence
 from intaglio.generators.orders.raster_windows import RasterWindows
-from intaglio.generators.samplers import speculative
+from intaglio.generators.samplers import rounds
 from intaglio.generators.samplers.acceptance.base import Verdict, Window
 from intaglio.generators.samplers.acceptance.exact import GumbelMatch, ModifiedRejection
 from intaglio.generators.samplers.adaptive_window import AdaptiveWindow
+from intaglio.generators.samplers.batch import DraftedBatch
 from intaglio.generators.samplers.drafters import jacobi
 from intaglio.generators.samplers.drafters.jacobi import JacobiDrafter
 from intaglio.generators.samplers.sampler import Sampler
@@ -67,7 +68,7 @@ def test_rejection_draws_from_the_distribution_of_the_generator(generator, draft
 def test_a_window_that_changes_does_not_change_the_distribution(generator, monkeypatch):
     """The clock says that each round was faster than the one before, or much slower."""
     seconds = iter(torch.rand(1000, generator=torch.manual_seed(0)).cumsum(0).tolist())
-    monkeypatch.setattr(speculative.time, "perf_counter", lambda: next(seconds))
+    monkeypatch.setattr(rounds.time, "perf_counter", lambda: next(seconds))
     window = AdaptiveWindow((0, 1, 3))
     rule, drafter = ModifiedRejection(), DRAFTERS["maximal-last"]
     sampler = SpeculativeSampler(drafter=drafter, rule=rule, window=window)
@@ -123,6 +124,28 @@ def test_tokens_that_are_given_stay_and_count_as_certain(generator):
     sampler = SpeculativeSampler()
     assert torch.equal(sampler.generate(generator, condition, seed=9, given=whole), plain)
     assert sampler.statistics.passes == 0
+
+
+def test_a_gap_is_refused_as_in_plain_sampling(generator):
+    tokens = torch.zeros(1, LENGTH, 1, dtype=torch.int64)
+    given = PartialSequence(tokens, torch.arange(LENGTH)[None] == 2)
+    for sampler in (Sampler(), SpeculativeSampler()):
+        with pytest.raises(ValueError, match="goes on from a beginning"):
+            sampler.generate(generator, torch.zeros(1, dtype=torch.int64), given=given)
+
+
+def test_refilled_rows_draw_from_the_distribution(generator):
+    sampler = SpeculativeSampler(
+        drafter=DRAFTERS["maximal-last"], rule=ModifiedRejection(), window=2
+    )
+
+    class Refilled:
+        def generate(self, generator, condition, seed):
+            return torch.stack(
+                [*sampler.generate_many(generator, condition, batch_size=2000, seed=seed)]
+            )
+
+    assert p_value(generator, Refilled()) > FALSE_ALARM
 
 
 def test_events_show_what_is_certain(generator):
@@ -188,13 +211,13 @@ def test_the_excess_of_the_tokens_that_were_judged_is_added_up(generator):
 
 def no_rollback(monkeypatch):
     """All drafts are kept, whether those before them are or not."""
-    right = speculative._Batch.commit
+    right = DraftedBatch.commit
 
     def commit(self, window, verdict, positions):
         kept = torch.ones_like(verdict.accepted)
         return right(self, window, verdict._replace(accepted=kept), positions)
 
-    monkeypatch.setattr(speculative._Batch, "commit", commit)
+    monkeypatch.setattr(DraftedBatch, "commit", commit)
 
 
 def shifted(monkeypatch):

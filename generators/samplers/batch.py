@@ -1,0 +1,165 @@
+"""The tokens of a batch of which each item goes on by windows of its own."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from intaglio.generators.backbone import Backbone
+from intaglio.generators.orders.base import PartialSequence, Request
+from intaglio.generators.orders.raster_windows import RasterWindows
+from intaglio.generators.samplers.acceptance.base import Verdict, Window
+from intaglio.generators.samplers.acceptance.tree import Tree
+from intaglio.generators.samplers.statistics import Ledger
+
+
+class DraftedBatch:
+    """The tokens of a batch, of which the first ones of each item are certain.
+
+    Attributes:
+        size: items.
+        total: positions of an item, or of the longest.
+        lengths: int64 [batch], how many are certain; all of an item that has ended.
+        stops: int64 [batch], where items end that may have any length; ``total`` before they do.
+        ledger: of what became of the drafts.
+    """
+
+    def __init__(self, backbone: Backbone, request: Request, window: int) -> None:
+        self.backbone, self.given, self.end = backbone, request.partial, request.end
+        self.size, self.total = self.given.tokens.shape[:2]
+        device = self.given.tokens.device
+        self.guided = request.guided
+        condition = self._conditions(request.condition)
+        self.windows = RasterWindows(backbone, condition, self.total, window)
+        first = int(self.given.given.all(0).sum())
+        self.lengths = torch.full((self.size,), first, device=device)
+        self.stops = torch.full_like(self.lengths, self.total)
+        self.tokens = F.pad(self.given.tokens, (0, 0, 0, window + 1))
+        self.ledger = Ledger(self.size, device)
+
+    def is_complete(self) -> bool:
+        """Whether all tokens are certain."""
+        return bool((self.lengths == self.total).all())
+
+    def ended_lengths(self) -> list[int | None]:
+        """Tokens of each item that is complete; None of the others."""
+        lengths = torch.where(self.lengths == self.total, self.stops, -1).tolist()
+        return [length if length >= 0 else None for length in lengths]
+
+    def mask(self) -> Tensor:
+        """Where tokens of the items are certain, bool [batch, positions]."""
+        index = torch.arange(self.total, device=self.lengths.device)
+        return index < torch.minimum(self.lengths, self.stops).unsqueeze(1)
+
+    def certain(self) -> Tensor:
+        """The tokens that are certain, [batch, positions, width]; 0 at the other positions."""
+        return self.tokens[:, : self.total].masked_fill(~self.mask().unsqueeze(-1), 0)
+
+    def restart(self, rows: Tensor, condition: Tensor) -> None:
+        """Begin other items in some rows, int64 [count], of which nothing is given."""
+        self.given = PartialSequence(self.given.tokens, self.given.given.index_fill(0, rows, False))
+        self.lengths = self.lengths.index_fill(0, rows, 0)
+        self.stops = self.stops.index_fill(0, rows, self.total)
+        both = torch.cat([rows, rows + self.size]) if self.guided else rows
+        self.windows.restart(both, self._conditions(condition))
+
+    def next_positions(self, window: int) -> Tensor:
+        """Positions behind those that are certain, int64 [batch, window + 1]."""
+        return self.lengths.unsqueeze(1) + torch.arange(window + 1, device=self.lengths.device)
+
+    def positions(self, window: Window) -> Tensor:
+        """Positions behind the last certain token and behind each draft, [batch, window + 1]."""
+        if window.tree is None:
+            return self.next_positions(window.tokens.shape[1])
+        return self.lengths.unsqueeze(1) + window.tree.depths
+
+    def with_given(self, window: Window, positions: Tensor) -> Window:
+        """The window, with the tokens that are given in place of drafts."""
+        is_given, tokens = self._given_at(positions[:, 1:] - 1)
+        return window._replace(tokens=torch.where(is_given.unsqueeze(-1), tokens, window.tokens))
+
+    def hidden(self, window: Window, positions: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Hidden vectors of positions, [batch, window + 1, dim]; and without the condition."""
+        if self.windows.is_empty:
+            hidden = self.windows.begin(self._both(self.given.tokens[:, : int(positions[0, 0])]))
+        else:
+            last = self.tokens.take_along_dim((positions[:, :1, None] - 1).clamp_min(0), 1)
+            tokens = torch.cat([last, window.tokens], dim=1)
+            if self.end is not None:  # nothing counts that is drafted behind an end
+                tokens = tokens.masked_fill(tokens[..., :1] == self.end, 0)
+            ancestors = None
+            if window.tree is not None:
+                ancestors = self._both(window.tree.ancestors.expand(self.size, -1, -1))
+            hidden = self.windows.hidden(
+                self._both(tokens), self._both(positions - 1), ancestors=ancestors
+            )
+        if not self.guided:
+            return hidden, None
+        conditional, null = hidden.chunk(2)
+        return conditional, null
+
+    def commit(
+        self, window: Window, verdict: Verdict, positions: Tensor
+    ) -> tuple[Tensor, Tensor | None]:
+        """Make the first tokens of each item certain.
+
+        Returns:
+            How many, int64 [batch], and `Round.path`.
+        """
+        path = None
+        if window.tree is not None:
+            verdict, path = self._chain(window.tree, verdict, positions)
+            positions = self.next_positions(window.tree.levels)
+        is_given, given = self._given_at(positions)
+        tokens = torch.where(is_given.unsqueeze(-1), given, verdict.tokens)
+        inside = positions < self.total
+        judged = inside[:, :-1] & ~is_given[:, :-1]
+        accepted = (verdict.accepted & judged) | is_given[:, :-1]
+        run = accepted.long().cumprod(1)
+        kept = torch.minimum(run.sum(1) + 1, self.total - self.lengths)
+        # what stands behind the tokens that are certain is overwritten by the next windows
+        self.tokens.scatter_(1, positions.unsqueeze(-1).expand_as(tokens), tokens)
+        self.lengths = self.lengths + kept
+        if self.end is not None:
+            kept = self._ended(tokens, kept, is_given)
+        excess = None
+        if verdict.excess is not None:
+            reached = F.pad(run, (1, 0), value=1)[:, :-1].bool() & judged
+            excess = verdict.excess.masked_fill(~reached, 0).sum(1)
+        drafts, stay = judged.sum(1), (run.bool() & judged).sum(1)
+        self.ledger.add(torch.stack([inside[:, 0].long(), kept, drafts, stay]), excess)
+        return kept, path
+
+    def _ended(self, tokens: Tensor, kept: Tensor, is_given: Tensor) -> Tensor:
+        """End items at the first end among the tokens that were kept; gives how many count."""
+        places = torch.arange(tokens.shape[1], device=kept.device)
+        ends = (tokens[..., 0] == self.end) & ~is_given & (places < kept.unsqueeze(1))
+        ended, place = ends.any(1), ends.long().argmax(1)
+        start = self.lengths - kept
+        self.stops = torch.where(ended, start + place, self.stops)
+        self.lengths = torch.where(ended, self.total, self.lengths)
+        return torch.where(ended, place + 1, kept)
+
+    def _chain(self, tree: Tree, verdict: Verdict, positions: Tensor) -> tuple[Verdict, Tensor]:
+        """What is kept of a tree as the verdict on a chain, and `Round.path`."""
+        # tokens that are given stand in all siblings
+        is_given, _ = self._given_at(positions[:, 1:] - 1)
+        path, kept = tree.path(torch.where(is_given, tree.is_first(), verdict.accepted))
+        self.windows.keep(self._both(positions[:, :1] - 1), self._both(path))
+        tokens = verdict.tokens.take_along_dim(path.unsqueeze(-1), 1)
+        return Verdict(kept[:, 1:], tokens), path
+
+    def _given_at(self, positions: Tensor) -> tuple[Tensor, Tensor]:
+        index = positions.clamp_max(self.total - 1)
+        is_given = self.given.given.gather(1, index) & (positions < self.total)
+        wide = index.unsqueeze(-1).expand(-1, -1, self.given.tokens.shape[-1])
+        return is_given, self.given.tokens.gather(1, wide)
+
+    def _conditions(self, condition: Tensor) -> Tensor:
+        """Conditions of all rows of a pass: those of the items and, if guided, dropped ones."""
+        if not self.guided:
+            return condition
+        everyone = torch.ones(len(condition), dtype=torch.bool, device=condition.device)
+        return torch.cat([condition, self.backbone.condition.dropped(condition, everyone)])
+
+    def _both(self, x: Tensor) -> Tensor:
+        return torch.cat([x, x]) if self.guided else x
