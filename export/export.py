@@ -1,6 +1,6 @@
 """Export a codec in one or more formats, each compared with the codec before it is put in place."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -17,7 +17,13 @@ from intaglio.export.verify import verify
 FORMATS: dict[str, ModuleType] = {"onnx": onnx, "torchscript": torchscript, "program": program}
 
 
-def export(codec: Codec, folder: str | Path, formats: Sequence[str]) -> list[dict[str, Any]]:
+def export(
+    codec: Codec,
+    folder: str | Path,
+    formats: Sequence[str],
+    *,
+    progress: Callable[[str], None] = lambda step: None,
+) -> list[dict[str, Any]]:
     """Write the codec's encoder and decoder, and ``export.json`` that describes how to call them.
 
     Args:
@@ -25,6 +31,7 @@ def export(codec: Codec, folder: str | Path, formats: Sequence[str]) -> list[dic
         folder: where the files go; made if absent. They appear in one step, and replace those of
             an earlier export, but for other formats of the same codec.
         formats: of ``onnx``, ``torchscript`` and ``program``.
+        progress: called with each step, in words, before it is done; some take a minute.
 
     Returns:
         A record for each format: files with sizes, and what the verification compared.
@@ -49,8 +56,10 @@ def export(codec: Codec, folder: str | Path, formats: Sequence[str]) -> list[dic
     records: list[dict[str, Any]] = []
     with replacing_set(folder, drop=drop) as new:
         for kind in formats:
+            progress(f"{kind}: writing")
             FORMATS[kind].write(graphs, new)
             paths = sorted(path for path in new.iterdir() if path.name not in listed(records))
+            progress(f"{kind}: comparing it with the codec")
             result = verify(codec, *FORMATS[kind].run(new))
             sizes = {path.name: path.stat().st_size for path in paths}
             records.append({"format": kind, "files": sizes, "verified": result._asdict()})

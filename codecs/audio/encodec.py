@@ -1,7 +1,8 @@
 """EnCodec (Défossez et al., TMLR 2023): 24 kHz causal mono, and 48 kHz stereo in segments.
 
 Layers and sizes are the release's, 14.9 million parameters. Dead codes stay replaced here (in the
-release the running means undo it), and the commitment reaches every level.
+release the running means undo it); a code is dead below a tenth of the mean count, and of the
+release's count of 2. The commitment reaches every level.
 """
 
 from intaglio.codecs.audio_codec import AudioCodec

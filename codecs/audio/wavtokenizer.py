@@ -2,8 +2,9 @@
 
 Layers and sizes are the authors' release's, 71.8 million parameters at 75 tokens a second. The
 release also stores an EnCodec decoder of 8.8 million parameters that is never called; it is left
-out. Dead codes stay replaced here (in the release the running means undo it), and k-means runs in
-training only.
+out. Dead codes stay replaced here (in the release the running means undo it); a code is dead below
+a tenth of the mean count, and of the release's count of 2, which replaces living codes in small
+batches. K-means runs in training only.
 """
 
 from intaglio.codecs.audio_codec import AudioCodec

@@ -5,6 +5,7 @@ from typing import Any
 
 from intaglio.recipes.commands.options.codec import chosen_any_codec
 from intaglio.recipes.commands.options.trust import add_trust_option
+from intaglio.recipes.errors import say
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -55,7 +56,7 @@ def run(args: argparse.Namespace) -> None:
 def _codec(args: argparse.Namespace, formats: list[str]) -> None:
     from intaglio.export.export import export
 
-    for record in export(chosen_any_codec(args), args.out, formats):
+    for record in export(chosen_any_codec(args), args.out, formats, progress=say):
         result = record["verified"]
         ties = f", {result['ties']} of them rounding ties" if result["ties"] else ""
         _print_files(args.out, record)

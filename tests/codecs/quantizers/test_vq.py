@@ -3,6 +3,8 @@ import torch
 from torch.nn import functional as F
 from vector_quantize_pytorch import VectorQuantize
 
+from intaglio.codecs.audio.encodec import encodec
+from intaglio.codecs.audio.wavtokenizer import wavtokenizer
 from intaglio.codecs.quantizers import codebook as search
 from intaglio.codecs.quantizers.codebook import clustering_pull, nearest
 from intaglio.codecs.quantizers.vq import VectorQuantizer
@@ -304,6 +306,17 @@ def test_small_batches_do_not_replace_codes_that_are_in_use(vectors_per_code):
     replaced_by_count, kept_by_count = churn(vectors_per_code, dead_share=None)
     assert replaced_by_count > replaced + 0.004
     assert kept_by_count < kept - 0.15
+
+
+def test_the_systems_whose_releases_count_scale_with_the_batch():
+    """In the releases of these an absolute count of 2 is all."""
+    with torch.device("meta"):
+        levels = [wavtokenizer().quantizer, *encodec().quantizer.levels]
+    for level in levels:
+        book = level._codebook
+        for mean, smallest in ((2.2, 0.22), (0.5, 0.05), (40.0, 2.0)):
+            book.usage = torch.full((len(book.usage),), mean)
+            assert float(book._smallest_usage()) == pytest.approx(smallest)
 
 
 def test_codes_that_are_hardly_used_are_replaced_at_any_batch():

@@ -46,7 +46,12 @@ def test_all_formats_of_a_bundle(tmp_path, monkeypatch, capsys):
         *("encoder.onnx", "decoder.onnx", "encoder.ts", "decoder.ts"),
         *("encoder.pt2", "decoder.pt2", "export.json"),
     }
-    assert capsys.readouterr().out.count("tokens equal at 10 lengths") == 3
+    captured = capsys.readouterr()
+    assert captured.out.count("tokens equal at 10 lengths") == 3
+    steps = [f"{kind}: {step}" for kind in formats.split(",") for step in ("writing", "comparing")]
+    said = [line for line in captured.err.splitlines() if line.startswith("intaglio: ")]
+    assert len(said) == 6
+    assert all(line.startswith(f"intaglio: {step}") for line, step in zip(said, steps, strict=True))
     card = json.loads((out / "export.json").read_text())
     assert [record["format"] for record in card["exports"]] == formats.split(",")
     words = [sys.executable, "-c", WITHOUT_THIS_PACKAGE]
