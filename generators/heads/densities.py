@@ -89,7 +89,8 @@ class GaussianMixture(NamedTuple):
         while len(rows):
             here, there = (law.at(rows, columns) for law in (self, other))
             positions = draws.positions.expand(len(draws.seeds), -1)[rows, columns]
-            few = Draws(draws.seeds[rows], positions.unsqueeze(1), draws.round)
+            number = draws.round if isinstance(draws.round, int) else draws.round[rows]
+            few = Draws(draws.seeds[rows], positions.unsqueeze(1), number)
             tokens, taken = here._tries(there, few, tried, count)
             tried, count = tried + count, 2 * count
             hit = taken.any(1) if tried < MOST_TRIES else torch.ones_like(taken[:, 0])

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .drafters.adjacency import AdjacencyDrafter as AdjacencyDrafter
     from .drafters.jacobi import JacobiDrafter as JacobiDrafter
     from .drafters.model import ModelDrafter as ModelDrafter
+    from .drafters.vectors import VectorModelDrafter as VectorModelDrafter
     from .sampler import Event as Event
     from .sampler import Sampler as Sampler
     from .speculative import SpeculativeSampler as SpeculativeSampler

@@ -9,6 +9,7 @@ from torch import Tensor
 from intaglio.generators.conditioning.guidance import Guidance
 from intaglio.generators.generator import Generator
 from intaglio.generators.heads.base import SamplingOptions
+from intaglio.generators.heads.densities import DensityHead
 from intaglio.generators.heads.independent import IndependentHead
 from intaglio.generators.inference.counter_rng import Ahead, Draws
 from intaglio.generators.orders.base import PartialSequence, Request, Step
@@ -40,7 +41,7 @@ class Rounds:
     """
 
     def __init__(self, generator: Generator, request: Request, speculation: Speculation) -> None:
-        assert isinstance(generator.head, IndependentHead)
+        assert isinstance(generator.head, IndependentHead | DensityHead)
         self.generator, self.head, self.request = generator, generator.head, request
         self.drafter, self.rule, window, guidance = speculation
         self.adaptive = window if isinstance(window, AdaptiveWindow) else None
@@ -69,7 +70,7 @@ class Rounds:
             window = self._judgeable(batch.with_given(drafts, positions))
             draws = draws._replace(positions=positions)
         else:
-            window = _nothing(batch.size, self.head.width, self.places.device)
+            window = Window(batch.tokens[:, :0], None)  # no drafts
         hidden, null = batch.hidden(window, positions)
         scales = self.scales[positions.clamp_max(batch.total - 1)]
         target = self.head.distribution(hidden, SamplingOptions(null, scales, self.request.warp))
@@ -106,8 +107,3 @@ class Rounds:
                 "several"
             )
         return window
-
-
-def _nothing(batch: int, groups: int, device: torch.device) -> Window:
-    """A window without drafts."""
-    return Window(torch.zeros(batch, 0, groups, dtype=torch.int64, device=device), None)

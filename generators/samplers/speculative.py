@@ -12,6 +12,7 @@ from torch import Tensor
 
 from intaglio.generators.conditioning.guidance import Guidance
 from intaglio.generators.generator import Generator
+from intaglio.generators.heads.densities import DensityHead
 from intaglio.generators.heads.independent import IndependentHead
 from intaglio.generators.inference.logits import PLAIN, Warp
 from intaglio.generators.orders.base import PartialSequence, Request, Step
@@ -165,10 +166,17 @@ class SpeculativeSampler(Sampler):
 
     def _check(self, generator: Generator) -> None:
         """Refuse a generator that cannot be drawn so."""
-        if isinstance(generator.order, RasterOrder) and isinstance(generator.head, IndependentHead):
-            return
-        raise ValueError(
-            "speculative sampling takes a generator that draws row by row, with groups of ids "
-            f"that do not depend on each other; {generator.name} does not: draw it without a "
-            "drafter"
-        )
+        head = generator.head
+        raster = isinstance(generator.order, RasterOrder)
+        if not raster or not isinstance(head, IndependentHead | DensityHead):
+            raise ValueError(
+                "speculative sampling takes a generator that draws row by row, with groups of ids "
+                "that do not depend on each other, or with vectors of a Gaussian or a mixture; "
+                f"{generator.name} does not: draw it without a drafter"
+            )
+        if self.rule.takes_vectors != isinstance(head, DensityHead):
+            raise ValueError(
+                f"{type(self.rule).__name__} judges {'ids' if not generator.vocab else 'vectors'} "
+                f"and {generator.name} draws {'vectors' if not generator.vocab else 'ids'}; rules "
+                "for vectors are MixtureRejection and ReflectionCoupling"
+            )

@@ -71,11 +71,13 @@ class AcceptanceRule:
         pathwise: whether they are those that `Sampler` draws for the seeds, whatever is drafted:
             the token at each position of a window wins the race of round 0 there.
         takes_trees: whether it judges trees of drafts.
+        takes_vectors: whether it judges vectors, not ids.
     """
 
     exact: bool
     pathwise: bool = False
     takes_trees: bool = False
+    takes_vectors: bool = False
 
     def verify(self, window: Window, target: Any, draws: Draws) -> Verdict:
         """Judge a window.

@@ -19,6 +19,7 @@ class ContinuousRule(AcceptanceRule):
     """Exact: base of rules for vectors; they differ in how the residual is drawn."""
 
     exact = True
+    takes_vectors = True
 
     def verify(self, window: Window, target: GaussianMixture, draws: Draws) -> Verdict:
         """See `AcceptanceRule.verify`; drafts of unknown origin are never kept."""

@@ -1,6 +1,6 @@
 """The contract of drafters: where drafts come from."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
@@ -27,7 +27,8 @@ class Round(NamedTuple):
     """What a round has found out, for the drafter.
 
     Attributes:
-        target: log-probabilities of each group, [batch, window + 1, vocab].
+        target: log-probabilities of each group, a list of [batch, window + 1, vocab]; of vectors
+            the `GaussianMixture` there.
         verdict: on its window.
         kept: int64 [batch], tokens of the window and behind it that are certain now.
         path: of a tree, the entry of each depth, int64 [batch, levels + 1]: first those that are
@@ -36,7 +37,7 @@ class Round(NamedTuple):
             ``pathwise``.
     """
 
-    target: list[Tensor]
+    target: Any
     verdict: Verdict
     kept: Tensor
     path: Tensor | None = None

@@ -14,6 +14,7 @@ from intaglio.generators.samplers.acceptance.base import Window
 from intaglio.generators.samplers.acceptance.tree import Tree, grown
 from intaglio.generators.samplers.drafters.base import Drafter, Drafting, Prefix, Round
 from intaglio.generators.samplers.drafters.siblings import without_replacement
+from intaglio.generators.samplers.drafters.vectors import PredictedVectors
 
 Coupling = Literal["gumbel", "maximal", "independent"]
 Initial = Literal["uniform", "last"]
@@ -31,7 +32,7 @@ class JacobiDrafter(Drafter):
             ``maximal``: kept or replaced as a rejection rule would, for `ModifiedRejection`;
             ``independent``: drawn afresh, as published first.
         initial: distribution of tokens at positions that no prediction has reached: ``uniform``,
-            or that of the ``last`` position that one has.
+            or that of the ``last`` position that one has, as always of vectors.
         siblings: drafts of each position: besides the first, which the next ones follow, others
             drawn from the rest of the same prediction. All count for the window.
 
@@ -54,7 +55,17 @@ class JacobiDrafter(Drafter):
         self.siblings = siblings
 
     def begin(self, generator: Generator, request: Request, window: int) -> Drafting:
-        """See `Drafter.begin`."""
+        """See `Drafter.begin`.
+
+        Raises:
+            ValueError: the tokens are vectors, which have no siblings.
+        """
+        if not generator.head.vocab:
+            if self.siblings > 1:
+                raise ValueError(f"{generator.name} draws vectors, which have no siblings")
+            same, keep = self.coupling == "gumbel", self.coupling == "maximal"
+            tokens = request.partial.tokens
+            return PredictedVectors(tokens, same_numbers=same, keep_tokens=keep)
         return _JacobiDrafting(self, len(request.seeds), generator.head.vocab)
 
 
