@@ -1,4 +1,4 @@
-"""Drafts of vectors, for generators whose head has a density: predicted, or by a small generator."""
+"""Drafts of vectors, for generators whose head has a density: predicted, or by a small one."""
 
 import torch
 from torch import Tensor
