@@ -6,10 +6,12 @@ from typing import Any, get_args
 from intaglio.codecs import Codec
 from intaglio.generators.conditioning.guidance import Guidance, Schedule
 from intaglio.generators.inference.logits import Warp
+from intaglio.generators.samplers.adaptive_window import AdaptiveWindow
 from intaglio.generators.samplers.sampler import Sampler
 from intaglio.generators.samplers.speculative import SpeculativeSampler
 from intaglio.recipes.commands.options import speculation
 
+AUTO = "auto"  # window
 DEFAULTS: dict[str, Any] = {
     "guidance": 1.0,
     "schedule": "linear",
@@ -19,7 +21,7 @@ DEFAULTS: dict[str, Any] = {
     "steps": None,
     "drafter": speculation.NONE,
     "accept": "gumbel",
-    "window": 8,
+    "window": None,
 }
 
 
@@ -64,6 +66,11 @@ def add_sampler_options(parser: argparse._ActionsContainer) -> None:
     _add_speculation_options(parser)
 
 
+def _window(text: str) -> int | str:
+    """A number of drafts, or auto, for argparse."""
+    return text if text == AUTO else int(text)
+
+
 def _add_speculation_options(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
         "--drafter",
@@ -83,9 +90,11 @@ def _add_speculation_options(parser: argparse._ActionsContainer) -> None:
     )
     parser.add_argument(
         "--window",
-        type=int,
+        type=_window,
+        metavar="N",
         default=DEFAULTS["window"],
-        help="drafted tokens in a pass (8)",
+        help="drafted tokens in a pass; auto: as many as pay, by the clock, which changes no token "
+        "with --accept gumbel (auto with gumbel, else 8)",
     )
 
 
@@ -120,7 +129,7 @@ def sampler_of(
     return SpeculativeSampler(
         drafter=speculation.drafter_of(options["drafter"], rule, codec),
         rule=rule,
-        window=options["window"],
+        window=AdaptiveWindow() if options["window"] == AUTO else options["window"],
         guidance=guidance,
         warp=warp,
         positions=positions,

@@ -5,6 +5,7 @@ import argparse
 import pytest
 
 from intaglio.generators.samplers.acceptance.exact import GumbelMatch, ModifiedRejection
+from intaglio.generators.samplers.adaptive_window import AdaptiveWindow
 from intaglio.recipes.commands.options import speculation
 from intaglio.recipes.commands.options.sampler import DEFAULTS, sampler_of
 
@@ -71,3 +72,12 @@ def test_the_drafter_suits_the_rule():
         speculation.drafter_name("mind")
     with pytest.raises(ValueError, match="--steps and --drafter exclude each other"):
         sampler_of({**DEFAULTS, "drafter": "jacobi", "steps": 4})
+
+
+def test_the_window_adapts_where_it_changes_no_token():
+    def window(accept, **options):
+        return sampler_of({**DEFAULTS, "drafter": "jacobi", "accept": accept, **options}).window
+
+    assert isinstance(window("gumbel"), AdaptiveWindow) and window("rejection") == 8
+    assert isinstance(window("rejection", window="auto"), AdaptiveWindow)
+    assert window("gumbel", window=3) == 3
