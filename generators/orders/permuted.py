@@ -99,6 +99,20 @@ class PermutedOrder(Order):
         aims = F.pad(self.next[order[:, : count + 1]], (0, 0, x.shape[1] - count - 1, 0))
         return x + aims  # the last of the condition aims at the first position
 
+    def sequence(self, given: Tensor, seeds: Tensor) -> Tensor:
+        """Positions in the order in which they are drawn, int64 [batch, positions].
+
+        Args:
+            given: bool [batch, positions], tokens that are given; they come first.
+            seeds: int64 [batch].
+        """
+        total = given.shape[1]
+        positions = torch.arange(total, device=given.device).unsqueeze(0)
+        rank = positions.double().expand_as(given) / total
+        if self.draws == "random":
+            rank = Draws(seeds, positions).uniform(Role.ORDER)[..., 0]
+        return rank.masked_fill(given, -1).argsort(dim=1, stable=True)
+
     def start_decoding(self, backbone: Backbone, head: Head, request: Request) -> DecodingState:
         """See `Order.start_decoding`.
 
@@ -124,12 +138,7 @@ class _PermutedState(DecodingState):
         self.rule = order
         given = self.partial.given
         self.total = given.shape[1]
-        positions = torch.arange(self.total, device=given.device).unsqueeze(0)
-        rank = positions.double().expand_as(given) / self.total
-        if order.draws == "random":
-            rank = Draws(request.seeds, positions).uniform(Role.ORDER)[..., 0]
-        # what is given comes first
-        self.order = rank.masked_fill(given, -1).argsort(dim=1, stable=True)
+        self.order = order.sequence(given, request.seeds)
         max_length = backbone.prefix + self.total - 1
         self.cache = KVCache(backbone.transformer, len(self.condition), max_length)
 

@@ -36,8 +36,7 @@ class RasterWindows:
         self.is_empty = False
         start = -self.backbone.prefix
         positions = torch.arange(start, tokens.shape[1], device=tokens.device)
-        x = self.backbone.embed(tokens, positions[self.backbone.prefix :])
-        x = torch.cat([self.backbone.condition(self.condition), x], dim=1)
+        x = self._beginning(tokens)
         return self._pass(x, positions.expand(len(x), -1))[:, -1:]
 
     def hidden(
@@ -60,7 +59,7 @@ class RasterWindows:
             root: where the tree begins, int64 [rows, 1]; with the first of the tokens if None.
         """
         inside = positions.clamp_max(self.positions - 1)
-        x = self.backbone.embed(tokens, inside)
+        x = self._embedded(tokens, positions)
         if self.last is not None:
             is_condition = (positions < 0).unsqueeze(-1)
             x = torch.where(is_condition, self.last, x)
@@ -99,6 +98,15 @@ class RasterWindows:
         """
         start = root + self.backbone.prefix
         self.cache.move(start + path, start + torch.arange(path.shape[1], device=path.device))
+
+    def _beginning(self, tokens: Tensor) -> Tensor:
+        """The condition and the first tokens, embedded."""
+        positions = torch.arange(tokens.shape[1], device=tokens.device)
+        x = self.backbone.embed(tokens, positions)
+        return torch.cat([self.backbone.condition(self.condition), x], dim=1)
+
+    def _embedded(self, tokens: Tensor, positions: Tensor) -> Tensor:
+        return self.backbone.embed(tokens, positions.clamp_max(self.positions - 1))
 
     def _pass(self, x: Tensor, positions: Tensor) -> Tensor:
         mask = self.cache.attention_mask_at(positions + self.backbone.prefix)

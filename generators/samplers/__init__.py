@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .constrained import CheckedIds as CheckedIds
     from .constrained import ConstrainedSampler as ConstrainedSampler
     from .drafters.adjacency import AdjacencyDrafter as AdjacencyDrafter
+    from .drafters.any_order import AnyOrderDrafter as AnyOrderDrafter
     from .drafters.jacobi import JacobiDrafter as JacobiDrafter
     from .drafters.model import ModelDrafter as ModelDrafter
     from .drafters.vectors import VectorModelDrafter as VectorModelDrafter

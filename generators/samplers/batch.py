@@ -4,8 +4,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from intaglio.generators.backbone import Backbone
+from intaglio.generators.generator import Generator
 from intaglio.generators.orders.base import PartialSequence, Request
+from intaglio.generators.orders.permuted import PermutedOrder
+from intaglio.generators.orders.permuted_windows import PermutedWindows
 from intaglio.generators.orders.raster_windows import RasterWindows
 from intaglio.generators.samplers.acceptance.base import Verdict, Window
 from intaglio.generators.samplers.acceptance.tree import Tree
@@ -21,20 +23,29 @@ class DraftedBatch:
         lengths: int64 [batch], how many are certain; all of an item that has ended.
         stops: int64 [batch], where items end that may have any length; ``total`` before they do.
         ledger: of what became of the drafts.
+        passes: of the generator in the round that is committed next.
     """
 
-    def __init__(self, backbone: Backbone, request: Request, window: int) -> None:
+    def __init__(self, generator: Generator, request: Request, window: int) -> None:
+        backbone, order = generator.backbone, generator.order
         self.backbone, self.given, self.end = backbone, request.partial, request.end
         self.size, self.total = self.given.tokens.shape[:2]
         device = self.given.tokens.device
         self.guided = request.guided
         condition = self._conditions(request.condition)
         self.windows = RasterWindows(backbone, condition, self.total, window)
+        self.sequence: Tensor | None = None
+        if isinstance(order, PermutedOrder):
+            self.sequence = order.sequence(self.given.given, request.seeds)
+            both = self._both(self.sequence)
+            self.windows = PermutedWindows(backbone, condition, order, both, window)
+            tokens = self.given.tokens.take_along_dim(self.sequence.unsqueeze(-1), 1)
+            self.given = PartialSequence(tokens, self.given.given.gather(1, self.sequence))
         first = int(self.given.given.all(0).sum())
         self.lengths = torch.full((self.size,), first, device=device)
         self.stops = torch.full_like(self.lengths, self.total)
         self.tokens = F.pad(self.given.tokens, (0, 0, 0, window + 1))
-        self.ledger = Ledger(self.size, device)
+        self.ledger, self.passes = Ledger(self.size, device), 1
 
     def is_complete(self) -> bool:
         """Whether all tokens are certain."""
@@ -52,7 +63,17 @@ class DraftedBatch:
 
     def certain(self) -> Tensor:
         """The tokens that are certain, [batch, positions, width]; 0 at the other positions."""
-        return self.tokens[:, : self.total].masked_fill(~self.mask().unsqueeze(-1), 0)
+        found = self.tokens[:, : self.total].masked_fill(~self.mask().unsqueeze(-1), 0)
+        if self.sequence is None:
+            return found
+        index = self.sequence.unsqueeze(-1).expand_as(found)
+        return torch.zeros_like(found).scatter(1, index, found)
+
+    def places(self, positions: Tensor) -> Tensor:
+        """Where in the items positions of their order are."""
+        if self.sequence is None:
+            return positions
+        return self.sequence.gather(1, positions.clamp_max(self.total - 1))
 
     def restart(self, rows: Tensor, condition: Tensor) -> None:
         """Begin other items in some rows, int64 [count], of which nothing is given."""
@@ -126,7 +147,7 @@ class DraftedBatch:
             reached = F.pad(run, (1, 0), value=1)[:, :-1].bool() & judged
             excess = verdict.excess.masked_fill(~reached, 0).sum(1)
         drafts, stay = judged.sum(1), (run.bool() & judged).sum(1)
-        self.ledger.add(torch.stack([inside[:, 0].long(), kept, drafts, stay]), excess)
+        self.ledger.add(torch.stack([inside[:, 0].long(), kept, drafts, stay]), excess, self.passes)
         return kept, path
 
     def _ended(self, tokens: Tensor, kept: Tensor, is_given: Tensor) -> Tensor:

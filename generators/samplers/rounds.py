@@ -46,7 +46,7 @@ class Rounds:
         self.drafter, self.rule, window, guidance = speculation
         self.adaptive = window if isinstance(window, AdaptiveWindow) else None
         self.widest = window if isinstance(window, int) else window.widths[-1]
-        self.batch = DraftedBatch(generator.backbone, request, self.widest)
+        self.batch = DraftedBatch(generator, request, self.widest)
         total, device = self.batch.total, request.seeds.device
         times = [number / max(1, total - 1) for number in range(total)]
         scales = torch.tensor([guidance.at(time) for time in times], dtype=torch.float64)
@@ -62,13 +62,16 @@ class Rounds:
         adaptive = self.adaptive if self.number else None
         width = adaptive.choose(batch.size) if adaptive else self.widest if self.number else 0
         positions = batch.next_positions(width)
-        draws = Draws(self.request.seeds, positions, self.ages, self.ahead)
+        draws = Draws(self.request.seeds, batch.places(positions), self.ages, self.ahead)
+        batch.passes = 1 + (self.drafting.passes if width else 0)
         if width:
             prefix = Prefix(batch.tokens[:, : batch.total], batch.lengths)
-            drafts = self.drafting.propose(prefix, draws._replace(positions=positions[:, :-1]))
+            drafts = self.drafting.propose(
+                prefix, draws._replace(positions=draws.positions[:, :-1])
+            )
             positions = batch.positions(drafts)
             window = self._judgeable(batch.with_given(drafts, positions))
-            draws = draws._replace(positions=positions)
+            draws = draws._replace(positions=batch.places(positions))
         else:
             window = Window(batch.tokens[:, :0], None)  # no drafts
         hidden, null = batch.hidden(window, positions)
@@ -81,7 +84,7 @@ class Rounds:
             accepted = kept[kept > 0] - 1
             adaptive.observe(batch.size, width, accepted, time.perf_counter() - begun)
         self.number, self.ages = self.number + 1, self.ages + 1
-        return Step(self.number - 1, batch.total, positions)
+        return Step(self.number - 1, batch.total, draws.positions)
 
     def refill(self, rows: Tensor, condition: Tensor, seeds: Tensor) -> None:
         """Begin other items in some rows, int64 [count], each with its condition and seed."""

@@ -16,6 +16,7 @@ from intaglio.generators.heads.densities import DensityHead
 from intaglio.generators.heads.independent import IndependentHead
 from intaglio.generators.inference.logits import PLAIN, Warp
 from intaglio.generators.orders.base import PartialSequence, Request, Step
+from intaglio.generators.orders.permuted import PermutedOrder
 from intaglio.generators.orders.raster import RasterOrder, check_beginning
 from intaglio.generators.samplers.acceptance.base import AcceptanceRule
 from intaglio.generators.samplers.acceptance.exact import GumbelMatch
@@ -92,7 +93,8 @@ class SpeculativeSampler(Sampler):
         """
         self._check(generator)
         start, request = self._request(generator, condition, seed, given)
-        check_beginning(start.given)
+        if isinstance(generator.order, RasterOrder):
+            check_beginning(start.given)
         kept = start.given.unsqueeze(-1)
         rounds = self._rounds(generator, request)
         batch, has_end = rounds.batch, generator.end is not None
@@ -128,6 +130,8 @@ class SpeculativeSampler(Sampler):
         if batch_size < 1:
             raise ValueError(f"1 item or more is drawn at once, got {batch_size}")
         self._check(generator)
+        if not isinstance(generator.order, RasterOrder):
+            raise ValueError(f"{generator.name} draws batches as a whole: use generate")
         device, total = next(generator.parameters()).device, len(condition)
         if not total:
             return
@@ -167,11 +171,12 @@ class SpeculativeSampler(Sampler):
     def _check(self, generator: Generator) -> None:
         """Refuse a generator that cannot be drawn so."""
         head = generator.head
-        raster = isinstance(generator.order, RasterOrder)
-        if not raster or not isinstance(head, IndependentHead | DensityHead):
+        one_by_one = isinstance(generator.order, RasterOrder | PermutedOrder)
+        if not one_by_one or not isinstance(head, IndependentHead | DensityHead):
             raise ValueError(
-                "speculative sampling takes a generator that draws row by row, with groups of ids "
-                "that do not depend on each other, or with vectors of a Gaussian or a mixture; "
+                "speculative sampling takes a generator that draws row by row, or one token after "
+                "the other in another order, with groups of ids that do not depend on each other, "
+                "or with vectors of a Gaussian or a mixture; "
                 f"{generator.name} does not: draw it without a drafter"
             )
         if self.rule.takes_vectors != isinstance(head, DensityHead):

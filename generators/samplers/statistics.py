@@ -59,15 +59,18 @@ class Ledger:
         self._counts = torch.zeros(4, batch, dtype=torch.int64, device=device)
         self._excess = torch.zeros(batch, dtype=torch.float64, device=device)
 
-    def add(self, counts: Tensor, excess: Tensor | None) -> None:
-        """Count a pass.
+    def add(self, counts: Tensor, excess: Tensor | None, passes: int = 1) -> None:
+        """Count a round.
 
         Args:
-            counts: int64 [4, batch], of the fields of `Statistics` from ``item_passes`` on.
+            counts: int64 [4, batch], of the fields of `Statistics` from ``item_passes`` on, for one
+                pass.
             excess: float [batch]; None is 0.
+            passes: that it took.
         """
-        self._passes += 1
-        self._counts += counts
+        self._passes += passes
+        self._counts[0] += counts[0] * passes
+        self._counts[1:] += counts[1:]
         if excess is not None:
             self._excess += excess
 

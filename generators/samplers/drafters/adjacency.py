@@ -10,6 +10,7 @@ from torch import Tensor
 from intaglio.generators.generator import Generator
 from intaglio.generators.inference.counter_rng import Draws
 from intaglio.generators.orders.base import Request
+from intaglio.generators.orders.raster import RasterOrder
 from intaglio.generators.samplers.acceptance.base import Window
 from intaglio.generators.samplers.acceptance.tree import Tree, grown
 from intaglio.generators.samplers.drafters.base import Drafter, Drafting, Prefix, Round
@@ -54,7 +55,8 @@ class AdjacencyDrafter(Drafter):
             self.tables = [Successors.empty(*one, device) for one in wanted]
         self.tables = [Successors(*(part.to(device) for part in one)) for one in self.tables]
         shape = generator.shape
-        columns = shape[1] if self.above and len(shape) == 2 else 0
+        grid = len(shape) == 2 and isinstance(generator.order, RasterOrder)
+        columns = shape[1] if self.above and grid else 0
         return _AdjacencyDrafting(self, request.partial.given.shape[1], columns)
 
 
@@ -128,7 +130,7 @@ class _AdjacencyDrafting(Drafting):
     def propose(self, prefix: Prefix, draws: Draws) -> Window:
         """See `Drafting.propose`."""
         window = draws.positions.shape[1]
-        level = prefix.tokens.take_along_dim(prefix.lengths[:, None, None] - 1, 1)
+        level = prefix.tokens.take_along_dim((prefix.lengths[:, None, None] - 1).clamp_min(0), 1)
         tokens, above, positions = [level], [], []
         for depth, count in enumerate((*self.branching, 0)):
             here = prefix.lengths + depth
@@ -141,7 +143,7 @@ class _AdjacencyDrafting(Drafting):
                 level = torch.stack(found, -1)[:, :room]
                 tokens.append(level)
         every = torch.cat(tokens, 1)
-        inside = torch.cat(positions, 1) < self.total
+        inside = (torch.cat(positions, 1) < self.total) & (prefix.lengths > 0).unsqueeze(1)
         self.read = _Entries(every, torch.cat(above, 1), inside)
         tree = branching_tree(self.branching, window, every.device)
         return Window(every[:, 1:], None, tree)

@@ -45,7 +45,13 @@ class Round(NamedTuple):
 
 
 class Drafting:
-    """Base: the drafts of one batch."""
+    """Base: the drafts of one batch.
+
+    Attributes:
+        passes: of the target that every proposal takes.
+    """
+
+    passes = 0
 
     def propose(self, prefix: Prefix, draws: Draws) -> Window:
         """Drafts for the next positions.

@@ -87,38 +87,93 @@ class ModelDrafter(Drafter):
                 f"{theirs.shape} of {theirs.head.vocab}"
             )
         mine.to(request.seeds.device)
-        return _ModelDrafting(self, request, window)
+        return _TreeDrafting(self, request, window)
 
 
-class _ModelDrafting(Drafting):
-    def __init__(self, drafter: ModelDrafter, request: Request, window: int) -> None:
-        generator = drafter.generator
+class ModelDrafting(Drafting):
+    """Base: drafts of one batch by a generator that reads the tokens that became certain.
+
+    Args:
+        generator: that drafts.
+        request: the batch.
+        guidance: of the drafts.
+        warp: of the drafts; that of the request if None.
+        window: see `Drafter.begin`.
+    """
+
+    def __init__(
+        self,
+        generator: Generator,
+        request: Request,
+        guidance: Guidance,
+        warp: Warp | None,
+        window: int,
+    ) -> None:
         assert isinstance(generator.head, IndependentHead)
-        self.drafter, self.head, self.guided = drafter, generator.head, drafter.guidance.scale != 1
-        self.warp = request.warp if drafter.warp is None else drafter.warp
+        self.head, self.guided = generator.head, guidance.scale != 1
+        self.warp = request.warp if warp is None else warp
         condition, given = request.condition, request.partial
         if self.guided:
             everyone = torch.ones(len(condition), dtype=torch.bool, device=condition.device)
             condition = torch.cat([condition, generator.condition.dropped(condition, everyone)])
         self.total = given.given.shape[1]
         times = [number / max(1, self.total - 1) for number in range(self.total)]
-        scales = torch.tensor([drafter.guidance.at(time) for time in times], dtype=torch.float64)
+        scales = torch.tensor([guidance.at(time) for time in times], dtype=torch.float64)
         self.scales = scales.to(given.given.device)
-        self.windows = RasterWindows(generator.backbone, condition, self.total, window)
-        first = int(given.given.all(0).sum())
-        self.windows.begin(self._both(given.tokens[:, :first]))
-        # tokens that may have become certain since the small generator read the last ones
-        self.unread = self.longest = 0
+        self.windows = self.start(generator, condition, request, window)
+        # tokens that may have become certain since the generator read the last ones
+        counts = given.given.sum(1)
+        self.unread, self.longest = int(counts.max() - counts.min()), 0
+
+    def start(
+        self, generator: Generator, condition: Tensor, request: Request, window: int
+    ) -> RasterWindows:
+        """Windows of the generator, which has read the tokens that are given of all items.
+
+        Args:
+            condition: of each item, or of both halves of a guided batch.
+        """
+        windows = RasterWindows(generator.backbone, condition, self.total, window)
+        first = int(request.partial.given.all(0).sum())
+        windows.begin(self.both(request.partial.tokens[:, :first]))
+        return windows
 
     def observe(self, round: Round) -> None:
         """See `Drafting.observe`."""
         self.unread += min(round.target[0].shape[1], self.longest + 1)
 
+    def read(self, prefix: Prefix) -> tuple[Tensor, Tensor]:
+        """The last tokens that are certain, [batch, count, groups], and their positions."""
+        count = min(max(1, self.unread), self.total)
+        positions = prefix.lengths.unsqueeze(1) + torch.arange(-count, 0, device=self.scales.device)
+        positions, self.unread = positions.clamp_min(0), 0
+        return prefix.tokens.take_along_dim(positions.unsqueeze(-1), 1), positions
+
+    def distribution(self, hidden: Tensor, positions: Tensor) -> list[Tensor]:
+        """Log-probabilities of the tokens at positions, [batch, count, vocab] of each group."""
+        null = None
+        if self.guided:
+            hidden, null = hidden.chunk(2)
+        scales = self.scales[positions.clamp_max(self.total - 1)]
+        return self.head.distribution(hidden, SamplingOptions(null, scales, self.warp))
+
+    def both(self, x: Tensor) -> Tensor:
+        """For both halves of a guided batch."""
+        return torch.cat([x, x]) if self.guided else x
+
+
+class _TreeDrafting(ModelDrafting):
+    def __init__(self, drafter: ModelDrafter, request: Request, window: int) -> None:
+        self.drafter = drafter
+        super().__init__(drafter.generator, request, drafter.guidance, drafter.warp, window)
+
     def propose(self, prefix: Prefix, draws: Draws) -> Window:
         """See `Drafting.propose`."""
         sizes = self.drafter.sizes(draws.positions.shape[1])
         root, self.longest = prefix.lengths.unsqueeze(1) - 1, len(sizes)
-        log_probs = self._read(prefix, root)
+        tokens, positions = self.read(prefix)
+        hidden = self.windows.hidden(self.both(tokens), self.both(positions))
+        log_probs = self.distribution(hidden[:, -1:], root + 1)
         entries, start, scores = torch.zeros_like(root), 1, None
         levels: list[Level] = []
         parents: list[Tensor] = []
@@ -145,7 +200,7 @@ class _ModelDrafting(Drafting):
             start += size
             if depth + 1 < len(sizes):
                 positions = (root + 1 + depth).expand(-1, size)
-                ancestors = self._both(tree.ancestors[:, -size:].expand(len(root), -1, -1))
+                ancestors = self.both(tree.ancestors[:, -size:].expand(len(root), -1, -1))
                 log_probs = self._log_probs(level.tokens, positions, ancestors, root)
         tokens = torch.cat([level.tokens for level in levels], 1)
         laws = [
@@ -159,30 +214,11 @@ class _ModelDrafting(Drafting):
         laws = [one[:, :size] for one in level.log_probs]
         return Level(level.tokens[:, :size], laws, level.parents[:, :size])
 
-    def _read(self, prefix: Prefix, root: Tensor) -> list[Tensor]:
-        """Distributions behind the last tokens that are certain, which are read first."""
-        count = min(max(1, self.unread), self.total)
-        positions = root + torch.arange(1 - count, 1, device=root.device)
-        positions, self.unread = positions.clamp_min(0), 0
-        tokens = prefix.tokens.take_along_dim(positions.unsqueeze(-1), 1)
-        hidden = self.windows.hidden(self._both(tokens), self._both(positions))
-        return self._distribution(hidden[:, -1:], root + 1)
-
     def _log_probs(
         self, tokens: Tensor, positions: Tensor, ancestors: Tensor, root: Tensor
     ) -> list[Tensor]:
         """Distributions behind the drafts of a depth."""
         hidden = self.windows.hidden(
-            self._both(tokens), self._both(positions), ancestors=ancestors, root=self._both(root)
+            self.both(tokens), self.both(positions), ancestors=ancestors, root=self.both(root)
         )
-        return self._distribution(hidden, positions + 1)
-
-    def _distribution(self, hidden: Tensor, positions: Tensor) -> list[Tensor]:
-        null = None
-        if self.guided:
-            hidden, null = hidden.chunk(2)
-        scales = self.scales[positions.clamp_max(self.total - 1)]
-        return self.head.distribution(hidden, SamplingOptions(null, scales, self.warp))
-
-    def _both(self, x: Tensor) -> Tensor:
-        return torch.cat([x, x]) if self.guided else x
+        return self.distribution(hidden, positions + 1)

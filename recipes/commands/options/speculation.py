@@ -22,6 +22,7 @@ from intaglio.generators.samplers.acceptance.multi_draft import (
 )
 from intaglio.generators.samplers.acceptance.relaxed import Annealed, TVBudget
 from intaglio.generators.samplers.drafters.adjacency import AdjacencyDrafter
+from intaglio.generators.samplers.drafters.any_order import AnyOrderDrafter
 from intaglio.generators.samplers.drafters.base import Drafter
 from intaglio.generators.samplers.drafters.jacobi import Coupling, Initial, JacobiDrafter
 from intaglio.generators.samplers.drafters.model import ModelDrafter
@@ -66,6 +67,11 @@ def adjacency(branching: str = "4x2x1", above: bool = True) -> AdjacencyDrafter:
     return AdjacencyDrafter(_counts(branching), above=above)
 
 
+def any_order(guidance: float = 1.0) -> AnyOrderDrafter:
+    """The drafter, with a guidance of its own."""
+    return AnyOrderDrafter(Guidance(guidance))
+
+
 def _counts(text: str) -> tuple[int, ...]:
     counts = text.split("x")
     if not all(count.isdecimal() for count in counts):
@@ -77,6 +83,7 @@ DRAFTERS: dict[str, Callable[..., Drafter]] = {
     "jacobi": jacobi,
     "model": model,
     "adjacency": adjacency,
+    "any-order": any_order,
 }
 RULES: dict[str, Callable[..., AcceptanceRule]] = {
     "gumbel": GumbelMatch,
