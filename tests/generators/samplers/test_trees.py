@@ -19,6 +19,7 @@ from intaglio.generators.samplers.acceptance.multi_draft import (
 )
 from intaglio.generators.samplers.acceptance.tree import Tree, grown
 from intaglio.generators.samplers.drafters import siblings
+from intaglio.generators.samplers.drafters.adjacency import AdjacencyDrafter
 from intaglio.generators.samplers.drafters.jacobi import JacobiDrafter, comb
 from intaglio.generators.samplers.drafters.model import ModelDrafter
 from intaglio.generators.samplers.sampler import Sampler
@@ -366,3 +367,17 @@ def test_the_test_fails_on_wrong_samplers(monkeypatch, generator, raster, name):
     sampler = SpeculativeSampler(drafter=drafter, rule=RecursiveRejection(), window=9)
     WRONG[name](monkeypatch)
     assert p_value(generator, sampler) < FALSE_ALARM
+
+
+@pytest.mark.parametrize("name", ["model", "table"])
+def test_rows_that_begin_anew_draw_the_tokens_of_plain_sampling(raster, name):
+    shape = {"shape": (3, 3), "vocab": 6, "dtype": torch.float64}
+    generator = raster(**shape)
+    condition = torch.arange(9) % 3
+    plain = Sampler().generate(generator, condition, seed=5)
+    drafter = AdjacencyDrafter((2, 1))
+    if name == "model":
+        drafter = ModelDrafter(smaller(generator, raster, **shape), branching=(2, 1))
+    sampler = SpeculativeSampler(drafter=drafter, window=4)
+    found = list(sampler.generate_many(generator, condition, batch_size=3, seed=5))
+    assert torch.equal(torch.stack(found), plain)
