@@ -157,32 +157,44 @@ class RejectionRule(AcceptanceRule):
         plain = draws._replace(round=0).keys(Role.TOKEN, count)[:, -1:]
         keys = torch.cat([draws.keys(Role.RESIDUAL, count)[:, :-1], plain], dim=1)
         last = [p[:, -1:] for p in target]
-        kept, tokens = _decided(found, window.tokens, last, numbers, keys)
+        others = _others(found, last, keys)
+        kept, tokens = _decided(found, window.tokens, numbers, others)
         excess = [one.excess for one in found if one.excess is not None]
         if not excess:
             return Verdict(kept, tokens)
         exact = [one.exact for one in found if one.exact is not None]
-        _, redrawn = _decided(exact, window.tokens, last, numbers, keys)
+        if any(one.instead is not right.instead for one, right in zip(found, exact, strict=True)):
+            others = _others(exact, last, keys)
+        _, redrawn = _decided(exact, window.tokens, numbers, others)
         return Verdict(kept, tokens, torch.stack(excess).sum(0), redrawn)
 
 
+def _others(judgements: list[Judgement], last: list[Tensor], keys: Tensor) -> Tensor:
+    """Tokens in place of drafts, and the one behind them, [batch, window + 1, groups].
+
+    Args:
+        judgements: of each group.
+        last: log-probabilities of the token behind the drafts, [batch, 1, vocab] of each group.
+        keys: of the races, [batch, window + 1, groups].
+    """
+    pairs = zip(judgements, last, strict=True)
+    return race([torch.cat([one.instead, p], dim=1) for one, p in pairs], keys)
+
+
 def _decided(
-    judgements: list[Judgement], drafts: Tensor, last: list[Tensor], numbers: Tensor, keys: Tensor
+    judgements: list[Judgement], drafts: Tensor, numbers: Tensor, others: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Which drafts are kept, and what stands at each position; see `Verdict`.
 
     Args:
         judgements: of each group.
         drafts: [batch, window, groups].
-        last: log-probabilities of the token behind them, [batch, 1, vocab] of each group.
         numbers: what decides whether a draft is kept, [batch, window, groups].
-        keys: of the races for the other tokens, [batch, window + 1, groups].
+        others: see `_others`.
     """
-    pairs = zip(judgements, last, strict=True)
-    instead = race([torch.cat([one.instead, p], dim=1) for one, p in pairs], keys)
     kept = numbers < torch.stack([one.keep for one in judgements], dim=-1)
-    tokens = torch.where(kept, drafts, instead[:, :-1])
-    return kept.all(-1), torch.cat([tokens, instead[:, -1:]], dim=1)
+    tokens = torch.where(kept, drafts, others[:, :-1])
+    return kept.all(-1), torch.cat([tokens, others[:, -1:]], dim=1)
 
 
 def ratio(p: Tensor, q: Tensor) -> Tensor:
