@@ -182,6 +182,8 @@ def _panel(axis: Any, found: Sequence[Tradeoff], field: str) -> None:
     families = [*EXACT, *FAMILIES]
     for family, colour, marker in zip(families, COLOURS, MARKERS, strict=True):
         points = [one for one in found if one.family == family]
+        if not points:
+            continue
         points.sort(key=lambda one: one.tokens_per_pass)
         axis.plot(
             [getattr(one, field) for one in points],
