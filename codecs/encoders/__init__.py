@@ -13,5 +13,6 @@ if TYPE_CHECKING:
     from .latents import DenseEncoder as DenseEncoder
     from .latents import LatentEncoder as LatentEncoder
     from .seanet import SEANetEncoder as SEANetEncoder
+    from .spectral import SpectralEncoder as SpectralEncoder
 else:
     __getattr__, __dir__, __all__ = lazy_names(__name__)

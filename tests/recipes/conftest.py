@@ -181,6 +181,7 @@ for line in sys.stdin:
     pid = os.fork()
     if pid == 0:
         os.setsid()
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # also where nohup started the tests
         os.chdir(order["folder"])
         os.environ.update(order["environment"])
         out = os.open(order["output"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)

@@ -189,7 +189,7 @@ class _Odd(Exception):
         ),
         (
             UnicodeDecodeError("utf-8", b"\xe9", 0, 1, "invalid"),
-            "b.wav: 'utf-8' codec can't decode",
+            "b.wav: it is not UTF-8 text",
         ),
         (OSError(errno.EIO, "Input/output error"), "b.wav: Input/output error"),
         (ValueError("\x1b[2Jb.wav\x07 is bad\u202e"), r"\x1b[2Jb.wav\x07 is bad\u202e"),

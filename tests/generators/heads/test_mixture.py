@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 
+from intaglio.generators.heads import diffusion, flow
 from intaglio.generators.heads.diffusion import DiffusionHead
 from intaglio.generators.heads.flow import FlowHead
 from intaglio.generators.inference.counter_rng import Draws
@@ -81,11 +82,24 @@ class Exact(nn.Module):
         return torch.cat([out, -torch.ones_like(out)], dim=-1).float()
 
 
+class OneStepAtATime:
+    """In place of `Denoising`, which knows what the network consists of."""
+
+    def __init__(self, network, times, condition, *, copies=1):
+        self.network, self.times, self.condition = network, times, condition
+        assert copies == 1
+
+    def __call__(self, number, x):
+        return self.network(x, self.times[number : number + 1], self.condition)
+
+
 @pytest.mark.parametrize("kind", ["flow", "v", "eps"])
-def test_sampling_with_the_exact_network_has_the_exact_distribution(kind):
+def test_sampling_with_the_exact_network_has_the_exact_distribution(monkeypatch, kind):
     """Kolmogorov's distance of 8,000 samples, below that of one test in 10,000, on both axes."""
     head = head_of(kind, hidden_channels=4, depth=0)
     head.network = Exact(kind)
+    for module in (diffusion, flow):
+        monkeypatch.setattr(module, "Denoising", OneStepAtATime)
     found = sampled(head, LINES, 200).double()
     along = (found * LINES[:, None].double()).sum(-1).flatten().sort().values
     across = (found * LINES.roll(1, 0)[:, None].double()).sum(-1).flatten().sort().values
