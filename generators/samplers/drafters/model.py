@@ -109,7 +109,6 @@ class ModelDrafting(Drafting):
         warp: Warp | None,
         window: int,
     ) -> None:
-        assert isinstance(generator.head, IndependentHead)
         self.head, self.guided = generator.head, guidance.scale != 1
         self.warp = request.warp if warp is None else warp
         condition, given = request.condition, request.partial
@@ -151,11 +150,16 @@ class ModelDrafting(Drafting):
 
     def distribution(self, hidden: Tensor, positions: Tensor) -> list[Tensor]:
         """Log-probabilities of the tokens at positions, [batch, count, vocab] of each group."""
+        assert isinstance(self.head, IndependentHead)
+        return self.head.distribution(*self.options(hidden, positions))
+
+    def options(self, hidden: Tensor, positions: Tensor) -> tuple[Tensor, SamplingOptions]:
+        """Hidden vectors with the condition, and guidance and warp of their distributions."""
         null = None
         if self.guided:
             hidden, null = hidden.chunk(2)
         scales = self.scales[positions.clamp_max(self.total - 1)]
-        return self.head.distribution(hidden, SamplingOptions(null, scales, self.warp))
+        return hidden, SamplingOptions(null, scales, self.warp)
 
     def both(self, x: Tensor) -> Tensor:
         """For both halves of a guided batch."""

@@ -5,14 +5,13 @@ from torch import Tensor
 
 from intaglio.generators.conditioning.guidance import Guidance
 from intaglio.generators.generator import Generator
-from intaglio.generators.heads.base import SamplingOptions
 from intaglio.generators.heads.densities import DensityHead, GaussianMixture
 from intaglio.generators.inference.counter_rng import Draws, Role
 from intaglio.generators.orders.base import Request
 from intaglio.generators.orders.raster import RasterOrder
-from intaglio.generators.orders.raster_windows import RasterWindows
 from intaglio.generators.samplers.acceptance.base import Window
 from intaglio.generators.samplers.drafters.base import Drafter, Drafting, Prefix, Round
+from intaglio.generators.samplers.drafters.model import ModelDrafting
 from intaglio.generators.samplers.sampler import UNGUIDED
 
 
@@ -96,56 +95,22 @@ class VectorModelDrafter(Drafter):
                 f"{mine.name} draws {mine.shape} vectors of {mine.width} channels, no drafts for "
                 f"{generator.shape} of {generator.width}"
             )
-        return _SmallDrafting(self, request, window)
+        return _SmallDrafting(mine, request, self.guidance, None, window)
 
 
-class _SmallDrafting(Drafting):
-    def __init__(self, drafter: VectorModelDrafter, request: Request, window: int) -> None:
-        generator = drafter.generator
-        assert isinstance(generator.head, DensityHead)
-        self.head, self.warp = generator.head, request.warp
-        self.guided = drafter.guidance.scale != 1
-        condition, given = request.condition, request.partial
-        if self.guided:
-            everyone = torch.ones(len(condition), dtype=torch.bool, device=condition.device)
-            condition = torch.cat([condition, generator.condition.dropped(condition, everyone)])
-        self.total = given.given.shape[1]
-        times = [number / max(1, self.total - 1) for number in range(self.total)]
-        self.scales = given.tokens.new_tensor([drafter.guidance.at(time) for time in times])
-        self.windows = RasterWindows(generator.backbone, condition, self.total, window)
-        first = int(given.given.all(0).sum())
-        self.windows.begin(self._both(given.tokens[:, :first]))
-        # tokens that may have become certain since the small generator read the last ones
-        self.unread = int(given.given.sum(1).max()) - first
-
-    def observe(self, round: Round) -> None:
-        """See `Drafting.observe`."""
-        self.unread += round.verdict.tokens.shape[1]
-
+class _SmallDrafting(ModelDrafting):
     def propose(self, prefix: Prefix, draws: Draws) -> Window:
         """See `Drafting.propose`."""
-        root = prefix.lengths.unsqueeze(1) - 1
-        count = min(max(1, self.unread), self.total)
-        positions = (root + torch.arange(1 - count, 1, device=root.device)).clamp_min(0)
-        tokens = prefix.tokens.take_along_dim(positions.unsqueeze(-1), 1)
-        self.unread = 0
+        assert isinstance(self.head, DensityHead)
+        first, self.longest = prefix.lengths.unsqueeze(1), draws.positions.shape[1]
+        tokens, positions = self.read(prefix)
         laws, drafts = [], []
-        for depth in range(draws.positions.shape[1]):
-            hidden = self.windows.hidden(self._both(tokens), self._both(positions))[:, -1:]
-            law = self._law(hidden, root + 1 + depth)
-            positions = root + 1 + depth
+        for depth in range(self.longest):
+            hidden = self.windows.hidden(self.both(tokens), self.both(positions))[:, -1:]
+            positions = first + depth
+            law = self.head.distribution(*self.options(hidden, positions))
             tokens = law.sample(draws._replace(positions=positions), Role.DRAFT)
             laws.append(law)
             drafts.append(tokens)
         law = GaussianMixture(*(torch.cat(one, 1) for one in zip(*laws, strict=True)))
         return Window(torch.cat(drafts, 1), None, law=law)
-
-    def _law(self, hidden: Tensor, positions: Tensor) -> GaussianMixture:
-        null = None
-        if self.guided:
-            hidden, null = hidden.chunk(2)
-        scales = self.scales[positions.clamp_max(self.total - 1)]
-        return self.head.distribution(hidden, SamplingOptions(null, scales, self.warp))
-
-    def _both(self, x: Tensor) -> Tensor:
-        return torch.cat([x, x]) if self.guided else x

@@ -1,10 +1,7 @@
 """Drafts from a table of successors: what it learns, and that items keep their distribution."""
 
-from itertools import product
-
 import pytest
 import torch
-from scipy.stats import chi2
 
 from intaglio.generators.inference.logits import Warp
 from intaglio.generators.orders.base import PartialSequence
@@ -21,22 +18,6 @@ from intaglio.generators.samplers.speculative import SpeculativeSampler
 
 VOCAB, SHAPE, ITEMS = 4, (2, 2), 6_000
 FALSE_ALARM = 1e-6
-
-
-def p_value(generator, sampler, items: int = ITEMS) -> float:
-    """Of a chi-square test of all items that there are."""
-    length = generator.positions
-    every = torch.tensor(list(product(range(VOCAB), repeat=length))).unsqueeze(-1)
-    condition = torch.ones(len(every), dtype=torch.int64)
-    with torch.no_grad():
-        expected = items * generator.log_prob(every, condition).sum(1).exp()
-    drawn = sampler.generate(generator, torch.ones(items, dtype=torch.int64), seed=0)[..., 0]
-    basis = VOCAB ** torch.arange(length - 1, -1, -1)
-    counts = (drawn * basis).sum(1).bincount(minlength=len(every)).double()
-    rare = expected < 5
-    counts = torch.cat([counts[~rare], counts[rare].sum()[None]])
-    expected = torch.cat([expected[~rare], expected[rare].sum()[None]])
-    return float(chi2.sf(float(((counts - expected).square() / expected).sum()), len(counts) - 1))
 
 
 def test_a_table_knows_the_last_successors_of_ids_and_of_pairs():
@@ -80,16 +61,16 @@ def test_what_was_learned_is_of_use(raster):
 
 
 @pytest.mark.parametrize("branching", [(2, 2), (1, 1, 1)])
-def test_drafts_of_a_table_give_the_distribution_of_the_target(raster, branching):
+def test_drafts_of_a_table_give_the_distribution_of_the_target(p_value, raster, branching):
     generator = raster(shape=SHAPE, vocab=VOCAB, dtype=torch.float64)
     rule = SampleMatch() if branching == (2, 2) else ModifiedRejection()
     sampler = SpeculativeSampler(drafter=AdjacencyDrafter(branching), rule=rule, window=6)
-    assert p_value(generator, sampler) > FALSE_ALARM
+    assert p_value(generator, sampler, ITEMS) > FALSE_ALARM
     assert sampler.statistics.tokens_per_pass > 1.1
 
 
 @pytest.mark.slow
-def test_drafts_of_a_table_in_many_items(raster):
+def test_drafts_of_a_table_in_many_items(p_value, raster):
     generator = raster(shape=SHAPE, vocab=VOCAB, dtype=torch.float64)
     for rule in (SampleMatch(), GumbelMatch()):
         sampler = SpeculativeSampler(drafter=AdjacencyDrafter((3, 2)), rule=rule, window=9)
