@@ -19,11 +19,12 @@ from intaglio.data.sets.photos import PHOTOS
 from intaglio.data.sets.prompts import ALL_PROMPTS, PROMPTS
 from intaglio.data.sets.queen import QUEEN
 from intaglio.data.sets.samples import SAMPLES
+from intaglio.data.sets.sky import SKY
 
 __all__ = ["SETS", "RealSet", "complete", "folder_of", "get", "home", "set_named"]
 
 SETS: tuple[RealSet, ...] = (
-    *(PROMPTS, ALL_PROMPTS, QUEEN, SAMPLES),
+    *(PROMPTS, ALL_PROMPTS, QUEEN, SKY, SAMPLES),
     *(EMOJI, CLIPART, PHOTOS, DIGITS),
 )
 

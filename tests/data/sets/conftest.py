@@ -1,10 +1,11 @@
-"""Package managers that serve out of a folder, in place of the real ones."""
+"""Package managers that serve out of a folder, in place of the real ones; a packer of a game."""
 
 import io
 import os
+import struct
 import subprocess
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,80 @@ class Debian:
     def calls(self) -> list[str]:
         log = self.shelf / "calls"
         return log.read_text().splitlines() if log.exists() else []
+
+
+class Packer:
+    """Writes RNC ProPack, method 1, with codes whose words have the given ``lengths``."""
+
+    def __init__(self, lengths: Sequence[int] = (4,) * 16) -> None:
+        self.lengths = lengths
+        self.body, self.unpacked, self.blocks = bytearray(), bytearray(), 0
+        self.word, self.used = 0, 16  # where the last word is, and how many of its bits are used
+        self.put(0, 2)
+        self.words, word = {}, 0
+        for length in range(1, 16):
+            for symbol, own in enumerate(lengths):
+                if own == length:
+                    self.words[symbol], word = f"{word:0{length}b}", word + 1
+            word <<= 1
+
+    def put(self, number: int, count: int) -> None:
+        for bit in range(count):
+            if self.used == 16:
+                self.word, self.used = len(self.body), 0
+                self.body += b"\0\0"
+            self.body[self.word + self.used // 8] |= (number >> bit & 1) << self.used % 8
+            self.used += 1
+
+    def number(self, number: int) -> None:
+        symbol = number.bit_length()
+        for bit in self.words[symbol]:
+            self.put(int(bit), 1)
+        self.put(number, max(symbol - 1, 0))  # without its first one
+
+    def codes(self, pairs: int) -> None:
+        """The head of a block."""
+        self.blocks += 1
+        for _ in range(3):
+            self.put(len(self.lengths), 5)
+            for length in self.lengths:
+                self.put(length, 4)
+        self.put(pairs, 16)
+
+    def block(self, *pairs: tuple[bytes, int, int]) -> None:
+        """A literal and the distance and length of a match, each; the last has no match."""
+        self.codes(len(pairs))
+        for place, (literal, distance, length) in enumerate(pairs, start=1):
+            self.number(len(literal))
+            self.body += literal
+            self.unpacked += literal
+            if place < len(pairs):
+                self.number(distance - 1)
+                self.number(length - 2)
+                for _ in range(length):
+                    self.unpacked += self.unpacked[-distance:][:1]
+
+    def packed(self, size: int | None = None) -> bytes:
+        """The whole, with right CRCs, and another size if one is given."""
+        size = len(self.unpacked) if size is None else size
+        crcs = self.crc(self.unpacked), self.crc(self.body)
+        head = struct.pack(">4sIIHHBB", b"RNC\1", size, len(self.body), *crcs, 0, self.blocks)
+        return head + bytes(self.body)
+
+    @staticmethod
+    def crc(content: bytes | bytearray) -> int:
+        crc = 0
+        for byte in content:
+            crc ^= byte
+            for _ in range(8):
+                crc = crc >> 1 ^ 0xA001 * (crc & 1)
+        return crc
+
+
+@pytest.fixture
+def packer() -> type[Packer]:
+    """What packs files as some games do."""
+    return Packer
 
 
 @pytest.fixture
