@@ -13,8 +13,6 @@ from intaglio.generators.samplers import rounds
 from intaglio.generators.samplers.acceptance.base import Verdict, Window
 from intaglio.generators.samplers.acceptance.exact import GumbelMatch, ModifiedRejection
 from intaglio.generators.samplers.adaptive_window import AdaptiveWindow
-from intaglio.generators.samplers.batch import DraftedBatch
-from intaglio.generators.samplers.drafters import jacobi
 from intaglio.generators.samplers.drafters.jacobi import JacobiDrafter
 from intaglio.generators.samplers.sampler import Sampler
 from intaglio.generators.samplers.speculative import SpeculativeSampler
@@ -189,80 +187,6 @@ def test_the_excess_of_the_tokens_that_were_judged_is_added_up(generator):
     assert found.excess <= 0.25 * min(found.drafts, found.accepted + found.item_passes)
     assert (found.excess / 0.25).is_integer()
     assert found.excess > 0
-
-
-def no_rollback(monkeypatch):
-    """All drafts are kept, whether those before them are or not."""
-    right = DraftedBatch.commit
-
-    def commit(self, window, verdict, positions):
-        kept = torch.ones_like(verdict.accepted)
-        return right(self, window, verdict._replace(accepted=kept), positions)
-
-    monkeypatch.setattr(DraftedBatch, "commit", commit)
-
-
-def shifted(monkeypatch):
-    """Drafts are judged by the distributions one position further."""
-    right = ModifiedRejection.verify
-
-    def verify(self, window, target, draws):
-        return right(self, window, [one.roll(-1, 1) for one in target], draws)
-
-    monkeypatch.setattr(ModifiedRejection, "verify", verify)
-
-
-def bonus_from_drafts(monkeypatch):
-    """The token behind the drafts comes from the drafter's distribution."""
-    right = ModifiedRejection.verify
-
-    def verify(self, window, target, draws):
-        if window.tokens.shape[1]:
-            pairs = zip(target, window.log_probs, strict=True)
-            target = [torch.cat([p[:, :-1], q[:, -1:]], 1) for p, q in pairs]
-        return right(self, window, target, draws)
-
-    monkeypatch.setattr(ModifiedRejection, "verify", verify)
-
-
-def stale(monkeypatch):
-    """A kept token has the distribution that it was first drawn from, as in released code."""
-    right = jacobi._JacobiDrafting.propose
-
-    def propose(self, prefix, draws):
-        before = getattr(self, "window_before", None)
-        window = right(self, prefix, draws)
-        if before is not None:
-            size = window.tokens.shape[1]
-            kept = self.last.kept.unsqueeze(1) + torch.arange(size)
-            index = kept.clamp_max(size - 1).unsqueeze(-1)
-            same = (kept < size) & self.last.verdict.accepted.gather(1, index[..., 0])
-            window = window._replace(
-                log_probs=[
-                    torch.where(same.unsqueeze(-1), old.take_along_dim(index, 1), new)
-                    for old, new in zip(before.log_probs, window.log_probs, strict=True)
-                ]
-            )
-        self.window_before = window
-        return window
-
-    monkeypatch.setattr(jacobi._JacobiDrafting, "propose", propose)
-
-
-WRONG = {
-    "no rollback": (no_rollback, "independent-uniform"),
-    "shifted": (shifted, "independent-uniform"),
-    "bonus from the drafts": (bonus_from_drafts, "independent-uniform"),
-    "stale": (stale, "maximal-uniform"),
-}
-
-
-@pytest.mark.parametrize("name", WRONG)
-def test_the_test_fails_on_wrong_samplers(p_value, monkeypatch, generator, name):
-    change, drafter = WRONG[name]
-    change(monkeypatch)
-    sampler = SpeculativeSampler(drafter=DRAFTERS[drafter], rule=ModifiedRejection(), window=3)
-    assert p_value(generator, sampler, ITEMS) < FALSE_ALARM
 
 
 def test_the_longest_of_several_is_not_the_distribution(p_value, generator):

@@ -23,6 +23,7 @@ from intaglio.generators.orders.base import PartialSequence
 from intaglio.generators.orders.raster import RasterOrder
 from intaglio.generators.samplers import batch
 from intaglio.generators.samplers.acceptance.continuous import (
+    ContinuousRule,
     MixtureRejection,
     ReflectionCoupling,
 )
@@ -41,7 +42,8 @@ HEADS = {
 }
 
 
-def generator_of(head, seed=0, depth=1):
+def generator_of(head, seed=0, depth=1, strength=1.0):
+    """``strength``: how much tokens depend on those before them."""
     torch.manual_seed(seed)
     backbone = Backbone(
         (LENGTH,),
@@ -53,6 +55,9 @@ def generator_of(head, seed=0, depth=1):
     generator = Generator(backbone, HEADS[head](), RasterOrder())
     for parameter in generator.parameters():
         torch.nn.init.normal_(parameter, std=0.35)
+    with torch.no_grad():
+        backbone.embedding.linear.weight.mul_(strength)
+        generator.head.linear.weight[:CHANNELS].mul_(strength)
     return generator.double().eval().requires_grad_(False)
 
 
@@ -171,16 +176,45 @@ def no_rollback(patch):
 
 
 def shifted(patch):
-    right = MixtureRejection.verify
+    right = ContinuousRule.verify
 
     def verify(self, window, target, draws):
         return right(self, window, GaussianMixture(*(one.roll(-1, 1) for one in target)), draws)
 
-    patch.setattr(MixtureRejection, "verify", verify)
+    patch.setattr(ContinuousRule, "verify", verify)
 
 
 def stale(patch):
-    """Drafts are drawn from the predictions and recorded as drawn from the first ones."""
+    """A kept token has the distribution that it was first drawn from, as in released code."""
+    right = vectors.PredictedVectors.propose
+
+    def propose(self, prefix, draws):
+        before = getattr(self, "law_before", None)
+        window = right(self, prefix, draws)
+        if before is not None:
+            size = window.tokens.shape[1]
+            index = self.last.kept.unsqueeze(1) + torch.arange(size)
+            there = index.clamp_max(size - 1)
+            same = (index < size) & self.last.verdict.accepted.gather(1, there)
+            window = window._replace(law=chosen(same, before, window.law, there))
+        self.law_before = window.law
+        return window
+
+    patch.setattr(vectors.PredictedVectors, "propose", propose)
+
+
+def chosen(same, before, law, there):
+    """The law of before at some positions, the other one elsewhere."""
+    found = []
+    for old, new in zip(before, law, strict=True):
+        wide = [1] * (new.dim() - 2)
+        old = old.take_along_dim(there.view(*there.shape, *wide), 1)
+        found.append(torch.where(same.view(*same.shape, *wide), old, new))
+    return GaussianMixture(*found)
+
+
+def narrower(patch):
+    """Drafts are recorded as drawn from a wider distribution."""
     right = vectors.PredictedVectors.propose
 
     def propose(self, prefix, draws):
@@ -190,10 +224,19 @@ def stale(patch):
     patch.setattr(vectors.PredictedVectors, "propose", propose)
 
 
-@pytest.mark.parametrize("change", [no_rollback, shifted, stale])
-def test_the_test_fails_on_wrong_samplers(monkeypatch, change):
-    change(monkeypatch)
-    sampler = SpeculativeSampler(
-        drafter=JacobiDrafter("independent"), rule=MixtureRejection(), window=3
-    )
-    assert p_value(generator_of("gaussian"), sampler) < FALSE_ALARM
+WRONG = {"rollback": no_rollback, "shifted": shifted, "stale": stale, "narrower": narrower}
+RULES = {"MixtureRejection": MixtureRejection(), "ReflectionCoupling": ReflectionCoupling()}
+PAIRS = [(rule, mutant) for rule in RULES for mutant in WRONG]
+PAIRS.remove(("ReflectionCoupling", "narrower"))  # refuses unequal spreads
+
+
+@pytest.mark.parametrize(("rule", "mutant"), PAIRS)
+def test_the_test_fails_on_wrong_samplers(monkeypatch, rule, mutant):
+    WRONG[mutant](monkeypatch)
+    drafter = JacobiDrafter("maximal" if mutant == "stale" else "independent")
+    sampler = SpeculativeSampler(drafter=drafter, rule=RULES[rule], window=3)
+    items = 6000 if mutant == "stale" else 2000
+    generator = generator_of("shared", strength=3.0)
+    if mutant == "narrower":  # shows where most drafts are kept
+        generator = generator_of("gaussian")
+    assert p_value(generator, sampler, items) < FALSE_ALARM
