@@ -50,7 +50,8 @@ class VGG16(FeatureNetwork):
             taps.append(len(layers) - 1)
         self.features = nn.Sequential(*layers)  # named and numbered as torchvision's
         self.taps = tuple(taps)
-        fill(self, vgg_file(file), what=f"torchvision's {FILE}")
+        named = nn.ModuleDict({"features": self.features})
+        fill(named, vgg_file(file), what=f"torchvision's {FILE}")
         self.register_buffer("shift", torch.tensor(SHIFT).view(3, 1, 1), persistent=False)
         self.register_buffer("scale", torch.tensor(SCALE).view(3, 1, 1), persistent=False)
         self.requires_grad_(False)

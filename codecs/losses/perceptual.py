@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from intaglio.codecs.losses.base import ReconstructionLoss
@@ -17,12 +17,22 @@ from intaglio.codecs.part import Part
 
 
 class FeatureNetwork(Part):
-    """Base of the networks whose features are compared. Frozen, in evaluation mode."""
+    """Base of the networks whose features are compared. Frozen, in evaluation mode.
 
-    loadable = False  # their weights come from files and packages
+    Its weights come from files and packages: checkpoints of a training do not hold them.
+    """
+
+    loadable = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_state_dict_post_hook(_leave_out)
+        self.register_load_state_dict_pre_hook(_put_back)
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """Maps [batch, channels, …] of images [batch, 3, height, width] in [-1, 1]."""
+        """Maps [batch, channels, …] of signals: images [batch, 3, height, width] in [-1, 1], or
+        waveforms [batch, channels, samples].
+        """
         raise NotImplementedError
 
     def train(self, mode: bool = True) -> "FeatureNetwork":
@@ -120,6 +130,20 @@ class PerceptualLoss(ReconstructionLoss):
                 weight = torch.tensor(self.weights[number], device=a.device).view(1, -1, 1, 1)
                 total = total + (difference * weight).sum(1).mean((1, 2))
         return total
+
+
+def _leave_out(network: nn.Module, state: dict[str, Any], prefix: str, _: Any) -> None:
+    for name in [name for name in state if name.startswith(prefix)]:
+        del state[name]
+
+
+def _put_back(network: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
+    """Give PyTorch what it would miss; what older checkpoints hold is taken."""
+    own: dict[str, Any] = {}
+    for name, part in network.named_modules():
+        part._save_to_state_dict(own, prefix + (name and f"{name}."), keep_vars=True)
+    for name, value in own.items():
+        state.setdefault(name, value)
 
 
 def _directions(x: Tensor) -> Tensor:

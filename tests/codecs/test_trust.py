@@ -81,6 +81,7 @@ def mylib(in_tmp_path, monkeypatch):
         "intaglio.codecs.losses.lpips.VGG16",
         "intaglio.codecs.losses.perceptual.EfficientNetLite",
         "intaglio.codecs.losses.perceptual.efficientnet_lite0",
+        "intaglio.codecs.losses.whisper.WhisperEncoder",
         "..codecs.quantizers.fsq.FSQ",
         "FSQ",
         "",
