@@ -7,15 +7,17 @@ Transparency is laid over a background.
 """
 
 import io
+import mmap
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, PngImagePlugin
+from PIL import BmpImagePlugin, Image, ImageOps, PngImagePlugin, PpmImagePlugin
 from torch import Tensor
 
 from intaglio.data.formats.atomic import replacing
+from intaglio.data.formats.bmp import run_length_image
 from intaglio.data.formats.directory import check_directory
 from intaglio.data.formats.open_image import (
     IMAGE_LIMITS,
@@ -25,6 +27,7 @@ from intaglio.data.formats.open_image import (
     without_warnings,
 )
 from intaglio.data.formats.png import check_checksums, without_pixels
+from intaglio.data.formats.pnm import pnm_pixels
 
 WRITTEN = {".png": "PNG", ".webp": "WEBP", ".jpg": "JPEG", ".jpeg": "JPEG"}
 JPEG_QUALITY = 95
@@ -83,6 +86,10 @@ def read_image(
     with opened(path, limits) as image:
         try:
             _verify(image)
+            if (decoded := _decoded_by_arrays(image)) is not None:
+                return _pixels(decoded, background)
+            if image.mode in ("I", "F"):
+                raise ValueError(f"samples of 32 bits (mode {image.mode}) have no known range")
             image.load()
             _check_exif(image)
             with without_warnings():
@@ -184,6 +191,18 @@ def _verify(image: Image.Image) -> None:
         image.fp.seek(position)
 
 
+def _decoded_by_arrays(image: Image.Image) -> Image.Image | None:
+    """The image where Pillow would decode each pixel by itself in Python, which takes long."""
+    if not isinstance(image, BmpImagePlugin.BmpImageFile | PpmImagePlugin.PpmImageFile):
+        return None
+    assert image.fp is not None
+    content = mmap.mmap(image.fp.fileno(), 0, access=mmap.ACCESS_READ)
+    if isinstance(image, BmpImagePlugin.BmpImageFile):
+        return run_length_image(image, content)
+    pixels = pnm_pixels(content)
+    return None if pixels is None else Image.fromarray(pixels)
+
+
 def _check_exif(image: Image.Image) -> None:
     """Raise ValueError for Exif data, also those of PNG, that would cost much to parse."""
     check_directory(image.info.get("exif", b""))
@@ -219,8 +238,6 @@ def _rgb(image: Image.Image, background: Colour) -> Image.Image:
     if image.mode.startswith("I;16"):  # Pillow would cut off what is above 255
         grey = (np.asarray(image).astype(np.uint32) + 128) // 257
         image = Image.fromarray(grey.astype(np.uint8))
-    if image.mode in ("I", "F"):
-        raise ValueError(f"samples of 32 bits (mode {image.mode}) have no known range")
     if image.has_transparency_data:
         image = image.convert("RGBA")
         below = Image.new("RGBA", image.size, (*background, 255))
