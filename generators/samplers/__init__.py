@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .acceptance.neighbours import LatentNeighbour as LatentNeighbour
     from .acceptance.relaxed import Annealed as Annealed
     from .acceptance.relaxed import TVBudget as TVBudget
+    from .block_refinement import BlockRefinement as BlockRefinement
     from .constrained import AllowedIds as AllowedIds
     from .constrained import CheckedIds as CheckedIds
     from .constrained import ConstrainedSampler as ConstrainedSampler

@@ -5,7 +5,7 @@ import importlib
 import json
 from pathlib import Path
 
-SUBJECTS = ("codec", "image", "quantizer", "memory", "decode", "sampler", "head")
+SUBJECTS = ("codec", "image", "quantizer", "memory", "decode", "sampler", "head", "refinement")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -61,7 +61,8 @@ def run(args: argparse.Namespace) -> None:
         row = (*times, f"{result.speedup:.2f}", result.baseline_name, result.note)
         table.add_row(result.name, *row)
     Console().print(table)
-    print("ratio: the baseline's time over ours; above 1, ours is faster")
+    what, better = ("distance", "nearer") if subject == "refinement" else ("time", "faster")
+    print(f"ratio: the baseline's {what} over ours; above 1, ours is {better}")
     if args.json:
         with replacing(Path(args.json)) as part:
             part.write_text(json.dumps([result._asdict() for result in results], indent=2) + "\n")
