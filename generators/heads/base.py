@@ -32,6 +32,7 @@ class Head(Part):
         tractable: whether `log_prob` is implemented.
         can_end: whether an id of the first group may end a sequence. The groups after it are then
             `IGNORED` in a target: they have no loss and probability 1.
+        denoises: whether it draws in steps, of which `sample` takes the number.
     """
 
     dim: int
@@ -39,6 +40,7 @@ class Head(Part):
     vocab: tuple[int, ...] = ()
     tractable: bool = False
     can_end: bool = False
+    denoises: bool = False
 
     def loss(self, hidden: Tensor, token: Tensor) -> Tensor:
         """Training loss of each token, float32 [tokens].

@@ -50,6 +50,7 @@ class DiffusionHead(Head):
     """
 
     table: Tensor
+    denoises = True
 
     def __init__(
         self,

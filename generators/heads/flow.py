@@ -44,6 +44,8 @@ class FlowHead(Head):
         ValueError: an unknown distribution of times, no repeat, no step, or a shift not above 0.
     """
 
+    denoises = True
+
     def __init__(
         self,
         dim: int,

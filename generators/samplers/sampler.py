@@ -193,6 +193,8 @@ class Sampler:
         """What is known before the first step, in the units of the tokens, and the batch."""
         if generator.training:
             raise ValueError("a generator draws in evaluation mode: call its eval() first")
+        if self.denoising is not None and not generator.head.denoises:
+            raise ValueError(f"{generator.name} draws tokens at once, without denoising steps")
         device = next(generator.parameters()).device
         condition = condition.to(device)
         start = self._start(generator, len(condition), given, device)

@@ -5,6 +5,7 @@ from typing import Any, get_args
 
 from intaglio.codecs import Codec
 from intaglio.generators.conditioning.guidance import Guidance, Schedule
+from intaglio.generators.heads.denoising import StepSchedule
 from intaglio.generators.inference.logits import Warp
 from intaglio.generators.samplers.adaptive_window import AdaptiveWindow
 from intaglio.generators.samplers.sampler import Sampler
@@ -19,6 +20,7 @@ DEFAULTS: dict[str, Any] = {
     "top_k": 0,
     "top_p": 1.0,
     "steps": None,
+    "denoising": None,
     "drafter": speculation.NONE,
     "accept": "gumbel",
     "window": None,
@@ -63,7 +65,34 @@ def add_sampler_options(parser: argparse._ActionsContainer) -> None:
         default=DEFAULTS["steps"],
         help="sampling steps, of generators that draw many tokens at once (the generator's own)",
     )
+    parser.add_argument(
+        "--denoising",
+        type=_schedule,
+        metavar="FIRST,LAST",
+        default=DEFAULTS["denoising"],
+        help="denoising steps of the tokens that are drawn first and of the last, of generators "
+        "that denoise vectors, such as mar: 50,5 is fast and approximate (the generator's own)",
+    )
     _add_speculation_options(parser)
+
+
+def _schedule(text: str) -> str:
+    """The text, for argparse, if it says numbers of denoising steps."""
+    try:
+        _denoising(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return text
+
+
+def _denoising(text: str | None) -> StepSchedule | None:
+    """Steps as in 50,5, or 25 for all tokens."""
+    if text is None:
+        return None
+    steps = text.split(",")
+    if len(steps) > 2 or not all(one.isdecimal() and int(one) for one in steps):
+        raise ValueError(f"denoising steps are written as in 50,5 or 25, not {text!r}")
+    return StepSchedule(int(steps[0]), int(steps[-1]))
 
 
 def _window(text: str) -> int | str:
@@ -119,12 +148,19 @@ def sampler_of(
     guidance = Guidance(options["guidance"], options["schedule"])
     warp = Warp(options["temperature"], options["top_k"], options["top_p"])
     if options["drafter"] == speculation.NONE:
-        steps = options["steps"]
-        return Sampler(guidance=guidance, warp=warp, steps=steps, positions=positions)
+        return Sampler(
+            guidance=guidance,
+            warp=warp,
+            steps=options["steps"],
+            positions=positions,
+            denoising=_denoising(options["denoising"]),
+        )
     if options["steps"] is not None:
         raise ValueError(
             "--steps and --drafter exclude each other: it drafts one token after another"
         )
+    if options["denoising"] is not None:
+        raise ValueError("--denoising and --drafter exclude each other: it drafts nothing denoised")
     rule = speculation.rule_of(options["accept"], codec)
     return SpeculativeSampler(
         drafter=speculation.drafter_of(options["drafter"], rule, codec),

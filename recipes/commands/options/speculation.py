@@ -14,6 +14,10 @@ from intaglio.codecs import Codec
 from intaglio.generators.conditioning.guidance import Guidance
 from intaglio.generators.load import load
 from intaglio.generators.samplers.acceptance.base import AcceptanceRule
+from intaglio.generators.samplers.acceptance.continuous import (
+    MixtureRejection,
+    ReflectionCoupling,
+)
 from intaglio.generators.samplers.acceptance.exact import GumbelMatch, ModifiedRejection
 from intaglio.generators.samplers.acceptance.multi_draft import (
     KSeq,
@@ -26,6 +30,7 @@ from intaglio.generators.samplers.drafters.any_order import AnyOrderDrafter
 from intaglio.generators.samplers.drafters.base import Drafter
 from intaglio.generators.samplers.drafters.jacobi import Coupling, Initial, JacobiDrafter
 from intaglio.generators.samplers.drafters.model import ModelDrafter
+from intaglio.generators.samplers.drafters.vectors import VectorModelDrafter
 from intaglio.recipes.commands.options import codebook_rules
 
 NONE = "none"
@@ -39,7 +44,8 @@ def jacobi(
     siblings: int = 1,
 ) -> JacobiDrafter:
     """The drafter, with the coupling that suits the rule if none is chosen."""
-    suited: Coupling = "gumbel" if isinstance(rule, GumbelMatch) else "maximal"
+    same_numbers = isinstance(rule, GumbelMatch) or rule.takes_vectors
+    suited: Coupling = "gumbel" if same_numbers else "maximal"
     return JacobiDrafter(coupling or suited, initial, siblings)
 
 
@@ -50,10 +56,15 @@ def model(
     beams: int = 0,
     levels: int | None = None,
     guidance: float = 1.0,
-) -> ModelDrafter:
+) -> ModelDrafter | VectorModelDrafter:
     """The drafter of a bundle, with siblings as the rule needs them; branching as in 2x2x1."""
+    small = load(generator).eval()
+    if rule.takes_vectors:
+        if beams or levels is not None or branching != "1":
+            raise ValueError("vectors are drafted one after another: of model, leave out the tree")
+        return VectorModelDrafter(small, guidance=Guidance(guidance))
     return ModelDrafter(
-        load(generator).eval(),
+        small,
         branching=() if beams else _counts(branching),
         beams=beams,
         levels=levels,
@@ -96,6 +107,8 @@ RULES: dict[str, Callable[..., AcceptanceRule]] = {
     "match": SampleMatch,
     "recursive": RecursiveRejection,
     "k-seq": KSeq,
+    "mixture": MixtureRejection,
+    "reflection": ReflectionCoupling,
 }
 
 
