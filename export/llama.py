@@ -8,6 +8,7 @@ its neighbour. Classes are never drawn: their logits are 0, since ours has none 
 allowed ids.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -49,13 +50,16 @@ class Layout(NamedTuple):
         return self.first + self.tokens
 
 
-def export(generator: Generator, folder: str | Path) -> dict[str, Any]:
+def export(
+    generator: Generator, folder: str | Path, progress: Callable[[str], None] = lambda step: None
+) -> dict[str, Any]:
     """Write a ``LlamaForCausalLM`` and ``export.json``, which explains its ids.
 
     Args:
         generator: on the CPU; it is put in evaluation mode.
         folder: where the files go; made if absent. They appear in one step, and replace those of
             an earlier export.
+        progress: called with each step, in words, before it is done; some take a minute.
 
     Returns:
         A record of the files with their sizes, and of what the verification compared.
@@ -74,12 +78,14 @@ def export(generator: Generator, folder: str | Path) -> dict[str, Any]:
             f"{folder} holds {' and '.join(others)} of a bundle or another model, which the export "
             "would replace; choose another folder"
         )
+    progress("llama: writing")
     with replacing_set(folder, drop=old) as new:
         content = save_safetensors(weights(generator), metadata={"format": "pt"})
         model, about, drawing = (new / name for name in LLAMA)
         model.write_bytes(content)
         write(about, config(generator, layout))
         write(drawing, _drawing(generator, layout))
+        progress("llama: comparing it with the generator")
         result = verify(generator, new, layout.first)
         sizes = {path.name: path.stat().st_size for path in sorted(new.iterdir())}
         record = {"format": "llama", "files": sizes, "verified": result._asdict()}

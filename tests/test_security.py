@@ -115,6 +115,9 @@ BORNE = {
         },
         "A file that is read": {
             FORMATS + "hostile_sounds.py": ["test_long_recordings_are_read_in_parts"],
+            "recipes/tokenization/test_batch.py": [
+                "test_sound_is_tokenized_up_to_64_samples_for_each_byte"
+            ],
         },
         "To look through": {
             FORMATS + "hostile_sounds.py": ["test_slow_decoders_take_time_by_the_size"],

@@ -100,7 +100,10 @@ def vgg_file(file: str | None = None) -> Path:
     """
     found = Path(file) if file else kept([FILE])
     if found is None:
-        raise FileNotFoundError(f"LPIPS needs torchvision's {FILE}: put it into {hub_folder()}")
+        raise FileNotFoundError(
+            f"{hub_folder() / FILE} does not exist; LPIPS needs torchvision's file of that name: "
+            "put it there, or name it"
+        )
     return found
 
 
@@ -109,10 +112,16 @@ def channel_weights() -> list[list[float]]:
 
     Raises:
         ModuleNotFoundError: torchmetrics, which brings them, is missing.
+        ValueError: it brings others.
     """
     package = importlib.util.find_spec("torchmetrics")  # importing it takes seconds
     if package is None or package.origin is None:
         raise ModuleNotFoundError("the weights of LPIPS come inside torchmetrics: pip install it")
     file = Path(package.origin).parent / "functional/image/lpips_models/vgg.pth"
-    content = torch.load(file, map_location="cpu", weights_only=True)
-    return [content[f"lin{number}.model.1.weight"].flatten().tolist() for number in range(5)]
+    try:
+        content = torch.load(file, map_location="cpu", weights_only=True)
+        return [content[f"lin{number}.model.1.weight"].flatten().tolist() for number in range(5)]
+    except Exception as error:  # another version of torchmetrics, or a damaged one
+        raise ValueError(
+            f"{file} does not hold the weights of LPIPS 0.1: install torchmetrics again"
+        ) from error

@@ -42,15 +42,20 @@ def fill(network: nn.Module, file: str | Path, *, what: str) -> None:
         what: whose weights are expected, for the message of an error.
 
     Raises:
-        OSError: the file cannot be read.
-        ValueError: it holds no tensors by name, lacks one, or has one of another shape.
+        OSError: the file is missing or cannot be read.
+        ValueError: it is no file, holds no tensors by name, lacks one, or has one of another shape.
     """
+    path, right = Path(file), f"it should be {what}: name it, or put it into {hub_folder()}"
+    if not path.exists():
+        raise FileNotFoundError(f"{path} does not exist; {right}")
+    if not path.is_file():  # to open a pipe that nobody writes to would take for ever
+        raise ValueError(f"{path} is a folder, a device or a pipe, not a file of weights; {right}")
     try:
-        content = torch.load(file, map_location="cpu", weights_only=True)
+        content = torch.load(path, map_location="cpu", weights_only=True)
     except OSError:
         raise
     except Exception as error:  # the archive's reader has a dozen kinds
-        raise ValueError(f"{file} is no file of weights; it should be {what}") from error
+        raise ValueError(f"{path} is no file of weights; {right}") from error
     wanted = {
         name: value
         for name, value in network.state_dict().items()
@@ -59,10 +64,9 @@ def fill(network: nn.Module, file: str | Path, *, what: str) -> None:
     for name, value in wanted.items():
         found = content.get(name) if isinstance(content, dict) else None
         if not isinstance(found, Tensor):
-            raise ValueError(f"{file} has no tensor {name}; it should be {what}")
+            raise ValueError(f"{path} has no tensor {name}; {right}")
         if found.shape != value.shape:
             raise ValueError(
-                f"{name} in {file} is {list(found.shape)}, not {list(value.shape)}; "
-                f"it should be {what}"
+                f"{name} in {path} is {list(found.shape)}, not {list(value.shape)}; {right}"
             )
     network.load_state_dict({name: content[name] for name in wanted}, strict=False)

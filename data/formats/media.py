@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from intaglio.data.formats.amr import amr_samples
 from intaglio.data.formats.demuxers import BY_SUFFIX, DEMUXERS, by_signature
 from intaglio.data.formats.sound_span import after_tags
 
 # Demuxers whose length is a guess from the bit rate, and the least bytes of many packets on average
-UNTIMED = {"aac": 10, "ac3": 64, "amr": 4}
+UNTIMED = {"aac": 10, "ac3": 64}
 PROBED = 1 << 17  # bytes that are looked at to find out how the sound is stored
 FREE_PACKETS = 1 << 12  # of any size; more have, on average, as many samples as this:
 PACKET_SAMPLES = 32
@@ -64,7 +65,8 @@ class MediaFile:
                 raise ValueError(f"{path} holds sound in a format that FFmpeg does not decode")
             self.samplerate: int = self._stream.codec_context.sample_rate
             self.channels: int = self._stream.codec_context.channels
-            self.frames = int(self._seconds() * self.samplerate)
+            counted = amr_samples(path, _content(path))
+            self.frames = int(self._seconds() * self.samplerate) if counted is None else counted
             self.delay = int(
                 (self._stream.start_time or 0) * self._stream.time_base * self.samplerate
             )
@@ -149,13 +151,17 @@ class MediaFile:
         return ticks * unit
 
 
+def _content(path: Path) -> mmap.mmap:
+    with path.open("rb") as file:
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+
 def _demuxer(path: Path) -> str | None:
     """Name of the demuxer of a file; None if FFmpeg has to find out."""
     suffix = path.suffix.lower()
     if suffix == ".g722":
         return "g722"
-    with path.open("rb") as file:
-        content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    content = _content(path)
     start = after_tags(path, content)
     return by_signature(content[start : start + 16]) or BY_SUFFIX.get(suffix)
 

@@ -8,11 +8,15 @@ import mmap
 import zlib
 from pathlib import Path
 
-from intaglio.data.formats.sound_span import SoundSpan, check_number
+from intaglio.data.formats.sound_span import PART_BYTES, SoundSpan, check_number
 
 MAX_GAPS = 100  # places where pages do not follow each other
 MAX_JUNK = 1 << 17  # bytes between pages, in all
 MAX_EMPTY = 1 << 14  # pages with nothing in them
+VORBIS = b"\x01vorbis"
+VORBIS_BYTES = (
+    1 << 13
+)  # for each of many sounds: to set up their decoder takes most of a millisecond
 BEGIN, END = 2, 4  # flags of a page
 FLAGS_AT, CHECKSUM_AT, HEADER = 5, 22, 27
 REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
@@ -32,6 +36,7 @@ def ogg_parts(path: Path, content: mmap.mmap) -> list[SoundSpan]:
     parts: list[SoundSpan] = []
     start = last = offset = end = 0
     headers, size, gaps, junk, empty = True, len(content), 0, 0, 0
+    vorbis = _vorbis(content, 0)
     while 0 <= offset < size:
         following = _page_end(content, offset)
         if following == 0:
@@ -46,10 +51,21 @@ def ogg_parts(path: Path, content: mmap.mmap) -> list[SoundSpan]:
         begins = bool(content[offset + FLAGS_AT] & BEGIN)
         if begins and not headers:
             parts.append(SoundSpan(start, offset, _end_mark(content, last, end)))
-            check_number(path, len(parts), len(content))
+            check_number(path, len(parts), len(content), VORBIS_BYTES if vorbis else PART_BYTES)
+            if _vorbis(content, offset) != vorbis:
+                raise ValueError(
+                    f"{path} holds sounds of several kinds, rates or numbers of channels end to "
+                    f"end, such as number {len(parts) + 1}; split it"
+                )
             start = offset
         headers, last, offset, end = begins, offset, following, following
     return [*parts, SoundSpan(start, end, _end_mark(content, last, end))] if end else []
+
+
+def _vorbis(content: mmap.mmap, offset: int) -> bytes:
+    """Rate and channels of the Vorbis sound that begins at a page; nothing of another one."""
+    packet = offset + HEADER + content[offset + HEADER - 1 : offset + HEADER][0]
+    return content[packet + 11 : packet + 16] if content[packet : packet + 7] == VORBIS else b""
 
 
 def _page_end(content: mmap.mmap, offset: int) -> int:

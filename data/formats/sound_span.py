@@ -45,8 +45,8 @@ def after_tags(path: Path, content: mmap.mmap, offset: int = 0) -> int:
     raise ValueError(f"{path} has more than {MAX_TAGS} ID3 tags one after the other")
 
 
-def check_number(path: Path, parts: int, size: int) -> None:
+def check_number(path: Path, parts: int, size: int, part_bytes: int = PART_BYTES) -> None:
     """Raise ValueError if there are too many sounds in a file of ``size`` bytes."""
-    most = min(MAX_PARTS, FREE_PARTS + size // PART_BYTES)
+    most = min(MAX_PARTS, FREE_PARTS + size // part_bytes)
     if parts > most:
         raise ValueError(f"{path} holds more than {most} sounds end to end; split it")

@@ -120,16 +120,6 @@ def density(series: Tensor, points: Tensor) -> Tensor:
     return (series @ waves).abs().square() / (2 * total).clamp(min=1e-20)
 
 
-def cumulative(series: Tensor, points: Tensor) -> Tensor:
-    """Cumulative distribution function, float [..., points]; arguments as in `density`."""
-    shares = correlation(series)
-    shares = shares[..., 1:] / shares[..., :1].real.clamp(min=1e-20)
-    orders = torch.arange(1, series.shape[-1], device=points.device).unsqueeze(1)
-    waves = torch.polar(torch.ones_like(orders * points), math.pi * orders * points)
-    integrals = (waves - (-1.0) ** orders) / (math.pi * orders)  # times i
-    return (points + 1) / 2 + (shares @ integrals).imag
-
-
 def roughness(series: Tensor) -> Tensor:
     """Twice the sum of ``2 * (pi * k)**2 * |c_k|**2`` of the unnormalised density, [...]."""
     shares = correlation(series).abs().square()

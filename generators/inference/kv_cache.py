@@ -111,16 +111,6 @@ class KVCache:
         """Keep the tokens that were last given to the layer caches."""
         self.length += count
 
-    def rollback(self, length: int) -> None:
-        """Forget all tokens but the first ones.
-
-        Raises:
-            ValueError: there are not so many.
-        """
-        if not 0 <= length <= self.length:
-            raise ValueError(f"{self.length} tokens are kept, {length} of them cannot be")
-        self.length = length
-
     def clear(self) -> None:
         """Forget all tokens, and what stood behind them."""
         self.length = 0

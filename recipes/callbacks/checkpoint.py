@@ -22,7 +22,7 @@ from intaglio.codecs.layers.distributed import summed
 from intaglio.codecs.part import as_written
 from intaglio.data.formats.locks import sweep
 from intaglio.recipes.callbacks.checkpoint_files import FOLDER, LAST, PREVIOUS, CheckedIO
-from intaglio.recipes.callbacks.loop_counters import SavePoint, correct_counters
+from intaglio.recipes.callbacks.loop_counters import SavePoint, check_counters, correct_counters
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 
@@ -135,10 +135,10 @@ class LastCheckpoint(Checkpoint):
     def on_load_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Refuse to resume with a model other than the checkpoint's.
+        """Refuse to resume with a model other than the checkpoint's, or from nowhere.
 
         Raises:
-            ValueError: the arguments of the model differ.
+            ValueError: the arguments of the model differ, or counters are missing or wrong.
         """
         if trainer.state.fn != TrainerFn.FITTING:
             return
@@ -150,6 +150,13 @@ class LastCheckpoint(Checkpoint):
                 "on with the arguments that it was started with, or start a new run in another "
                 "folder: --trainer.default_root_dir"
             )
+        try:
+            check_counters(checkpoint, trainer.fit_loop.state_dict())
+        except ValueError as error:
+            raise ValueError(
+                f"cannot go on from the checkpoint {trainer.ckpt_path}: {error}; it is damaged or "
+                "of another program: give another one, or start without --ckpt_path"
+            ) from error
         self.saved_step = checkpoint["global_step"]
         self._continue_files_of(trainer, Path(str(trainer.ckpt_path)))
 

@@ -113,7 +113,16 @@ def _is_of_a_training(content: Any) -> bool:
     if not isinstance(content, dict) or "state_dict" not in content:
         return False
     fits = all(isinstance(content[key], kind) for key, kind in kinds.items() if key in content)
+    fits = fits and all(map(_is_of_a_scheduler, content.get("lr_schedulers", [])))
     return fits and all(isinstance(value, Tensor) for value in content["state_dict"].values())
+
+
+def _is_of_a_scheduler(state: Any) -> bool:
+    """Whether it counts steps: torch's schedulers take whatever they are given for their state."""
+    return isinstance(state, dict) and all(
+        type(count) is int and count >= 0
+        for count in (state.get("last_epoch"), state.get("_step_count", 0))
+    )
 
 
 def newest(folder: Path) -> Path | None:

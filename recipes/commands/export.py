@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> None:
     from intaglio.export import llama
     from intaglio.generators.load import load
 
-    record = llama.export(load(args.codec), args.out)
+    record = llama.export(load(args.codec), args.out, progress=say)
     result = record["verified"]
     _print_files(args.out, record)
     print(f"  {result['logits']} logits within {result['error']:.1g}, ", end="")

@@ -1,4 +1,4 @@
-"""Rows as a table for a terminal, as Markdown, and as JSON records."""
+"""Rows as a table for a terminal and as JSON records."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -137,18 +137,6 @@ def _of_columns(table: Table, columns: Sequence[Column]) -> Table:
 def _width(table: Table, console: Console) -> int:
     options = console.options.update(max_width=MAX_WIDTH)
     return Measurement.get(console, options, table).maximum
-
-
-def markdown_table(rows: Sequence[Row], metrics: Sequence[Metric], *, bits: str = "bit/s") -> str:
-    """The same as a Markdown table, notes below it."""
-    titles = ["System", bits, *(heading(metric) for metric in metrics)]
-    lines = [titles, ["---", *("---:" for _ in titles[1:])]]
-    for row in rows:
-        cells = [" ".join(cell(row, metric)).strip() for metric in metrics]
-        name = f"**{row.system}**" if row.is_ours else row.system
-        lines.append([name, bits_text(row), *cells])
-    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    return "\n".join([table, *(f"\n{note}" for note in notes(rows, metrics))]) + "\n"
 
 
 def records(

@@ -58,7 +58,9 @@ def sequences():
 
 
 def exported(generator, folder):
-    record = llama.export(generator, folder)
+    steps: list[str] = []
+    record = llama.export(generator, folder, steps.append)
+    assert steps == ["llama: writing", "llama: comparing it with the generator"]
     assert record["verified"]["error"] < 1e-4
     assert record["verified"]["greedy"] == 1
     return json.loads((folder / "export.json").read_text())

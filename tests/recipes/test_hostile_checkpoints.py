@@ -6,10 +6,12 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from lightning.pytorch import Trainer
 
 from intaglio.codecs.losses.waveform import WaveformLoss
 from intaglio.codecs.task import CodecTask
 from intaglio.recipes.callbacks.checkpoint_files import CheckedIO, newest
+from intaglio.recipes.callbacks.loop_counters import check_counters
 from intaglio.recipes.callbacks.run_folder import RunTrainer
 from intaglio.recipes.lightning_cli import TrainingCLI
 
@@ -50,6 +52,38 @@ def test_states_that_do_not_fit_are_one_line(run, launcher, tiny_recipe, tmp_pat
         assert "Traceback" not in (tmp_path / "output.txt").read_text()
 
 
+def test_a_training_does_not_begin_anew_without_a_word(run, launcher, tiny_recipe, tmp_path):
+    torch.save(torch.load(run, weights_only=True) | {"loops": {"fit_loop": {}}}, run)
+    words = ("-c", tiny_recipe, "--trainer.max_steps=30", "--ckpt_path", run)
+    assert launcher.run(tmp_path, "fit", *words) == 1
+    output = (tmp_path / "output.txt").read_text()
+    (line,) = output.splitlines()[-1:]
+    assert line.startswith(f"intaglio: error: cannot go on from the checkpoint {run}: its counters")
+    assert "Traceback" not in output
+
+
+def test_counters_are_all_there_and_fit_the_steps():
+    counts = Trainer(logger=False, accelerator="cpu").fit_loop.state_dict()
+    name = "epoch_loop.batch_progress"
+    check_counters({"global_step": 0, "loops": {"fit_loop": counts}}, counts)
+    total = counts[name]["total"]
+    less = {key: value for key, value in counts.items() if key != name}
+    for loops, reason in (
+        (None, "does not say how far"),
+        ({}, "does not say how far"),
+        ({"fit_loop": {}}, "are missing"),
+        ({"fit_loop": less}, f"{name} are missing"),
+        ({"fit_loop": counts | {name: {"total": total}}}, f"{name} are missing"),
+        ({"fit_loop": counts | {name: counts[name] | {"total": total | {"ready": -1}}}}, name),
+        ({"fit_loop": counts | {name: counts[name] | {"total": total | {"ready": "1"}}}}, name),
+    ):
+        content = {"global_step": 0} | ({} if loops is None else {"loops": loops})
+        with pytest.raises(ValueError, match=reason):
+            check_counters(content, counts)
+    with pytest.raises(ValueError, match="it is of step 3, and its counters are of step 0"):
+        check_counters({"global_step": 3, "loops": {"fit_loop": counts}}, counts)
+
+
 def test_last_falls_back_to_one_that_holds_no_code(run, launcher, tiny_recipe, tmp_path):
     torch.save(Payload(), run)
     words = ("-c", tiny_recipe, "--ckpt_path", "last", "--model.init_args.warmup_steps=4")
@@ -87,6 +121,12 @@ class Payload:
         ({"state_dict": {"x": "text"}}, "of no training"),
         ({"state_dict": {}, "loops": 3}, "of no training"),
         ({"state_dict": {}, "optimizer_states": {}}, "of no training"),
+        ({"state_dict": {}, "lr_schedulers": ["junk"]}, "of no training"),
+        ({"state_dict": {}, "lr_schedulers": [{"last_epoch": "junk"}]}, "of no training"),
+        (
+            {"state_dict": {}, "lr_schedulers": [{"_step_count": -1, "last_epoch": 1}]},
+            "of no train",
+        ),
     ],
 )
 def test_what_is_no_checkpoint_is_refused_whatever_is_asked(content, reason, tmp_path, capsys):

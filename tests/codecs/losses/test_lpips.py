@@ -97,7 +97,10 @@ def test_what_it_cannot_do_is_reported(distance, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=r"sides of 16 pixels, got \[15, 20\]"):
         distance(*images(15))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    with pytest.raises(FileNotFoundError, match="vgg16-397923af.pth: put it into .*checkpoints"):
+    with pytest.raises(
+        FileNotFoundError,
+        match="checkpoints/vgg16-397923af.pth does not exist; .* put it there, or name it",
+    ):
         LPIPS()
     torch.save({"features.0.weight": torch.zeros(64, 3, 3, 3)}, tmp_path / "other.pth")
     with pytest.raises(ValueError, match=r"no tensor features.0.bias; .* vgg16-397923af.pth"):

@@ -1,6 +1,7 @@
 """Weights of published networks: found where torch keeps them, refused if they are others."""
 
 import hashlib
+import os
 import pickle
 import zipfile
 
@@ -45,8 +46,13 @@ def test_other_files_are_refused(tmp_path):
         archive.writestr("a/data.pkl", b"x")
     with pytest.raises(ValueError, match="no file of weights"):
         fill(network(), path, what="two layers")
-    with pytest.raises(FileNotFoundError):
+    remedy = "it should be two layers: name it, or put it into .*checkpoints"
+    with pytest.raises(FileNotFoundError, match=f"none.pth does not exist; {remedy}"):
         fill(network(), tmp_path / "none.pth", what="two layers")
+    os.mkfifo(tmp_path / "pipe.pth")
+    for other in (tmp_path, tmp_path / "pipe.pth"):
+        with pytest.raises(ValueError, match=f"{other} is a folder, a device or a pipe.*{remedy}"):
+            fill(network(), other, what="two layers")
 
 
 class Trap:

@@ -178,6 +178,16 @@ def floods(many):
     for rate in (0, 999, 1 << 31):
         yield f"{rate} Hz.au", b".snd" + struct.pack(">IIIII", 24, 99, 3, rate, 1) + bytes(99), ""
     yield "nothing.amr", b"#!AMR\n" + b"\x7c" * 10 * many, "packets have"
+    frame = b"\x04" + bytes(12)
+    yield "cut.amr", b"#!AMR\n" + frame * many + b"\x04", "its last frame is cut"
+    yield "cut.wb.amr", b"#!AMR-WB\n" + (b"\x04" + bytes(17)) * many + b"\x04", "frame is cut"
+    yield "nothing between.amr", b"#!AMR\n" + (frame + b"\x7c" * 5) * many, "packets have"
+    silent = (b"\x44" + bytes(5)) * max(many, 120_000)
+    yield "silent.amr", b"#!AMR\n" + silent, "too long|lasts"
+    tiny, two = (encoded("OGG", seconds=0.001, channels=count) for count in (1, 2))
+    yield "sounds.ogg", tiny * min(2_000, many // 10), sounds
+    large = encoded("OGG", seconds=3, level=0.9)
+    yield "sounds of two kinds.ogg", large * (many // 1000) + two, "split it"
     yield "empty frames.aac", b"\xff\xf1\x60\x40\x01\x1f\xfc" * many, "packets have"
     pcm = element("86", b"A_PCM/INT/LIT") + element("e1", element("b5", struct.pack(">d", 16e3)))
     track = element("1654ae6b", element("ae", element("d7", b"\1") + element("83", b"\2") + pcm))
@@ -282,6 +292,25 @@ def test_a_file_may_have_as_many_pieces_as_its_size_is_for(tmp_path):
     fragment = b"".join(box(name, bytes(8)) for name in (b"free", b"skip", b"wide") * 2)
     (tmp_path / "a.m4a").write_bytes(whole + (fragment + box(b"free", bytes(2_000))) * 7_200)
     assert abs(read_wave(tmp_path / "a.m4a")[0].shape[1] - 3 * RATE) < 0.2 * RATE
+
+
+def test_a_recording_in_seconds_end_to_end_is_read(tmp_path):
+    (tmp_path / "a.ogg").write_bytes(encoded("OGG") * 300)
+    assert probe(tmp_path / "a.ogg").frames == 300 * RATE
+    assert read_wave(tmp_path / "a.ogg", start=299 * RATE)[0].shape == (1, RATE)
+
+
+@pytest.mark.parametrize(("mark", "samples"), [(b"#!AMR\n", 160), (b"#!AMR-WB\n", 320)])
+def test_frames_of_amr_are_counted_as_ffmpeg_counts_them(tmp_path, mark, samples):
+    draw = random.Random(0)
+    narrow = (13, 14, 16, 18, 20, 21, 27, 32, 6)
+    sizes = narrow if samples == 160 else (18, 24, 33, 37, 41, 47, 51, 59, 61, 6)
+    kinds = [draw.randrange(len(sizes)) for _ in range(3_000)]
+    frames = b"".join(bytes([kind << 3 | 4]) + draw.randbytes(sizes[kind] - 1) for kind in kinds)
+    (tmp_path / "a.amr").write_bytes(mark + frames)
+    assert probe(tmp_path / "a.amr").frames == samples * len(kinds)
+    with av.open(str(tmp_path / "a.amr")) as file:
+        assert sum(packet.size > 0 for packet in file.demux(audio=0)) == len(kinds)
 
 
 def test_slow_decoders_take_time_by_the_size(tmp_path):

@@ -12,7 +12,6 @@ from intaglio.generators.heads.categorical import CategoricalHead
 from intaglio.generators.heads.fourier import (
     FourierHead,
     correlation,
-    cumulative,
     density,
     roughness,
 )
@@ -58,13 +57,10 @@ def test_the_correlation_is_the_direct_sum_and_gives_the_density():
     torch.testing.assert_close(density(series, points), expected, atol=1e-5, rtol=1e-4)
 
 
-def test_the_distribution_runs_from_zero_to_one_with_the_density_as_its_slope():
+def test_the_density_has_an_integral_of_one():
     series, points = some_series(50), torch.linspace(-1, 1, 4001)
-    summed = cumulative(series, points)
-    torch.testing.assert_close(summed[:, 0], torch.zeros(50), atol=1e-5, rtol=0)
-    torch.testing.assert_close(summed[:, -1], torch.ones(50), atol=1e-5, rtol=0)
-    by_hand = torch.cumulative_trapezoid(density(series, points), points)
-    torch.testing.assert_close(summed[:, 1:], by_hand, atol=1e-4, rtol=0)
+    total = torch.trapezoid(density(series, points), points)
+    torch.testing.assert_close(total, torch.ones(50), atol=1e-4, rtol=0)
 
 
 def test_the_roughness_is_the_squared_slope():

@@ -4,15 +4,18 @@ import io
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 
 from intaglio.codecs import load
 from intaglio.codecs.streaming.segments import Segments
 from intaglio.data.formats.tokens import read_tokens
 from intaglio.data.formats.wave import read_wave, resample
+from intaglio.recipes.file_jobs import FileJob
 from intaglio.recipes.tokenization import batch_audio
 from intaglio.recipes.tokenization.batch import SourceFile
 from intaglio.recipes.tokenization.batch_audio import AudioTokenizer
+from intaglio.recipes.tokenization.encode_audio import AudioEncoding, encode_audio_file
 from intaglio.recipes.tokenization.ray import TokenizeBatch
 
 LENGTHS = (4001, 20, 9000, 1, 4100, 555, 3999, 12000)
@@ -139,3 +142,24 @@ def test_the_stage_for_ray_gives_token_files_and_reasons(bundle, recordings):
     assert out["speaker"] is batch["speaker"] and "bytes" in batch
     with pytest.raises(FileNotFoundError, match="no codec"):
         TokenizeBatch("gone")
+
+
+def test_sound_is_tokenized_up_to_64_samples_for_each_byte(bundle, tmp_path, monkeypatch):
+    """What has more is a failure that says what to do: `encode` reads it block by block."""
+    monkeypatch.setattr(batch_audio, "LIMITS", batch_audio.LIMITS._replace(free_values=1 << 12))
+    codec, paths = load(bundle), [tmp_path / f"{name}.flac" for name in ("few", "fewer")]
+    wave = np.zeros(320_000, np.int16)
+    soundfile.write(paths[1], wave, 16_000)
+    wave[:3_000] = np.random.default_rng(0).integers(-9_999, 9_999, 3_000)
+    soundfile.write(paths[0], wave, 16_000)
+    ratios = [len(wave) / path.stat().st_size for path in paths]
+    assert 16 < ratios[0] < 64 < ratios[1]
+    sources = [SourceFile(path.name, path) for path in paths]
+    read, refused = AudioTokenizer(codec).run(sources)
+    assert read.reason == "" and read_tokens(io.BytesIO(read.tokens))[0].length > 100_000
+    assert refused.tokens == b"" and "\n" not in refused.reason
+    assert refused.reason.startswith("fewer.flac is truncated, or too long to be read as a whole")
+    assert "read it in parts, as `intaglio encode` does" in refused.reason
+    job = FileJob(paths[1], tmp_path / "fewer.intaglio")
+    encode_audio_file(codec, job, AudioEncoding())
+    assert read_tokens(io.BytesIO(job.target.read_bytes()))[0].length > 100_000
