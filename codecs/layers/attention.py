@@ -87,7 +87,7 @@ class Attention(nn.Module):
         every = self.qkv(x).unflatten(-1, (-1, self.size)).transpose(1, 2)
         qk, v = every.split([self.heads + self.kv_heads, self.kv_heads], dim=1)
         if self.qk_norm:
-            qk = self._normed(qk)
+            qk = self.normed(qk)
         if rotation is not None:
             qk = rotated(qk, rotation)
         q, k = qk.split([self.heads, self.kv_heads], dim=1)
@@ -98,7 +98,7 @@ class Attention(nn.Module):
         )
         return self.out(y.transpose(1, 2).flatten(2))
 
-    def _normed(self, x: Tensor) -> Tensor:
+    def normed(self, x: Tensor) -> Tensor:
         """Normalised queries and keys, [batch, heads, tokens, size]."""
         if self.q_norm is None or self.k_norm is None:
             return F.layer_norm(at_least_float32(x), x.shape[-1:]).to(x.dtype)

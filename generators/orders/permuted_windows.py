@@ -49,8 +49,7 @@ class PermutedWindows(RasterWindows):
         certain = torch.minimum(slots, last + self.backbone.prefix).unsqueeze(-1)
         mask = ((keys < certain) | (keys == slots.unsqueeze(-1))).unsqueeze(1)
         x = known + self._aims(aims)
-        hidden = self.backbone(x, aims, mask=mask, layer_caches=self.cache.layer_caches)
-        return hidden[:, -count:]
+        return self.flat(x, aims, mask)[:, -count:]
 
     def _beginning(self, tokens: Tensor) -> Tensor:
         return self.order.entries(self.backbone, tokens, self.condition, self.sequence)

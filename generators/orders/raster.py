@@ -10,6 +10,7 @@ from intaglio.generators.heads.base import Head
 from intaglio.generators.inference.counter_rng import Ahead, Draws
 from intaglio.generators.inference.kv_cache import KVCache
 from intaglio.generators.orders.base import DecodingState, Predictions, Request, SequenceOrder, Step
+from intaglio.generators.orders.flat_pass import FlatPass
 
 CHECK_ON_CUDA = 16  # steps between two looks whether all items have ended, which wait for the GPU
 
@@ -83,6 +84,7 @@ class _RasterState(DecodingState):
             if self.recorded is None
             else self.recorded.cache
         )
+        self.flat = FlatPass(backbone, self.cache)
 
     def steps(self) -> Iterator[Step]:
         """Every position up to the end of the longest item; none that all items have given."""
@@ -111,7 +113,7 @@ class _RasterState(DecodingState):
                 x = torch.cat([backbone.condition(self.condition), x], dim=1)
                 positions = torch.arange(known, step.number, device=x.device)
             mask = self.cache.attention_mask(count)
-            hidden = backbone(x, positions, mask=mask, layer_caches=self.cache.layer_caches)
+            hidden = self.flat(x, positions, mask)
         self.cache.advance(count)
         return self._split(hidden[:, -1:])
 

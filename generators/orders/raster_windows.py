@@ -5,6 +5,7 @@ from torch import Tensor
 
 from intaglio.generators.backbone import Backbone
 from intaglio.generators.inference.kv_cache import KVCache
+from intaglio.generators.orders.flat_pass import FlatPass
 
 
 class RasterWindows:
@@ -23,7 +24,8 @@ class RasterWindows:
     def __init__(self, backbone: Backbone, condition: Tensor, positions: int, window: int) -> None:
         self.backbone, self.condition, self.positions = backbone, condition, positions
         rows, max_length = len(condition), backbone.prefix + positions + window
-        self.cache = KVCache(backbone.transformer, rows, max_length, static=True)
+        self.cache = KVCache(backbone.transformer, rows, max_length)
+        self.flat = FlatPass(backbone, self.cache, windows=window > 0)
         self.is_empty = True
         self.last: Tensor | None = None  # of the condition, where items begin anew
 
@@ -36,8 +38,7 @@ class RasterWindows:
         self.is_empty = False
         start = -self.backbone.prefix
         positions = torch.arange(start, tokens.shape[1], device=tokens.device)
-        x = self._beginning(tokens)
-        return self._pass(x, positions.expand(len(x), -1))[:, -1:]
+        return self._pass(self._beginning(tokens), positions)[:, -1:]
 
     def hidden(
         self,
@@ -51,8 +52,8 @@ class RasterWindows:
 
         Args:
             tokens: [rows, count, width]; all before the first are in the cache.
-            positions: where they stand, int64 [rows, count]; those behind an item count for
-                nothing.
+            positions: where they stand, int64 [rows, count], or [count] if that is the same for
+                all rows; those behind an item count for nothing.
             ancestors: if they are the last tokens of a tree, which of its tokens each is or
                 follows, bool [rows, count, entries]; rows 1 for all items. What remains of a tree
                 has to be moved by `keep`. None if each follows the one before it.
@@ -68,7 +69,7 @@ class RasterWindows:
         start = (positions[:, :1] if root is None else root) + self.backbone.prefix
         slots = start + torch.arange(ancestors.shape[2], device=x.device)
         mask = self.cache.attention_mask_of(slots, ancestors)
-        return self.backbone(x, inside, mask=mask, layer_caches=self.cache.layer_caches)
+        return self.flat(x, inside, mask)
 
     def restart(self, rows: Tensor, condition: Tensor) -> None:
         """Begin other items in some rows. The first of their tokens follows position -1, which
@@ -109,6 +110,10 @@ class RasterWindows:
         return self.backbone.embed(tokens, positions.clamp_max(self.positions - 1))
 
     def _pass(self, x: Tensor, positions: Tensor) -> Tensor:
-        mask = self.cache.attention_mask_at(positions + self.backbone.prefix)
-        inside = positions.clamp_max(self.positions - 1)
-        return self.backbone(x, inside, mask=mask, layer_caches=self.cache.layer_caches)
+        cache, slots = self.cache, positions + self.backbone.prefix
+        if slots.dim() == 1:  # one behind the other
+            cache.positions, cache.length = slots, int(slots[0])
+            mask = cache.attention_mask(len(slots))
+        else:
+            mask = cache.attention_mask_at(slots)
+        return self.flat(x, positions.clamp_max(self.positions - 1), mask)
