@@ -41,7 +41,7 @@ class IndependentHead(Head):
 
     def _draw(self, hidden: Tensor, draws: Draws, options: SamplingOptions) -> Tensor:
         """An id of each group, each by a race of its own; see `Head.sample`."""
-        return race(self.distribution(hidden, options), draws.keys(Role.TOKEN, self.width))
+        return drawn(self.distribution(hidden, options), draws)
 
 
 def race(log_probs: list[Tensor], keys: Tensor) -> Tensor:
@@ -53,3 +53,10 @@ def race(log_probs: list[Tensor], keys: Tensor) -> Tensor:
     """
     pairs = zip(log_probs, keys.unbind(-1), strict=True)
     return torch.stack([draw(one, key) for one, key in pairs], dim=-1)
+
+
+def drawn(log_probs: list[Tensor], draws: Draws, role: Role = Role.TOKEN) -> Tensor:
+    """As `race`, by the numbers of these positions, which may be known already."""
+    numbers = draws.gumbels(role, tuple(one.shape[-1] for one in log_probs))
+    pairs = zip(log_probs, numbers, strict=True)
+    return torch.stack([(one + some).argmax(-1) for one, some in pairs], dim=-1)

@@ -19,6 +19,7 @@ ROUNDS = 10
 GOLDEN = 0x9E3779B97F4A7C15 - 2**64  # SplitMix64's numbers, as signed words of 64 bits
 MIXERS = ((30, 0xBF58476D1CE4E5B9 - 2**64), (27, 0x94D049BB133111EB - 2**64))
 MAX_CACHED = 32  # numbers of a position that are kept for all positions
+MAX_NOISE = 1 << 21  # Gumbel numbers that are kept, of all positions of a batch
 
 
 class Role(enum.IntEnum):
@@ -39,20 +40,38 @@ class Ahead(NamedTuple):
     Attributes:
         number: of the position, if it is one for all items.
         everywhere: draws of all positions from 0 on.
-        kept: words computed so far, by role and count; the same for all positions.
+        kept: words computed so far, by role and count, and Gumbel numbers by role and sizes; the
+            same for all positions.
     """
 
     number: int | None
     everywhere: "Draws"
-    kept: dict[tuple[int, int], Tensor]
+    kept: dict[tuple[int, int | tuple[int, ...]], Tensor]
 
     def words(self, role: Role, count: int, positions: Tensor) -> Tensor:
         """The first words of these positions, as `Draws.words`."""
         found = self.kept.get((role, count))
         if found is None:
             found = self.kept[role, count] = self.everywhere.words(role, count)
+        return self._at(found, positions)
+
+    def gumbels(self, role: Role, sizes: tuple[int, ...], positions: Tensor) -> Tensor | None:
+        """Gumbel numbers of these positions, [batch, positions, sum(sizes)], as `Draws.gumbels`;
+        None if those of all positions are too many to be kept."""
+        seeds, places = self.everywhere.seeds, self.everywhere.positions
+        if len(seeds) * places.shape[-1] * sum(sizes) > MAX_NOISE:
+            return None
+        found = self.kept.get((role, sizes))
+        if found is None:
+            found = torch.cat(self.everywhere.gumbels(role, sizes), -1)
+            self.kept[role, sizes] = found
+        return self._at(found, positions)
+
+    def _at(self, found: Tensor, positions: Tensor) -> Tensor:
         if self.number is not None:
             return found[:, self.number : self.number + 1]
+        if len(positions) == 1:
+            return found.index_select(1, positions[0])
         index = positions.unsqueeze(-1).expand(len(found), -1, found.shape[-1])
         return found.gather(1, index)
 
@@ -94,10 +113,18 @@ class Draws(NamedTuple):
         words = self.words(role, count)
         return words[..., 0::2] << 32 | words[..., 1::2]
 
+    def gumbels(self, role: Role, sizes: tuple[int, ...]) -> list[Tensor]:
+        """Standard Gumbel numbers of groups of so many ids, float32 [batch, positions, size]."""
+        ahead = self.ahead if self._is_first() else None
+        kept = None if ahead is None else ahead.gumbels(role, sizes, self.positions)
+        if kept is not None:
+            return list(kept.split(sizes, -1))
+        keys = self.keys(role, len(sizes)).unbind(-1)
+        return [gumbel(key, size) for key, size in zip(keys, sizes, strict=True)]
+
     def words(self, role: Role, count: int, *, first: int = 0) -> Tensor:
         """int64 [batch, positions, 2 * count], each of 32 bits; arguments as in `uniform`."""
-        again = isinstance(self.round, int) and self.round == 0
-        if self.ahead is not None and again and not first and count <= MAX_CACHED:
+        if self.ahead is not None and self._is_first() and not first and count <= MAX_CACHED:
             return self.ahead.words(role, count, self.positions)
         blocks = range(first // 2, -(-(first + count) // 2))
         shape = (len(self.seeds), self.positions.shape[-1], len(blocks))
@@ -115,6 +142,10 @@ class Draws(NamedTuple):
         seeds = self.seeds.view(-1, 1, 1)
         words = torch.stack(philox(counter, (seeds & WORD, seeds >> 32 & WORD)), -1).flatten(-2)
         return words[..., 2 * (first % 2) :][..., : 2 * count]
+
+    def _is_first(self) -> bool:
+        """Whether these are the numbers of round 0, for all items."""
+        return isinstance(self.round, int) and self.round == 0
 
 
 def philox(counter: list[Tensor], key: tuple[Tensor, Tensor]) -> list[Tensor]:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from intaglio.codecs.layers.attention import Attention, L2QKNorm, LayerCache
-from intaglio.codecs.layers.transformer import MLP, Block, ResidualDropout, SwiGLU
+from intaglio.codecs.layers.transformer import MLP, Block, ResidualDropout, SwiGLU, Transformer
 from intaglio.generators.backbone import Backbone
 from intaglio.generators.inference.kv_cache import KVCache
 
@@ -90,12 +90,16 @@ class FlatPass:
             x = _sum(x, inner, last)
         return self.norm(x).view(rows, count, dim)
 
-    def _layer(self, block: Block, layer_cache: LayerCache) -> _Layer:
+    def _layer(self, block: nn.Module, layer_cache: LayerCache) -> _Layer:
+        assert isinstance(block, Block)
         attention, network = block.attention, block.network
+        linears: list[nn.Module]
         if isinstance(network, SwiGLU):
-            linears, activation = (network.gate, network.up, network.down), network.activation
+            linears, activation = [network.gate, network.up, network.down], network.activation
         else:
-            linears, activation = (network[0], network[2]), network[1]
+            assert isinstance(network, MLP)
+            first, activation, last = network
+            linears = [first, last]
         return _Layer(
             attention,
             self._linear(attention.qkv),
@@ -106,12 +110,13 @@ class FlatPass:
             layer_cache,
         )
 
-    def _linear(self, linear: nn.Linear) -> Linear:
+    def _linear(self, linear: nn.Module) -> Linear:
+        assert isinstance(linear, nn.Linear)
         weight = linear.weight.t()
         return weight.contiguous() if self.copied else weight, linear.bias
 
 
-def _is_known(transformer: nn.Module) -> bool:
+def _is_known(transformer: Transformer) -> bool:
     """Whether all that its blocks consist of is known, and nobody listens."""
     parts = [part for block in transformer.blocks for part in block.modules()]
     return all(

@@ -21,6 +21,8 @@ class DraftedBatch:
         size: items.
         total: positions of an item, or of the longest.
         lengths: int64 [batch], how many are certain; all of an item that has ended.
+        front: the same number, where it is one for all items and known without waiting for a
+            device; then positions are the same for all items, too.
         stops: int64 [batch], where items end that may have any length; ``total`` before they do.
         ledger: of what became of the drafts.
         passes: of the generator in the round that is committed next.
@@ -42,6 +44,9 @@ class DraftedBatch:
             tokens = self.given.tokens.take_along_dim(self.sequence.unsqueeze(-1), 1)
             self.given = PartialSequence(tokens, self.given.given.gather(1, self.sequence))
         first = int(self.given.given.all(0).sum())
+        self.any_given = bool(self.given.given.any())
+        self.front = None if device.type != "cpu" or self.sequence is not None else first
+        self.index = torch.arange(self.total + window + 1, device=device).unsqueeze(0)
         self.lengths = torch.full((self.size,), first, device=device)
         self.stops = torch.full_like(self.lengths, self.total)
         self.tokens = F.pad(self.given.tokens, (0, 0, 0, window + 1))
@@ -49,6 +54,8 @@ class DraftedBatch:
 
     def is_complete(self) -> bool:
         """Whether all tokens are certain."""
+        if self.front is not None:
+            return self.front == self.total
         return bool((self.lengths == self.total).all())
 
     def ended_lengths(self) -> list[int | None]:
@@ -63,6 +70,10 @@ class DraftedBatch:
 
     def certain(self) -> Tensor:
         """The tokens that are certain, [batch, positions, width]; 0 at the other positions."""
+        if self.front is not None and self.end is None:
+            found = self.tokens[:, : self.total].clone()
+            found[:, self.front :] = 0
+            return found
         found = self.tokens[:, : self.total].masked_fill(~self.mask().unsqueeze(-1), 0)
         if self.sequence is None:
             return found
@@ -80,22 +91,27 @@ class DraftedBatch:
         self.given = PartialSequence(self.given.tokens, self.given.given.index_fill(0, rows, False))
         self.lengths = self.lengths.index_fill(0, rows, 0)
         self.stops = self.stops.index_fill(0, rows, self.total)
+        self._find_front()
         both = torch.cat([rows, rows + self.size]) if self.guided else rows
         self.windows.restart(both, self._conditions(condition))
 
     def next_positions(self, window: int) -> Tensor:
-        """Positions behind those that are certain, int64 [batch, window + 1]."""
+        """Positions behind those that are certain, int64 [batch, window + 1], or batch 1."""
+        if self.front is not None:
+            return self.index[:, self.front : self.front + window + 1]
         return self.lengths.unsqueeze(1) + torch.arange(window + 1, device=self.lengths.device)
 
     def positions(self, window: Window) -> Tensor:
-        """Positions behind the last certain token and behind each draft, [batch, window + 1]."""
+        """Positions behind the last certain token and behind each draft, as `next_positions`."""
         if window.tree is None:
             return self.next_positions(window.tokens.shape[1])
         return self.lengths.unsqueeze(1) + window.tree.depths
 
     def with_given(self, window: Window, positions: Tensor) -> Window:
         """The window, with the tokens that are given in place of drafts."""
-        is_given, tokens = self._given_at(positions[:, 1:] - 1)
+        if not self.any_given:
+            return window
+        is_given, tokens = self._given_at(positions[:, 1:].expand(self.size, -1) - 1)
         return window._replace(tokens=torch.where(is_given.unsqueeze(-1), tokens, window.tokens))
 
     def hidden(self, window: Window, positions: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -103,16 +119,19 @@ class DraftedBatch:
         if self.windows.is_empty:
             hidden = self.windows.begin(self._both(self.given.tokens[:, : int(positions[0, 0])]))
         else:
-            last = self.tokens.take_along_dim((positions[:, :1, None] - 1).clamp_min(0), 1)
+            if self.front is None:
+                last = self.tokens.take_along_dim((positions[:, :1, None] - 1).clamp_min(0), 1)
+            else:
+                last = self.tokens[:, max(0, self.front - 1)].unsqueeze(1)
             tokens = torch.cat([last, window.tokens], dim=1)
             if self.end is not None:  # nothing counts that is drafted behind an end
                 tokens = tokens.masked_fill(tokens[..., :1] == self.end, 0)
             ancestors = None
             if window.tree is not None:
                 ancestors = self._both(window.tree.ancestors.expand(self.size, -1, -1))
-            hidden = self.windows.hidden(
-                self._both(tokens), self._both(positions - 1), ancestors=ancestors
-            )
+            before = positions - 1
+            before = before[0] if self._is_same(window) else self._both(before)
+            hidden = self.windows.hidden(self._both(tokens), before, ancestors=ancestors)
         if not self.guided:
             return hidden, None
         conditional, null = hidden.chunk(2)
@@ -126,10 +145,14 @@ class DraftedBatch:
         Returns:
             How many, int64 [batch], and `Round.path`.
         """
+        if self._is_same(window) and not self.any_given and self.end is None:
+            if self.size == 1 or not window.tokens.shape[1]:
+                return self._commit_same(verdict), None
         path = None
         if window.tree is not None:
             verdict, path = self._chain(window.tree, verdict, positions)
             positions = self.next_positions(window.tree.levels)
+        positions = positions.expand(self.size, -1)
         is_given, given = self._given_at(positions)
         tokens = torch.where(is_given.unsqueeze(-1), given, verdict.tokens)
         inside = positions < self.total
@@ -148,7 +171,31 @@ class DraftedBatch:
             excess = verdict.excess.masked_fill(~reached, 0).sum(1)
         drafts, stay = judged.sum(1), (run.bool() & judged).sum(1)
         self.ledger.add(torch.stack([inside[:, 0].long(), kept, drafts, stay]), excess, self.passes)
+        self._find_front()
         return kept, path
+
+    def _commit_same(self, verdict: Verdict) -> Tensor:
+        """As `commit`, of items that all keep as many tokens, none of which is given."""
+        assert self.front is not None
+        left = self.total - self.front
+        accepted = verdict.accepted[0, :left].tolist()
+        stay = accepted.index(False) if False in accepted else len(accepted)
+        kept = min(stay + 1, left)
+        self.tokens[:, self.front : self.front + kept] = verdict.tokens[:, :kept]
+        self.front, self.lengths = self.front + kept, self.lengths + kept
+        self.ledger.add_same((1, kept, len(accepted), stay), self.passes)
+        if verdict.excess is not None:
+            self.ledger.add_excess(verdict.excess[:, :left][:, : stay + 1].sum(1))
+        return torch.full_like(self.lengths, kept)
+
+    def _is_same(self, window: Window) -> bool:
+        """Whether the window stands at the same positions of all items."""
+        return self.front is not None and window.tree is None
+
+    def _find_front(self) -> None:
+        if self.lengths.device.type == "cpu" and self.sequence is None:
+            lengths = set(self.lengths.tolist())
+            self.front = lengths.pop() if len(lengths) == 1 else None
 
     def _ended(self, tokens: Tensor, kept: Tensor, is_given: Tensor) -> Tensor:
         """End items at the first end among the tokens that were kept; gives how many count."""

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from intaglio.generators.conditioning.guidance import Guidance
 from intaglio.generators.generator import Generator
@@ -50,17 +51,23 @@ class Rounds:
         total, device = self.batch.total, request.seeds.device
         times = [number / max(1, total - 1) for number in range(total)]
         scales = torch.tensor([guidance.at(time) for time in times], dtype=torch.float64)
-        self.scales = scales.to(device)
+        # of positions behind the last one, too, where drafts may be that count for nothing
+        self.scales = F.pad(scales, (0, self.widest + 1), value=guidance.at(1.0)).to(device)
         self.drafting = self.drafter.begin(generator, request, self.widest)
+        # on a CPU, what it does for others does not count
+        self.clock = time.thread_time if device.type == "cpu" else time.perf_counter
         self.places = torch.arange(total + self.widest + 1, device=device).unsqueeze(0)
         self.number, self.ages = 0, torch.zeros_like(request.seeds)
         self.ahead = Ahead(None, Draws(request.seeds, self.places), {})
 
     def play(self) -> Step:
         """A round; gives the positions that it was about."""
-        batch, begun = self.batch, time.perf_counter()
+        batch, begun = self.batch, self.clock()
         adaptive = self.adaptive if self.number else None
         width = adaptive.choose(batch.size) if adaptive else self.widest if self.number else 0
+        chosen = width
+        if self.rule.pathwise and batch.front is not None:  # none behind the end
+            width = max(0, min(width, batch.total - batch.front - 1))
         positions = batch.next_positions(width)
         draws = Draws(self.request.seeds, batch.places(positions), self.ages, self.ahead)
         batch.passes = 1 + (self.drafting.passes if width else 0)
@@ -75,16 +82,16 @@ class Rounds:
         else:
             window = Window(batch.tokens[:, :0], None)  # no drafts
         hidden, null = batch.hidden(window, positions)
-        scales = self.scales[positions.clamp_max(batch.total - 1)]
+        scales = self.scales[positions]
         target = self.head.distribution(hidden, SamplingOptions(null, scales, self.request.warp))
         verdict = self.rule.verify(window, target, draws)
         kept, path = batch.commit(window, verdict, positions)
         self.drafting.observe(Round(target, verdict, kept, path, self.rule.pathwise))
-        if adaptive:
+        if adaptive and width == chosen:
             accepted = kept[kept > 0] - 1
-            adaptive.observe(batch.size, width, accepted, time.perf_counter() - begun)
+            adaptive.observe(batch.size, width, accepted, self.clock() - begun)
         self.number, self.ages = self.number + 1, self.ages + 1
-        return Step(self.number - 1, batch.total, draws.positions)
+        return Step(self.number - 1, batch.total, draws.positions.expand(batch.size, -1))
 
     def refill(self, rows: Tensor, condition: Tensor, seeds: Tensor) -> None:
         """Begin other items in some rows, int64 [count], each with its condition and seed."""

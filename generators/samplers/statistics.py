@@ -1,5 +1,6 @@
 """What a sampler reports of its passes."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -55,9 +56,15 @@ class Ledger:
     """
 
     def __init__(self, batch: int, device: torch.device) -> None:
-        self._passes = 0
+        self._passes, self._same = 0, [0, 0, 0, 0]
         self._counts = torch.zeros(4, batch, dtype=torch.int64, device=device)
         self._excess = torch.zeros(batch, dtype=torch.float64, device=device)
+
+    def add_same(self, counts: Sequence[int], passes: int = 1) -> None:
+        """As `add`, the same counts of all items and no excess, where no tensors are needed."""
+        self._passes += passes
+        counts = [counts[0] * passes, *counts[1:]]
+        self._same = [old + new for old, new in zip(self._same, counts, strict=True)]
 
     def add(self, counts: Tensor, excess: Tensor | None, passes: int = 1) -> None:
         """Count a round.
@@ -72,18 +79,25 @@ class Ledger:
         self._counts[0] += counts[0] * passes
         self._counts[1:] += counts[1:]
         if excess is not None:
-            self._excess += excess
+            self.add_excess(excess)
+
+    def add_excess(self, excess: Tensor) -> None:
+        """Count what a round adds to it, float [batch]."""
+        self._excess += excess
+
+    def _all(self) -> Tensor:
+        return self._counts + self._counts.new_tensor(self._same).unsqueeze(1)
 
     def total(self) -> Statistics:
         """Of all items."""
-        passes, tokens, drafts, accepted = self._counts.sum(1).tolist()
+        passes, tokens, drafts, accepted = self._all().sum(1).tolist()
         excess = float(self._excess.sum())
         return Statistics(self._passes, passes, tokens, drafts, accepted, excess)
 
     def items(self) -> list[Statistics]:
         """Of each item."""
         found = []
-        for counts, excess in zip(self._counts.T.tolist(), self._excess.tolist(), strict=True):
+        for counts, excess in zip(self._all().T.tolist(), self._excess.tolist(), strict=True):
             passes, tokens, drafts, accepted = counts
             found.append(Statistics(passes, passes, tokens, drafts, accepted, excess))
         return found

@@ -2,8 +2,8 @@
 
 from torch import Tensor
 
-from intaglio.generators.heads.independent import race
-from intaglio.generators.inference.counter_rng import Draws, Role
+from intaglio.generators.heads.independent import drawn
+from intaglio.generators.inference.counter_rng import Draws
 from intaglio.generators.samplers.acceptance.base import (
     AcceptanceRule,
     Judgement,
@@ -29,8 +29,7 @@ class GumbelMatch(AcceptanceRule):
 
     def verify(self, window: Window, target: list[Tensor], draws: Draws) -> Verdict:
         """See `AcceptanceRule.verify`; the numbers are those of no round."""
-        keys = draws._replace(round=0).keys(Role.TOKEN, len(target))
-        tokens = race(target, keys)
+        tokens = drawn(target, draws._replace(round=0))
         return Verdict(matched(window, tokens), tokens)
 
 

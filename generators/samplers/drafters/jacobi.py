@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from intaglio.generators.generator import Generator
-from intaglio.generators.heads.independent import race
+from intaglio.generators.heads.independent import drawn
 from intaglio.generators.inference.counter_rng import Draws, Role
 from intaglio.generators.orders.base import Request
 from intaglio.generators.samplers.acceptance.base import Window
@@ -104,7 +104,7 @@ class _JacobiDrafting(Drafting):
         """A chain of drafts, and what each is drawn from."""
         if self.last is None:
             log_probs = self._uniform(levels, draws.seeds.device)
-            return log_probs, race(log_probs, self._keys(draws))
+            return log_probs, self._drawn(log_probs, draws)
         target, verdict, kept, path, _ = self.last
         index = kept.unsqueeze(1) + torch.arange(levels, device=kept.device)
         predicted = verdict.tokens.shape[1] if path is None else path.shape[1]
@@ -115,7 +115,7 @@ class _JacobiDrafting(Drafting):
         if self.initial == "uniform":
             pairs = zip(log_probs, self._uniform(levels, kept.device), strict=True)
             log_probs = [torch.where(fresh, other, one) for one, other in pairs]
-        tokens = race(log_probs, self._keys(draws))
+        tokens = self._drawn(log_probs, draws)
         if self.coupling == "maximal":
             tokens = torch.where(fresh, tokens, verdict.of_target.take_along_dim(index, 1))
         return log_probs, tokens
@@ -128,22 +128,32 @@ class _JacobiDrafting(Drafting):
         """The tokens of `_predicted`, for a rule that does not ask what they are drawn from."""
         target, verdict, kept, _, _ = last
         levels, predicted = draws.positions.shape[1], verdict.tokens.shape[1]
+        if not kept.is_cuda and len(set(kept.tolist())) == 1:
+            tokens = verdict.tokens[:, int(kept[0]) :][:, :levels]
+            known = tokens.shape[1]
+            if known < levels:
+                rest = draws._replace(positions=draws.positions[:, known:])
+                new = self._drawn([one[:, -1:] for one in target], rest)
+                tokens = torch.cat([tokens, new], dim=1)
+            return tokens
         index = kept.unsqueeze(1) + torch.arange(levels, device=kept.device)
         tokens = verdict.tokens.take_along_dim(index.clamp_max(predicted - 1).unsqueeze(-1), 1)
         # on a CPU, to look at a number costs less than races that nobody needs
         reached = 0 if kept.is_cuda else max(0, min(levels, predicted - int(kept.max())))
         rest = draws._replace(positions=draws.positions[:, reached:])
-        laws = [one[:, -1:].expand(-1, levels - reached, -1) for one in target]
         fresh = (index[:, reached:] >= predicted).unsqueeze(-1)
-        drawn = torch.where(fresh, race(laws, self._keys(rest)), tokens[:, reached:])
-        return torch.cat([tokens[:, :reached], drawn], dim=1)
+        new = self._drawn([one[:, -1:] for one in target], rest)
+        new = torch.where(fresh, new, tokens[:, reached:])
+        return torch.cat([tokens[:, :reached], new], dim=1)
 
     def _with_siblings(
         self, log_probs: list[Tensor], tokens: Tensor, siblings: int, draws: Draws
     ) -> Window:
         """A chain, and behind each of its tokens others in place of the next."""
         ids, laws = [], []
-        pairs = zip(log_probs, tokens.unbind(-1), self._keys(draws).unbind(-1), strict=True)
+        numbers, role = self._numbers(draws)
+        keys = numbers.keys(role, len(self.vocab)).unbind(-1)
+        pairs = zip(log_probs, tokens.unbind(-1), keys, strict=True)
         for law, first, key in pairs:
             left = law.scatter(-1, first.unsqueeze(-1), -torch.inf)
             others, others_law = without_replacement(left, key, siblings - 1)
@@ -156,10 +166,13 @@ class _JacobiDrafting(Drafting):
         logits = [torch.zeros(size, device=device).log_softmax(0) for size in self.vocab]
         return [one.expand(self.batch, levels, -1) for one in logits]
 
-    def _keys(self, draws: Draws) -> Tensor:
-        same = self.coupling == "gumbel"
-        numbers = draws._replace(round=0) if same else draws
-        return numbers.keys(Role.TOKEN if same else Role.DRAFT, len(self.vocab))
+    def _drawn(self, log_probs: list[Tensor], draws: Draws) -> Tensor:
+        return drawn(log_probs, *self._numbers(draws))
+
+    def _numbers(self, draws: Draws) -> tuple[Draws, Role]:
+        if self.coupling == "gumbel":
+            return draws._replace(round=0), Role.TOKEN
+        return draws, Role.DRAFT
 
 
 @lru_cache(maxsize=64)

@@ -36,9 +36,12 @@ class ModelDrafter(Drafter):
             they differ.
         guidance: of the small generator.
         warp: of the small generator; that of the target if None.
+        same_numbers: drafts are drawn by the numbers that `Sampler` draws the tokens with, which
+            `GumbelMatch` compares them with: the more alike the generators are, the more are kept.
 
     Raises:
-        ValueError: the generator does not draw row by row, or the numbers are out of range.
+        ValueError: the generator does not draw row by row, the numbers are out of range, or drafts
+            by the same numbers should be drawn independently or searched for.
     """
 
     def __init__(
@@ -51,6 +54,7 @@ class ModelDrafter(Drafter):
         replace: bool = False,
         guidance: Guidance = UNGUIDED,
         warp: Warp | None = None,
+        same_numbers: bool = False,
     ) -> None:
         guidance.check()
         head = generator.head
@@ -61,7 +65,10 @@ class ModelDrafter(Drafter):
             raise ValueError(f"1 to {least} drafts of a token, got {[*branching, beams, levels]}")
         if beams and (branching or replace or head.width > 1):
             raise ValueError("beams have no branching of their own, differ, and are single ids")
+        if same_numbers and (replace or beams):
+            raise ValueError("drafts by the same numbers differ, and are not searched for by beams")
         self.generator, self.branching = generator, tuple(branching)
+        self.same_numbers = same_numbers
         self.beams, self.levels, self.replace = beams, levels, replace
         self.guidance, self.warp = guidance, warp
 
@@ -214,7 +221,8 @@ class _TreeDrafting(ModelDrafting):
 
     def _branched(self, log_probs: list[Tensor], draws: Draws, depth: int, size: int) -> Level:
         counts = self.drafter.branching[depth : depth + 1] or (1,)
-        level = branched(log_probs, draws, counts[0], replace=self.drafter.replace)
+        options = {"replace": self.drafter.replace, "same": self.drafter.same_numbers}
+        level = branched(log_probs, draws, counts[0], **options)
         laws = [one[:, :size] for one in level.log_probs]
         return Level(level.tokens[:, :size], laws, level.parents[:, :size])
 

@@ -36,7 +36,9 @@ class Scores(NamedTuple):
     perturbed: Tensor
 
 
-def branched(log_probs: list[Tensor], draws: Draws, count: int, *, replace: bool = False) -> Level:
+def branched(
+    log_probs: list[Tensor], draws: Draws, count: int, *, replace: bool = False, same: bool = False
+) -> Level:
     """The same number of drafts behind each of the last depth.
 
     Args:
@@ -44,6 +46,7 @@ def branched(log_probs: list[Tensor], draws: Draws, count: int, *, replace: bool
         draws: random numbers of the position.
         count: of the siblings.
         replace: siblings are drawn independently; otherwise they differ, in every group.
+        same: the race of all is that by whose numbers `Sampler` draws the position; not to replace.
     """
     batch, drafts, _ = log_probs[0].shape
     groups = len(log_probs)
@@ -53,7 +56,10 @@ def branched(log_probs: list[Tensor], draws: Draws, count: int, *, replace: bool
         keys = draws.keys(Role.DRAFT, drafts * count * groups).view(batch, -1, groups)
         laws = [one.repeat_interleave(count, 1) for one in log_probs]
         return Level(race(laws, keys), laws, parents)
-    keys = draws.keys(Role.DRAFT, drafts * groups).view(batch, -1, groups)
+    if same:
+        keys = draws._replace(round=0).keys(Role.TOKEN, groups).expand(-1, drafts, -1)
+    else:
+        keys = draws.keys(Role.DRAFT, drafts * groups).view(batch, -1, groups)
     pairs = zip(log_probs, keys.unbind(-1), strict=True)
     found = [without_replacement(one, key, count) for one, key in pairs]
     tokens = torch.stack([ids.flatten(1) for ids, _ in found], -1)

@@ -57,7 +57,7 @@ def model(
     levels: int | None = None,
     guidance: float = 1.0,
 ) -> ModelDrafter | VectorModelDrafter:
-    """The drafter of a bundle, with siblings as the rule needs them; branching as in 2x2x1."""
+    """The drafter of a bundle, as the rule needs its drafts; branching as in 2x2x1."""
     small = load(generator).eval()
     if rule.takes_vectors:
         if beams or levels is not None or branching != "1":
@@ -70,6 +70,7 @@ def model(
         levels=levels,
         replace=isinstance(rule, KSeq),
         guidance=Guidance(guidance),
+        same_numbers=isinstance(rule, GumbelMatch) and not beams,
     )
 
 

@@ -91,6 +91,23 @@ def test_trees_of_a_model_in_many_items(p_value, generator, small, name):
     assert found > FALSE_ALARM
 
 
+@pytest.mark.parametrize(("branching", "share"), [((), 0.85), ((2, 2), 0.95)])
+def test_drafts_by_the_same_numbers_match(p_value, generator, small, branching, share):
+    """Token for token with `GumbelMatch`, in distribution with rules that draw by other numbers."""
+    condition, passes = torch.arange(300) % 3, {}
+    for same in (False, True):
+        drafter = ModelDrafter(small, branching=branching, same_numbers=same)
+        sampler = SpeculativeSampler(drafter=drafter, window=6, guidance=GUIDED)
+        plain = Sampler(guidance=GUIDED).generate(generator, condition, seed=1)
+        assert torch.equal(sampler.generate(generator, condition, seed=1), plain)
+        passes[same] = sampler.statistics.item_passes
+    assert passes[True] < share * passes[False]
+    sampler = SpeculativeSampler(drafter=drafter, rule=RecursiveRejection(), window=6)
+    assert p_value(generator, sampler, ITEMS) > FALSE_ALARM
+    with pytest.raises(ValueError, match="by the same numbers"):
+        ModelDrafter(small, beams=2, same_numbers=True)
+
+
 @pytest.mark.parametrize("name", ["maximal-uniform-2", "gumbel-last-2"])
 def test_siblings_of_jacobi_drafts_give_the_distribution_of_the_target(p_value, generator, name):
     sampler = SpeculativeSampler(drafter=JACOBIS[name], rule=RecursiveRejection(), window=6)
