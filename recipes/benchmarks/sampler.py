@@ -18,7 +18,7 @@ CAPTIONS = (
 )
 GUIDANCE = Guidance(3.0, "linear")
 BATCHES = (1, 4)
-WINDOWS = (4, 8, 16)
+WINDOWS = (0, 4, 8, 16, None)  # None: as many as pay
 ROUNDS = 5
 METHODS: tuple[tuple[JacobiDrafter, AcceptanceRule], ...] = (
     (JacobiDrafter("gumbel"), GumbelMatch()),
@@ -38,11 +38,16 @@ def run() -> list[Timing]:
         for batch in BATCHES
         for drafter, rule in METHODS
         for window in WINDOWS
+        if window is not None or rule.pathwise
     ]
 
 
 def _compared(
-    generator: Generator, batch: int, window: int, drafter: JacobiDrafter, rule: AcceptanceRule
+    generator: Generator,
+    batch: int,
+    window: int | None,
+    drafter: JacobiDrafter,
+    rule: AcceptanceRule,
 ) -> Timing:
     assert isinstance(generator.condition, TextCondition)
     condition = generator.condition.of_texts(list(CAPTIONS[:batch]))
@@ -55,7 +60,7 @@ def _compared(
             raise RuntimeError(f"only {same:.1%} of the items are those of plain sampling")
     found = sampler.statistics
     return compare(
-        f"{type(rule).__name__}, window {window}, batch {batch}",
+        f"{type(rule).__name__}, window {'auto' if window is None else window}, batch {batch}",
         lambda: sampler.generate(generator, condition),
         lambda: plain.generate(generator, condition),
         baseline_name="one token in a pass",

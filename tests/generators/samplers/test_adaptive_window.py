@@ -56,3 +56,16 @@ def test_the_choice_rests_on_past_rounds_of_the_same_batch():
         AdaptiveWindow((2, 4))
     with pytest.raises(ValueError, match="0 first"):
         AdaptiveWindow((0, 4, 4))
+
+
+def test_a_busy_moment_at_the_beginning_does_not_end_drafting():
+    window, kept = AdaptiveWindow(), torch.ones(1, dtype=torch.int64)
+    for width, seconds in ((0, 1.0), (8, 4.0), (8, 1.3), (0, 1.0)):
+        assert window.choose(1) == width
+        window.observe(1, width, kept, seconds)
+    assert window.choose(1) > 0
+    hopeless = AdaptiveWindow()
+    for width, seconds in ((0, 1.0), (8, 6.0), (0, 1.0)):
+        assert hopeless.choose(1) == width
+        hopeless.observe(1, width, kept, seconds)
+    assert hopeless.choose(1) == 0
