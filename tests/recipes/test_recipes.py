@@ -17,6 +17,7 @@ from intaglio.codecs.discriminators.stft import (
     MultiBandDiscriminator,
     MultiResolutionDiscriminator,
 )
+from intaglio.codecs.image.magvit2 import magvit2
 from intaglio.codecs.image.titok import titok
 from intaglio.codecs.image.wetok import wetok
 from intaglio.codecs.training.stages import Stage, enter
@@ -44,6 +45,15 @@ pytestmark = pytest.mark.filterwarnings(
 def test_dacs_players_are_clipped_at_the_released_norms():
     init = yaml.safe_load((FOLDER / "audio" / "dac.yaml").read_text())["model"]["init_args"]
     assert (init["clip_norm"], init["discriminator_clip_norm"]) == (1000, 10)
+
+
+def test_the_entropy_of_magvit2_is_that_of_the_release():
+    """1e-5 inside the logarithm (Open-MAGVIT2); training only, so that no token shows it."""
+    recipe = yaml.safe_load((FOLDER / "image" / "magvit2.yaml").read_text())
+    options = recipe["model"]["init_args"]["codec"]["init_args"]
+    for size in ("base", "small"):
+        with torch.device("meta"):
+            assert magvit2(**options, size=size).quantizer.log_floor == 1e-5
 
 
 def _with(build, sizes):

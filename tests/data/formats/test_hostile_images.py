@@ -4,8 +4,6 @@ import io
 import itertools
 import re
 import struct
-import subprocess
-import sys
 import time
 import zlib
 from pathlib import Path
@@ -16,34 +14,7 @@ from PIL import Image
 
 from intaglio.data.formats.image import probe_image, read_image
 
-SECONDS = 0.2  # of one processor, on a machine with nothing else to do
-SLOWER = 4  # times, on a busy one
-MEMORY = 100  # MiB above start-up
-LOOP = 0.01  # seconds that the loop below takes on such a machine
-
-MEASURED = """
-import sys, time
-from pathlib import Path
-from intaglio.data.formats.image import probe_image, read_image
-
-def peak():
-    status = Path("/proc/self/status").read_text()
-    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
-
-for path in sys.argv[1:]:
-    start = time.process_time()
-    sum(range(500_000))
-    loop = time.process_time() - start
-    for read in (probe_image, read_image):
-        Path("/proc/self/clear_refs").write_text("5")  # the peak is what is held now
-        before, start = peak(), time.process_time()
-        try:
-            found = read(path)
-            outcome = f"read {list(found) if read is probe_image else list(found.shape)}"
-        except ValueError as error:
-            outcome = f"refused {error}"
-        print(peak() - before, time.process_time() - start, loop, repr(outcome))
-"""
+SLOWER = 4  # times, on a busy machine
 
 
 def chunk(name, content=b""):
@@ -268,11 +239,6 @@ def test_numbers_and_run_lengths_take_little_time(tmp_path):
         assert time.process_time() - begin < SLOWER * len(data) / 2e7 + 0.1, name
 
 
-linux = pytest.mark.skipif(
-    not Path("/proc/self/clear_refs").exists(), reason="the peak of memory is read from /proc"
-)
-
-
 def test_floods_are_refused_for_what_they_are_made_of(tmp_path):
     for number, (name, data, reason) in enumerate(floods()):
         path = tmp_path / f"{number}{Path(name).suffix}"
@@ -301,42 +267,22 @@ def test_what_is_made_of_many_pieces_for_a_reason_is_read(tmp_path):
         assert probe_image(tmp_path / name) == read_image(tmp_path / name).shape[1:]
 
 
-def costs(folder, files):
-    """Name, MiB above start-up, seconds, those of a loop, and outcome, as probed and as read."""
-    (folder / "0.png").write_bytes(png(2, 2, pixels=bytes(14)))
-    names, paths = [], [folder / "0.png"] * 2
-    for name, data, *_ in files:
-        names.append(name)
-        paths.append(folder / f"{len(paths)}{Path(name).suffix}")
-        paths[-1].write_bytes(data)
-    command = [sys.executable, "-c", MEASURED, *map(str, paths)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert done.stderr == ""  # Pillow would warn, and log what it raises
-    lines = [line.split(maxsplit=3) for line in done.stdout.splitlines()[4:]]
-    assert len(lines) == 2 * len(names)
-    return [
-        (names[number // 2], *map(float, numbers), outcome)
-        for number, (*numbers, outcome) in enumerate(lines)
-    ]
+FIRST = {".png": png(2, 2, pixels=bytes(14))}
 
 
-@linux
-def test_bombs_cost_little(tmp_path):
-    found = costs(tmp_path, itertools.chain(bombs(), floods()))
+def test_bombs_cost_little(costs):
+    found = costs("image", itertools.chain(bombs(), floods()), FIRST)
     assert len(found) > 2 * 130
-    for name, memory, seconds, _, outcome in found:
-        assert memory < MEMORY and seconds < SLOWER * SECONDS, (name, memory, seconds, outcome)
-        assert "\\n" not in outcome, (name, outcome)
-    assert sum("'refused" in outcome for *_, outcome in found[1::2]) > 0.8 * len(found) / 2
+    for cost in found:
+        assert cost.is_small() and "\\n" not in cost.outcome, cost
+    assert sum("'refused" in cost.outcome for cost in found[1::2]) > 0.8 * len(found) / 2
 
 
-@linux
 @pytest.mark.slow
-def test_large_bombs_cost_little(tmp_path):
+def test_large_bombs_cost_little(costs):
     """Megabytes each. Seconds are those of a machine that runs the loop in a hundredth of one."""
-    found = costs(tmp_path, itertools.chain(bombs(), floods(400_000)))
-    for name, memory, seconds, loop, outcome in found:
-        assert memory < MEMORY, (name, memory, outcome)
-        assert seconds < SECONDS * max(1, loop / LOOP), (name, seconds, loop, outcome)
-    largest, longest = (max(one[column] for one in found) for column in (1, 2))
+    found = costs("image", itertools.chain(bombs(), floods(400_000)), FIRST)
+    for cost in found:
+        assert cost.is_small(busy=False), cost
+    largest, longest = (max(cost[column] for cost in found) for column in (1, 2))
     print(f"{len(found)} readings, {largest:.0f} MiB and {longest:.2f} s at most")

@@ -4,10 +4,7 @@ import io
 import random
 import re
 import struct
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,41 +16,7 @@ from intaglio.data.formats.wave import probe, read_blocks, read_wave
 av = pytest.importorskip("av")
 
 RATE = 16_000
-SECONDS = 0.2  # of one processor, on a machine with nothing else to do
-SLOWER = 4  # times, on a busy one
-MEMORY = 100  # MiB above start-up
-LOOP = 0.01  # seconds that the loop below takes on such a machine
-
-MEASURED = """
-import sys, time
-from pathlib import Path
-from intaglio.data.formats import open_audio
-from intaglio.data.formats.wave import probe, read_wave
-
-def peak():
-    status = Path("/proc/self/status").read_text()
-    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
-
-def spent(work):
-    start = time.process_time()
-    outcome = work()
-    return time.process_time() - start, outcome
-
-def outcome(read, path):
-    open_audio._parts.cache_clear()
-    try:
-        return f"read {read(path)[0]}"
-    except ValueError as error:
-        return f"refused {error}"
-
-for path in sys.argv[1:]:
-    loop = spent(lambda: sum(range(500_000)))[0]
-    for read in (probe, read_wave):
-        Path("/proc/self/clear_refs").write_text("5")  # the peak is what is held now
-        before = peak()
-        seconds, said = spent(lambda: outcome(read, path))
-        print(peak() - before, seconds, loop, repr(said))
-"""
+SLOWER = 4  # times, on a busy machine
 
 
 def encoded(kind, *, seconds=1.0, level=0.3, channels=1, **options):
@@ -203,51 +166,26 @@ def floods(many):
     )
 
 
-linux = pytest.mark.skipif(
-    not Path("/proc/self/clear_refs").exists(), reason="the peak of memory is read from /proc"
-)
+def first():
+    return {".mp4": coded("mp4", "aac"), ".ogg": coded("ogg", "libopus")}
 
 
-def costs(folder, files):
-    """Name, MiB above start-up, seconds, those of a loop, and outcome, as probed and as read."""
-    names, paths = [], []
-    for number, (kind, coder) in enumerate((("mp4", "aac"), ("ogg", "libopus"))):
-        paths.append(folder / f"{number}.{kind}")
-        paths[-1].write_bytes(coded(kind, coder))
-    for name, data, *_ in files:
-        names.append(name)
-        paths.append(folder / f"{len(paths)}{Path(name).suffix}")
-        paths[-1].write_bytes(data)
-    command = [sys.executable, "-c", MEASURED, *map(str, paths)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert done.stderr == ""
-    lines = [line.split(maxsplit=3) for line in done.stdout.splitlines()[4:]]
-    assert len(lines) == 2 * len(names)
-    return [
-        (names[number // 2], *map(float, numbers), outcome)
-        for number, (*numbers, outcome) in enumerate(lines)
-    ]
-
-
-@linux
-def test_floods_are_refused_at_once_for_what_they_are_made_of(tmp_path):
+def test_floods_are_refused_at_once_for_what_they_are_made_of(costs):
     files = list(floods(20_000))
     reasons = {name: reason for name, _, reason in files}
-    for name, memory, seconds, _, outcome in costs(tmp_path, files)[1::2]:
-        assert re.match(f"'refused .*{reasons[name]}", outcome), (name, outcome)
-        assert memory < MEMORY and seconds < SLOWER * SECONDS, (name, memory, seconds, outcome)
+    for cost in costs("sound", files, first())[1::2]:
+        assert re.match(f"'refused .*{reasons[cost.name]}", cost.outcome), cost
+        assert cost.is_small(), cost
 
 
-@linux
 @pytest.mark.slow
-def test_large_bombs_cost_little(tmp_path):
+def test_large_bombs_cost_little(costs):
     """Megabytes each. Seconds are those of a machine that runs the loop in a hundredth of one."""
-    found = costs(tmp_path, floods(400_000))
+    found = costs("sound", floods(400_000), first())
     assert len(found) > 2 * 60
-    for name, memory, seconds, loop, outcome in found:
-        assert memory < MEMORY, (name, memory, outcome)
-        assert seconds < SECONDS * max(1, loop / LOOP), (name, seconds, loop, outcome)
-    largest, longest = (max(one[column] for one in found) for column in (1, 2))
+    for cost in found:
+        assert cost.is_small(busy=False), cost
+    largest, longest = (max(cost[column] for cost in found) for column in (1, 2))
     print(f"{len(found)} readings, {largest:.0f} MiB and {longest:.2f} s at most")
 
 
