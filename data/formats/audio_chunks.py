@@ -10,10 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from intaglio.data.formats.sound_span import SoundSpan
+from intaglio.data.formats.sound_span import SoundSpan, check_number
 
 STREAMED = 0x7FFF0000  # sizes of 32 bits from here up were never filled in
-MAX_CHUNKS = 1000  # before the samples
+MAX_CHUNKS = 1000  # before the samples, and behind them
+PART_BYTES = 256  # for each of many sounds end to end
 W64_DATA = b"data\xf3\xac\xd3\x11\x8c\xd1\x00\xc0\x4f\x8e\xdb\x8a"
 
 
@@ -72,7 +73,8 @@ def chunk_parts(path: Path, content: mmap.mmap) -> list[SoundSpan]:
     """Parts of a file of chunks, or of an AU file; none of another file.
 
     Raises:
-        ValueError: the file ends before its samples do, or very many chunks come before them.
+        ValueError: the file ends before its samples do, very many chunks come before them, or there
+            are too many sounds.
     """
     parts: list[SoundSpan] = []
     offset, size = 0, len(content)
@@ -89,12 +91,15 @@ def chunk_parts(path: Path, content: mmap.mmap) -> list[SoundSpan]:
             return [*parts, _to_the_end(data, form, offset, size)]
         if data.start + data.length > size:
             raise ValueError(f"{path} is truncated: {size} bytes of {data.start + data.length}")
-        behind = list(itertools.islice(following, MAX_CHUNKS))
-        if len(behind) == MAX_CHUNKS:  # libsndfile would look at all of them
-            return [*parts, SoundSpan(offset, data.start + data.length)]
-        other = (chunk.size_at - form.name for chunk in behind if chunk.name == b"RIFF")
-        end = next(other, size)
+        end = size
+        for number, chunk in enumerate(following, start=1):
+            if chunk.name == b"RIFF":
+                end = chunk.size_at - form.name
+                break
+            if number == MAX_CHUNKS:  # libsndfile would look at all of them
+                return [*parts, SoundSpan(offset, data.start + data.length)]
         parts.append(SoundSpan(offset, end))
+        check_number(path, len(parts), size, PART_BYTES)
         offset = end
     return parts
 

@@ -238,6 +238,15 @@ def test_a_recording_in_seconds_end_to_end_is_read(tmp_path):
     assert read_wave(tmp_path / "a.ogg", start=299 * RATE)[0].shape == (1, RATE)
 
 
+def test_more_than_a_thousand_sounds_end_to_end_are_read(tmp_path):
+    """Chunks of what follows are not those of the first sound."""
+    (tmp_path / "a.wav").write_bytes(encoded("WAV", seconds=0.02) * 1_200)
+    assert probe(tmp_path / "a.wav").frames == 1_200 * 320
+    (tmp_path / "a.wav").write_bytes(encoded("WAV", seconds=0.001) * 20_000)
+    with pytest.raises(ValueError, match="holds more than 6193 sounds end to end; split it"):
+        probe(tmp_path / "a.wav")
+
+
 @pytest.mark.parametrize(("mark", "samples"), [(b"#!AMR\n", 160), (b"#!AMR-WB\n", 320)])
 def test_frames_of_amr_are_counted_as_ffmpeg_counts_them(tmp_path, mark, samples):
     draw = random.Random(0)
