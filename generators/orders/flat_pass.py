@@ -135,12 +135,12 @@ def _attended(layer: _Layer, every: Tensor, rotation: Tensor | None, mask: Tenso
         mask: what is added to the scores.
     """
     own = layer.attention
-    qk, v = every.split([own.heads + own.kv_heads, own.kv_heads], dim=2)
+    qk, v = every.split_with_sizes([own.heads + own.kv_heads, own.kv_heads], dim=2)
     if own.qk_norm:
         qk = own.normed(qk.transpose(1, 2)).transpose(1, 2)
     if rotation is not None:
-        torch.view_as_complex(qk.unflatten(-1, (-1, 2))).mul_(rotation)
-    q, k = qk.split([own.heads, own.kv_heads], dim=2)
+        torch.view_as_complex(qk.view(*qk.shape[:-1], -1, 2)).mul_(rotation)
+    q, k = qk.split_with_sizes([own.heads, own.kv_heads], dim=2)
     keys, values = layer.cache(k.transpose(1, 2), v.transpose(1, 2))
     gqa = own.heads != own.kv_heads
     y = F.scaled_dot_product_attention(q.transpose(1, 2), keys, values, mask, enable_gqa=gqa)
