@@ -67,7 +67,7 @@ class Rounds:
         width = adaptive.choose(batch.size) if adaptive else self.widest if self.number else 0
         chosen = width
         if self.rule.pathwise and batch.front is not None:  # none behind the end
-            width = max(0, min(width, batch.total - batch.front - 1))
+            width = min(width, batch.total - batch.front)
         positions = batch.next_positions(width)
         draws = Draws(self.request.seeds, batch.places(positions), self.ages, self.ahead)
         batch.passes = 1 + (self.drafting.passes if width else 0)
