@@ -15,6 +15,7 @@ import torch
 from tqdm import tqdm
 
 from intaglio.data.formats.printable import counted, printable
+from intaglio.data.formats.regular_file import visible_files
 from intaglio.data.manifest import Record, read_manifest, source_key
 from intaglio.data.sets import MANIFEST, SETS, folder_of
 
@@ -100,10 +101,8 @@ def find(root: str | Path, suffixes: Collection[str], *, kind: str) -> tuple[Pat
     if root.is_dir() and not (root / MANIFEST).is_file():
         records = [
             Record(path.relative_to(root).as_posix())
-            for path in root.rglob("*")
+            for path in visible_files(root)
             if path.suffix.lower() in suffixes
-            and path.is_file()
-            and not any(part.startswith(".") for part in path.relative_to(root).parts)
         ]
         folder = root
     else:

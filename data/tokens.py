@@ -12,6 +12,7 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
 
 from intaglio.data.formats.printable import counted
+from intaglio.data.formats.regular_file import visible_files
 from intaglio.data.formats.shards import SUFFIX, check_list, read_shard
 from intaglio.data.formats.tokens import TokenFileError, TokenHeader, read_tokens
 from intaglio.data.image import UNKNOWN
@@ -224,9 +225,8 @@ def read_token_set(folder: Path) -> tuple[TokenSource, list[_Entry]]:
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: there is no such folder of token shards")
-    shards = sorted(folder.rglob(f"*{SUFFIX}"))
-    for parent in {folder, *(shard.parent for shard in shards)}:
-        check_list(parent)
+    check_list(folder)
+    shards = [path for path in visible_files(folder) if path.suffix == SUFFIX]
     source: TokenSource | None = None
     views: dict[str, list[Tensor]] = {}
     records: dict[str, Record] = {}

@@ -16,6 +16,7 @@ from typing import NamedTuple
 from torch import Tensor
 from tqdm import tqdm
 
+from intaglio.data.formats.regular_file import visible_files
 from intaglio.recipes.errors import ends_a_job, explain, of_file, say, show_traceback
 
 STANDARD = Path("-")
@@ -269,8 +270,8 @@ def _sources(path: Path, suffixes: Collection[str]) -> list[tuple[Path, Path]]:
         return [(path, Path(path.name))]
     found = [
         (file, file.relative_to(path))
-        for file in sorted(path.rglob("*"))
-        if file.suffix.lower() in suffixes and file.is_file() and not file.name.startswith(".")
+        for file in visible_files(path)
+        if file.suffix.lower() in suffixes
     ]
     if not found:
         raise ValueError(

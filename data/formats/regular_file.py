@@ -1,4 +1,7 @@
-"""What every reader checks first: that a path names a file, and no pipe that it would wait for."""
+"""What every reader checks first: that a path names a file, and no pipe that it would wait for.
+
+And which files a folder stands for.
+"""
 
 import contextlib
 import os
@@ -51,6 +54,16 @@ def read_text(path: Path, kind: str, *, max_bytes: int = MAX_TEXT_BYTES) -> str:
             f"{path} is not UTF-8 text ({error.reason} at byte {error.start}); convert it, such as "
             "with iconv"
         ) from error
+
+
+def visible_files(folder: Path) -> list[Path]:
+    """Files at any depth, sorted, except hidden ones and those in hidden folders."""
+    return sorted(
+        path
+        for path in folder.rglob("*")
+        if not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        and path.is_file()
+    )
 
 
 @contextlib.contextmanager

@@ -8,12 +8,13 @@ and its SHA-256: with it every change is noticed; without it, those that
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from intaglio.data.formats.atomic import replacing
-from intaglio.data.formats.regular_file import check_regular, read_text
+from intaglio.data.formats.regular_file import check_regular, read_text, visible_files
 from intaglio.data.formats.tar import (
     BLOCK,
     MAX_MEMBER_BYTES,
@@ -43,6 +44,7 @@ ROWS = "shards.jsonl"  # the rows of all shards of a folder, written when every 
 MAX_SAMPLE_FILES = 64  # of one key; they are held in memory together
 EMPTY_BYTES = 2 * BLOCK  # more zeros than that once were something
 MAX_ROW_BYTES = 1 << 26
+_COPY = "copy the folder again, or run `intaglio tokenize` again"
 
 
 class Sample(NamedTuple):
@@ -166,24 +168,67 @@ def check_shard(path: str | Path, row: ShardRow) -> None:
 
 
 def check_list(folder: Path) -> None:
-    """Compare the rows of a folder with the list of them, if there is one.
+    """Compare the shards of a folder, at any depth, with their rows and the lists of these.
+
+    Shards without a list may have no rows: others have made them.
 
     Raises:
-        ShardError: they differ: some shards are those of another set that was to replace this one.
+        ShardError: a row has no shard, or a list has other shards or rows than there are: some are
+            missing, or those of another set that was to replace this one.
     """
-    path = folder / ROWS
-    if not path.is_file():
-        return
+    files = visible_files(folder)
+    shards = [path for path in files if path.suffix == SUFFIX]
+    known = set(shards)
+    for path in files:
+        shard = path.with_suffix(SUFFIX)
+        if path == row_path(shard) and shard not in known and _has_row(shard):
+            raise ShardError(f"{shard} is missing, its row {path} is there; {_COPY}")
+    of_list: dict[Path, list[Path]] = {path.parent: [] for path in files if path.name == ROWS}
+    for shard in shards:
+        nearest = next((parent for parent in shard.parents if parent in of_list), None)
+        if nearest is not None:
+            of_list[nearest].append(shard)
+    for parent, own in of_list.items():
+        _check_rows(parent / ROWS, own)
+
+
+def _check_rows(path: Path, shards: Sequence[Path]) -> None:
+    """Compare the rows of shards with a list of them, which names no folders."""
+    named: dict[str, dict[Path, str]] = defaultdict(dict)  # texts of the rows of shards of a name
+    for shard in shards:
+        row = row_path(shard)
+        named[shard.name][shard] = row.read_text("utf-8", "replace") if row.is_file() else ""
     for line in read_text(path, "a list of shards").splitlines():
         try:
-            row = row_path(folder / json.loads(line)["shard"])
+            name = json.loads(line)["shard"]
+            same = named.get(name, {})
         except (ValueError, LookupError, TypeError, RecursionError) as error:
             raise ShardError(f"{path} is damaged: it is no list of rows") from error
-        if row.is_file() and row.read_bytes() != f"{line}\n".encode():
+        if not same:
+            raise ShardError(f"{path.parent / str(name)} is missing, {path} lists it; {_COPY}")
+        found = next((shard for shard, text in same.items() if text == f"{line}\n"), None)
+        if found is None:
+            row = row_path(next(iter(same)))
+            if not row.is_file():
+                raise ShardError(f"{row} is missing, {path} lists it; {_COPY}")
             raise ShardError(
                 f"{row} is not as listed in {path}: its shards are of several sets; make them anew "
                 "with `intaglio tokenize --overwrite`"
             )
+        del same[found]
+    for shard in (shard for same in named.values() for shard in same):
+        raise ShardError(
+            f"{shard} is not listed in {path}: it is of another set, or the set is not finished; "
+            "move it away, or run `intaglio tokenize` again"
+        )
+
+
+def _has_row(shard: Path) -> bool:
+    try:
+        read_row(shard)
+    except (ValueError, OSError):
+        return False
+    return True
 
 
 def row_path(shard: Path) -> Path:

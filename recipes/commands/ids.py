@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from intaglio.data.formats.printable import counted
+from intaglio.data.formats.printable import counted, printable
 from intaglio.recipes.commands.options.evaluation import check_folders
 from intaglio.recipes.tokenization.flat_ids import check_installed, write_ids
 
@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o", "--out", required=True, metavar="FILE", help="file to write, .npy or .parquet"
     )
-    parser.add_argument("--overwrite", action="store_true", help="replace a file that exists")
+    parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -39,11 +39,9 @@ def run(args: argparse.Namespace) -> None:
     out = Path(args.out)
     check_installed(out.suffix)
     check_folders(args.out)
-    if out.exists() and not args.overwrite:
-        raise FileExistsError(f"{out} exists; give --overwrite to replace it")
-    record = write_ids(args.input, out)
+    record = write_ids(args.input, out, overwrite=args.overwrite)
     print(
         f"{counted(record['items'], 'item')}, {counted(record['ids'], 'id')} below "
-        f"{record['vocab_size']:,} in {out}; "
+        f"{record['vocab_size']:,} in {printable(str(out))}; "
         f"codec {record['codec']} ({record['fingerprint']})"
     )

@@ -7,6 +7,7 @@ vocabularies before g, so that every group has ids of its own; one more id marks
 import importlib.util
 import io
 import json
+import os
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from pathlib import Path
@@ -17,10 +18,10 @@ import torch
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from intaglio.data.formats.atomic import replacing
-from intaglio.data.formats.regular_file import regular_file
+from intaglio.data.formats.atomic import replacing, replacing_set
+from intaglio.data.formats.regular_file import regular_file, visible_files
 from intaglio.data.formats.shards import SUFFIX as SHARD
-from intaglio.data.formats.shards import read_shard
+from intaglio.data.formats.shards import check_list, read_shard, row_path
 from intaglio.data.formats.tokens import SUFFIX as TOKENS
 from intaglio.data.formats.tokens import TokenHeader, read_tokens
 
@@ -87,12 +88,14 @@ def flat_items(source: str | Path) -> tuple[Vocabulary, Iterator[FlatItem]]:
 
     Raises:
         FileNotFoundError: there is nothing of the kind.
-        ValueError: a file is damaged, or of another codec than the first; when it is reached.
+        ValueError: shards are missing or of several sets; or a file is damaged, or of another codec
+            than the first, when it is reached.
     """
     path = Path(source)
     paths = [path]
     if path.is_dir():
-        paths = sorted(p for p in path.rglob("*") if p.suffix in (SHARD, TOKENS) and p.is_file())
+        check_list(path)
+        paths = [file for file in visible_files(path) if file.suffix in (SHARD, TOKENS)]
     if not paths:
         raise FileNotFoundError(f"{path}: there are no token files ({TOKENS}) or shards ({SHARD})")
     found = _items(paths, path)
@@ -115,34 +118,55 @@ def flat_items(source: str | Path) -> tuple[Vocabulary, Iterator[FlatItem]]:
     return vocabulary, flat()
 
 
-def write_ids(source: str | Path, target: str | Path) -> dict[str, Any]:
+def write_ids(source: str | Path, target: str | Path, *, overwrite: bool = False) -> dict[str, Any]:
     """Write all ids of token files or shards to a ``.npy`` or ``.parquet`` file.
 
     A ``.npy`` file is one unsigned array of all items, each followed by `Vocabulary.end`, with its
     record in a JSON file next to it. A ``.parquet`` file has a row for each item, with the columns
     ``key``, ``ids`` and ``about`` (JSON text), and the record under ``intaglio`` in its metadata.
 
+    Args:
+        source: as in `flat_items`.
+        target: the file to write.
+        overwrite: replace files that exist.
+
     Returns:
         The record: codec, vocabulary, offsets, and numbers of items and ids.
 
     Raises:
-        OSError, ValueError: as `flat_items`; nothing half-written is left.
+        FileExistsError: a file to write exists.
+        OSError, ValueError: as `flat_items`, or a file to write would take the place of an input;
+            nothing half-written is left.
         ModuleNotFoundError: Parquet needs pyarrow.
     """
     target = Path(target)
     check_installed(target.suffix)
+    _check_outputs(Path(source), target, overwrite=overwrite)
     vocabulary, items = flat_items(source)
-    with replacing(target) as part:
-        if target.suffix == ".npy":
-            with part.open("wb") as file:
-                counts = _write_npy(file, items, vocabulary.end)
-        else:
-            counts = _write_parquet(part, items, vocabulary)
-    record = vocabulary.record() | counts
-    if target.suffix == ".npy":
-        with replacing(target.with_suffix(".json")) as part:
-            part.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    if target.suffix == ".parquet":
+        with replacing(target) as part:
+            return vocabulary.record() | _write_parquet(part, items, vocabulary)
+    with replacing_set(target.parent) as new:
+        with (new / target.name).open("wb") as file:
+            record = vocabulary.record() | _write_npy(file, items, vocabulary.end)
+        text = json.dumps(record, indent=2) + "\n"
+        (new / target.name).with_suffix(".json").write_text(text, encoding="utf-8")
     return record
+
+
+def _check_outputs(source: Path, target: Path, *, overwrite: bool) -> None:
+    """Raise FileExistsError or ValueError if a file may not be written."""
+    outputs = [target, *([target.with_suffix(".json")] if target.suffix == ".npy" else [])]
+    for path in outputs:
+        shard = path.with_suffix(SHARD)
+        if path == row_path(shard) and shard.exists():
+            raise ValueError(f"{path} is for the row of the shard {shard}; choose another output")
+        if path.exists() and source.exists() and path.samefile(source):
+            raise ValueError(f"{path} is the input itself; choose another output")
+        if path.exists() and not path.is_file():
+            raise ValueError(f"{path} is a folder, a device or a pipe, not a file")
+        if os.path.lexists(path) and not overwrite:
+            raise FileExistsError(f"{path} exists; choose another output, or add --overwrite")
 
 
 def _items(paths: Sequence[Path], root: Path) -> Iterator[tuple[TokenHeader, FlatItem]]:
@@ -171,6 +195,11 @@ def _item(
         raise ValueError(f"{where}: {error}") from error
     offsets = torch.tensor([0, *accumulate(header.vocab)][:-1])
     return header, FlatItem(key, (ids.long() + offsets).flatten().numpy(), about)
+
+
+def _utf8(text: str) -> str:
+    """The text with what no UTF-8 can hold, bytes of file names, as in Python and JSON."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _write_npy(file: BinaryIO, items: Iterator[FlatItem], end: int) -> dict[str, int]:
@@ -203,7 +232,7 @@ def _write_parquet(path: Path, items: Iterator[FlatItem], vocabulary: Vocabulary
         rows: list[dict[str, Any]] = []
         for item in items:
             about = json.dumps(item.about, ensure_ascii=False)
-            rows.append({"key": item.key, "ids": item.ids, "about": about})
+            rows.append({"key": _utf8(item.key), "ids": item.ids, "about": _utf8(about)})
             count, total = count + 1, total + len(item.ids)
             if len(rows) == ROWS:
                 writer.write_table(pyarrow.Table.from_pylist(rows, schema))

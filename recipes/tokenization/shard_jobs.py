@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from intaglio.data.formats.atomic import replacing
 from intaglio.data.formats.locks import sweep
-from intaglio.data.formats.regular_file import check_regular
+from intaglio.data.formats.regular_file import check_regular, visible_files
 from intaglio.data.formats.shards import (
     ROWS,
     SUFFIX,
@@ -90,7 +90,7 @@ def plan_shards(tokenizer: AnyTokenizer, source: str, out: Path, per_shard: int)
     shards = [path] if path.suffix == SUFFIX else _shards(path)
     if shards:
         if path.is_dir() and any(
-            other.suffix.lower() in tokenizer.suffixes for other in _visible(path)
+            other.suffix.lower() in tokenizer.suffixes for other in visible_files(path)
         ):
             raise ValueError(f"{path} holds both shards and {tokenizer.noun}; take them apart")
         names = [shard.relative_to(folder).as_posix() for shard in shards]
@@ -265,14 +265,4 @@ def _files(job: ShardJob, tokenizer: AnyTokenizer) -> Iterator[ShardItem]:
 def _shards(path: Path) -> list[Path]:
     if not path.is_dir():
         return []
-    return sorted(file for file in _visible(path) if file.suffix == SUFFIX)
-
-
-def _visible(folder: Path) -> list[Path]:
-    """Files at any depth, except hidden ones."""
-    return [
-        path
-        for path in folder.rglob("*")
-        if not any(part.startswith(".") for part in path.relative_to(folder).parts)
-        and path.is_file()
-    ]
+    return [file for file in visible_files(path) if file.suffix == SUFFIX]

@@ -21,6 +21,7 @@ def tree(in_tmp_path):
         "in/deep/er/c.flac",
         "in/notes.txt",
         "in/._a.wav",
+        "in/.Trash/d.wav",
         "one.wav",
     ):
         path = in_tmp_path / name

@@ -2,14 +2,16 @@
 
 import io
 import json
+import os
 import sys
+from hashlib import sha256
 from pathlib import Path
 
 import numpy
 import pytest
 import torch
 
-from intaglio.data.formats.shards import ShardWriter
+from intaglio.data.formats.shards import ShardRow, ShardWriter, row_text, write_row
 from intaglio.data.formats.tokens import TokenHeader, write_tokens
 
 VOCAB = (4096, 7)
@@ -36,6 +38,26 @@ def folder(in_tmp_path):
         writer.add("b", {"intaglio": token_file(IDS["b"]), "json": about})
         writer.close()
     return in_tmp_path
+
+
+@pytest.fixture
+def listed_set(in_tmp_path):
+    """Two shards, one in a sub-folder, with their rows and the list of these."""
+    lines = []
+    for name, key in (("set/000000.tar", "a"), ("set/sub/000001.tar", "b")):
+        shard = in_tmp_path / name
+        shard.parent.mkdir(parents=True, exist_ok=True)
+        with shard.open("wb") as file:
+            writer = ShardWriter(file)
+            writer.add(key, {"intaglio": token_file(IDS[key])})
+            writer.close()
+        row = ShardRow(
+            shard.name, 1, shard.stat().st_size, sha256(shard.read_bytes()).hexdigest(), {}
+        )
+        write_row(shard, row)
+        lines.append(row_text(row) + "\n")
+    (in_tmp_path / "set" / "shards.jsonl").write_text("".join(lines))
+    return in_tmp_path / "set"
 
 
 def test_an_array_has_all_items_and_their_ends(intaglio, folder):
@@ -112,12 +134,78 @@ def test_damage_is_named(refusal, folder):
         (["nothing", "-o", "ids.npy"], "nothing"),
         (["tokens", "-o", "no/ids.npy"], "there is no folder no"),
         (["tokens", "-o", "old.npy"], "--overwrite"),
+        (["tokens", "-o", "scores.npy"], "scores.json exists"),
+        (
+            ["tokens", "-o", "tokens/b.npy"],
+            "tokens/b.json is for the row of the shard tokens/b.tar",
+        ),
+        (["tokens", "-o", "tokens/b.npy", "--overwrite"], "row of the shard"),
+        (["tokens/a.intaglio", "-o", "link.npy", "--overwrite"], "the input itself"),
+        (["tokens", "-o", "folder.npy", "--overwrite"], "is a folder"),
     ],
 )
 def test_wrong_words(refusal, folder, words, reason):
-    (folder / "old.npy").write_bytes(b"mine")
+    for name in ("old.npy", "scores.json"):
+        (folder / name).write_bytes(b"mine")
+    (folder / "link.npy").symlink_to("tokens/a.intaglio")
+    (folder / "folder.npy").mkdir()
+    before = sorted(folder.rglob("*"))
     assert reason in refusal("ids", *words)
-    assert (folder / "old.npy").read_bytes() == b"mine"
+    assert (folder / "old.npy").read_bytes() == (folder / "scores.json").read_bytes() == b"mine"
+    assert sorted(folder.rglob("*")) == before
+
+
+def test_overwrite_replaces_both_files(intaglio, folder):
+    for name in ("ids.npy", "ids.json", "other"):
+        (folder / name).write_bytes(b"old")
+    assert intaglio("ids", "tokens", "-o", "ids.npy", "--overwrite").status == 0
+    assert len(numpy.load("ids.npy")) == json.loads((folder / "ids.json").read_text())["ids"] == 8
+    assert (folder / "other").read_bytes() == b"old"
+
+
+@pytest.mark.parametrize(
+    ("lost", "reason"),
+    [
+        ("sub/000001.json", "sub/000001.json is missing, set/shards.jsonl lists it"),
+        ("sub/000001.tar", "sub/000001.tar is missing, its row set/sub/000001.json is there"),
+        (["sub/000001.tar", "sub/000001.json"], "000001.tar is missing, set/shards.jsonl lists it"),
+        (["shards.jsonl", "000000.tar"], "set/000000.tar is missing, its row"),
+    ],
+)
+def test_sets_that_are_not_whole_are_refused(intaglio, refusal, folder, listed_set, lost, reason):
+    assert intaglio("ids", "set", "-o", "whole.npy").status == 0
+    assert len(numpy.load("whole.npy")) == 8
+    for name in [lost] if isinstance(lost, str) else lost:
+        (listed_set / name).unlink()
+    assert reason in refusal("ids", "set", "-o", "ids.npy")
+    assert not (folder / "ids.npy").exists()
+
+
+def test_shards_of_two_sets_are_refused(refusal, listed_set):
+    rows = listed_set / "shards.jsonl"
+    rows.write_text(rows.read_text().replace('"samples": 1', '"samples": 2'))
+    assert "000000.json is not as listed in set/shards.jsonl" in refusal(
+        "ids", "set", "-o", "x.npy"
+    )
+    rows.write_text("")
+    assert "set/000000.tar is not listed in set/shards" in refusal("ids", "set", "-o", "x.npy")
+
+
+def test_names_that_are_no_text_are_escaped_in_a_table(intaglio, in_tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet", reason="pip install 'intaglio[parquet]'")
+    (in_tmp_path / "tokens").mkdir()
+    name = os.fsdecode(b"bad\xff")
+    (in_tmp_path / "tokens" / f"{name}.intaglio").write_bytes(token_file(IDS["a"]))
+    with (in_tmp_path / "tokens" / "b.tar").open("wb") as file:
+        writer = ShardWriter(file)
+        about = json.dumps({"path": f"{name}.wav", "text": "grün"}).encode()
+        writer.add("b", {"intaglio": token_file(IDS["b"]), "json": about})
+        writer.close()
+    status, _, err = intaglio("ids", "tokens", "-o", "ids.parquet")
+    assert status == 0, err
+    rows = {row["key"]: row["about"] for row in parquet.read_table("ids.parquet").to_pylist()}
+    assert rows.keys() == {r"bad\udcff", "b"} and "grün" in rows["b"]
+    assert json.loads(rows["b"])["path"] == f"{name}.wav"
 
 
 def test_a_missing_pyarrow_is_asked_for_first(refusal, in_tmp_path, monkeypatch):
