@@ -71,9 +71,11 @@ def save(part: Part, folder: str | Path, *, half: bool = False) -> Path:
 
     Raises:
         OSError: the folder cannot be written; nothing half-written is left.
-        ValueError: a weight is beyond float16.
+        ValueError: a weight is beyond float16, or the folder holds files of these names that are
+            no bundle; they stay.
     """
     folder = Path(folder)
+    _check_free(folder)
     state = folded_state(part)
     stored = {name: _rounded(name, tensor) for name, tensor in state.items()} if half else state
     state = {name: tensor.to(state[name].dtype) for name, tensor in stored.items()}
@@ -93,6 +95,21 @@ def save(part: Part, folder: str | Path, *, half: bool = False) -> Path:
         (new / WEIGHTS).write_bytes(weights)
         (new / CONFIG).write_text(text, encoding="utf-8")
     return folder
+
+
+def _check_free(folder: Path) -> None:
+    """Refuse to replace the files of another model: a bundle of ours, of any version, has a recipe
+    and a checksum, and may be damaged otherwise."""
+    others = [name for name in BUNDLE_FILES if (folder / name).exists()]
+    try:
+        if not others or {"recipe", "sha256"} <= json.loads((folder / CONFIG).read_bytes()).keys():
+            return
+    except (OSError, ValueError, AttributeError, RecursionError):
+        pass
+    raise ValueError(
+        f"{folder} holds {' and '.join(others)} of something else than a bundle, which would be "
+        "replaced; choose another folder"
+    )
 
 
 def _rounded(name: str, tensor: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ A folder belongs to one codec or generator. An export of another removes the fil
 """
 
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,27 @@ def earlier(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return {}
     return card if set(files) <= NAMES else {}
+
+
+def check_free(folder: Path, names: Collection[str], kind: str) -> None:
+    """Refuse to replace files that no earlier export lists.
+
+    Args:
+        folder: where the export goes.
+        names: of the files that it writes, besides the card.
+        kind: whose they may be, in the message.
+
+    Raises:
+        ValueError: such a file is there.
+    """
+    card = earlier(folder)
+    ours = listed(card["exports"]) | {CARD} if card else set()
+    others = [name for name in (*names, CARD) if name not in ours and (folder / name).exists()]
+    if others:
+        raise ValueError(
+            f"{folder} holds {' and '.join(others)} of {kind}, which the export would replace; "
+            "choose another folder"
+        )
 
 
 def listed(records: list[dict[str, Any]]) -> set[str]:

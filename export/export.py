@@ -9,12 +9,13 @@ from intaglio.codecs import Codec
 from intaglio.codecs.folding import fold
 from intaglio.data.formats.atomic import replacing_set
 from intaglio.export import onnx, program, torchscript
-from intaglio.export.card import CARD, earlier, kept, listed, write
+from intaglio.export.card import CARD, check_free, earlier, kept, listed, write
 from intaglio.export.graphs import Graphs, check
 from intaglio.export.signals import signal_of
 from intaglio.export.verify import verify
 
 FORMATS: dict[str, ModuleType] = {"onnx": onnx, "torchscript": torchscript, "program": program}
+ENDINGS = {"onnx": ".onnx", "torchscript": ".ts", "program": ".pt2"}
 
 
 def export(
@@ -37,8 +38,9 @@ def export(
         A record for each format: files with sizes, and what the verification compared.
 
     Raises:
-        ValueError: an unknown format, a codec that cannot be exported, or an exported graph that
-            differs from the codec; no file is written or replaced then.
+        ValueError: an unknown format, a codec that cannot be exported, an exported graph that
+            differs from the codec, or a folder with files of these names that no earlier export
+            lists; no file is written or replaced then.
         ModuleNotFoundError: a package that the format needs is missing.
     """
     unknown = [name for name in formats if name not in FORMATS]
@@ -47,9 +49,11 @@ def export(
     if "onnx" in formats:
         onnx.check_installed()
     check(codec)
+    folder = Path(folder)
+    names = [f"{part}{ENDINGS[name]}" for name in formats for part in ("encoder", "decoder")]
+    check_free(folder, names, "another program")
     fold(codec).eval()
     graphs = Graphs(codec)
-    folder = Path(folder)
     card = earlier(folder)
     old = [one for one in kept(folder, card, codec.fingerprint) if one["format"] not in formats]
     drop = listed(card.get("exports", [])) - listed(old)

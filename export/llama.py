@@ -20,7 +20,7 @@ from intaglio.codecs.bundle import fingerprint
 from intaglio.codecs.layers.positions import ROPE_THETA
 from intaglio.codecs.layers.transformer import Block, SwiGLU
 from intaglio.data.formats.atomic import replacing_set
-from intaglio.export.card import CARD, LLAMA, earlier, listed, write
+from intaglio.export.card import CARD, LLAMA, check_free, earlier, listed, write
 from intaglio.export.llama_reader import verify
 from intaglio.export.llama_requirements import requirements
 from intaglio.generators.conditioning.classes import ClassCondition
@@ -72,12 +72,7 @@ def export(
     generator.eval()
     folder = Path(folder)
     old = listed(earlier(folder).get("exports", []))
-    others = [name for name in LLAMA if name not in old and (folder / name).exists()]
-    if others:
-        raise ValueError(
-            f"{folder} holds {' and '.join(others)} of a bundle or another model, which the export "
-            "would replace; choose another folder"
-        )
+    check_free(folder, LLAMA, "a bundle or another model")
     progress("llama: writing")
     with replacing_set(folder, drop=old) as new:
         content = save_safetensors(weights(generator), metadata={"format": "pt"})

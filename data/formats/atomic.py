@@ -15,11 +15,13 @@ import sys
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from intaglio.data.formats.locks import locked, remove, staging, sweep
 
 _INSIDE = "set"  # name of the staging folder of a folder that cannot be exchanged, within it
-_READY = f".{_INSIDE}.ready"  # its name once it is complete
+_READY = f".{_INSIDE}.intaglio-ready"  # its name once it is complete
+_STANDARD = {"/dev/stdout": 1, "/dev/stderr": 2}
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 
 
@@ -28,16 +30,48 @@ def replacing(path: Path) -> Iterator[Path]:
     """Path of an empty temporary file that replaces ``path`` when the block ends without an error.
 
     It is flushed to the disk first, and removed if the block fails: readers see the old file or the
-    complete new one, never a part. Another process that writes the same file is waited for.
+    complete new one, never a part. Another process that writes the same file is waited for. The new
+    file has the permissions of the old one. A symbolic link stays, and what it points to is
+    replaced. A character device, such as ``/dev/null``, or a pipe that somebody reads is written
+    to.
 
     Raises:
-        OSError: the folder of ``path`` cannot be written.
+        OSError: the folder of ``path`` cannot be written, or ``path`` is a folder, a disk, a socket
+            or a pipe that nobody reads.
     """
-    with _naming(path), staging(path, _make_file) as part:
+    old = check_target(path)
+    if old is not None and (not stat.S_ISREG(old.st_mode) or str(path) in _STANDARD):
+        with TemporaryDirectory() as folder:
+            _make_file(content := Path(folder) / "content")
+            yield content
+            _send(content, path)
+        return
+    target = Path(os.path.realpath(path)) if path.is_symlink() else path
+    with _naming(path), staging(target, _make_file) as part:
         mode = stat.S_IMODE(part.stat().st_mode)
+        if old is not None:
+            mode = stat.S_IMODE(old.st_mode) & 0o777
+            part.chmod(mode | 0o600)  # what is private is so from the beginning
         yield part
-        _finish(part, mode)
-        os.replace(part, path)
+        _finish(part, mode, old)
+        os.replace(part, target)
+
+
+def check_target(path: Path) -> os.stat_result | None:
+    """The status of what `replacing` would replace or write to; None if there is nothing.
+
+    Raises:
+        OSError: a folder, a disk or a socket is in the place of the file.
+    """
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    if stat.S_ISDIR(status.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if stat.S_ISBLK(status.st_mode) or stat.S_ISSOCK(status.st_mode):
+        raise OSError(f"{path} is a disk or a socket, not a file; choose another output")
+    return status
 
 
 @contextmanager
@@ -46,7 +80,8 @@ def replacing_set(folder: str | Path, *, drop: Collection[str] = ()) -> Iterator
 
     They appear in one step, and files of ``drop`` that were not written again vanish in it. Other
     files of ``folder`` are kept. They are flushed to the disk first, and have the permissions that
-    the umask leaves them. If the block fails, all stays as it was.
+    the umask leaves them, or those of the files that they replace. A symbolic link among these is
+    replaced itself. If the block fails, all stays as it was.
 
     On Linux the two folders are exchanged. Where this cannot be (a mount point, the working folder,
     one with sub-folders, a file system that does not exchange), the files are renamed one by one;
@@ -59,11 +94,12 @@ def replacing_set(folder: str | Path, *, drop: Collection[str] = ()) -> Iterator
 
     Raises:
         NotADirectoryError: ``folder`` is something else.
-        OSError: it cannot be written.
+        OSError: it cannot be written, or a file would replace a folder, a device or a pipe.
     """
     folder = Path(os.path.realpath(folder))
     if folder.exists() and not folder.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
+    _check_files(folder, drop)
     sweep(folder)
     settle(folder)
     missing = [parent for parent in folder.parents if not parent.exists()]
@@ -73,8 +109,11 @@ def replacing_set(folder: str | Path, *, drop: Collection[str] = ()) -> Iterator
         with _naming(folder), staging(place, os.mkdir) as new:
             mode = stat.S_IMODE(new.stat().st_mode)
             yield new
+            _check_files(folder, os.listdir(new))
             for file in new.iterdir():
-                _finish(file, stat.S_IMODE(file.stat().st_mode) | (mode & 0o666))
+                old = check_target(folder / file.name)
+                usual = stat.S_IMODE(file.stat().st_mode) | (mode & 0o666)
+                _finish(file, usual if old is None else stat.S_IMODE(old.st_mode) & 0o777, old)
             _flush(new)
             _put(new, folder, drop)
     except BaseException:
@@ -93,6 +132,31 @@ def _naming(path: Path) -> Iterator[None]:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             error.filename = str(path)
         raise
+
+
+def _send(content: Path, path: Path) -> None:
+    """Write a whole file to a device or a pipe."""
+    sys.stdout.flush()
+    try:
+        number = _STANDARD.get(str(path))
+        flags = os.O_WRONLY | getattr(os, "O_NONBLOCK", 0)  # do not wait for a reader
+        descriptor = os.open(path, flags) if number is None else os.dup(number)
+    except OSError as error:
+        if error.errno != errno.ENXIO:
+            raise
+        raise OSError(f"{path} is a pipe that nobody reads; choose another output") from error
+    with content.open("rb") as source, open(descriptor, "wb") as sink:
+        if number is None:
+            os.set_blocking(descriptor, True)
+        shutil.copyfileobj(source, sink)
+
+
+def _check_files(folder: Path, names: Collection[str]) -> None:
+    """Refuse to replace what is no file, and to remove it."""
+    for path in (folder / name for name in names):
+        status = check_target(path)
+        if status is not None and not stat.S_ISREG(status.st_mode):
+            raise OSError(f"{path} is a device or a pipe, not a file; choose another folder")
 
 
 def settle(folder: Path) -> None:
@@ -212,11 +276,16 @@ def _make_file(path: Path) -> None:
     os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
 
 
-def _finish(file: Path, mode: int) -> None:
-    """Give a file its permissions, which some writers restrict, and have it on the disk."""
-    if stat.S_IMODE(file.stat().st_mode) != mode:
-        file.chmod(mode)
+def _finish(file: Path, mode: int, old: os.stat_result | None) -> None:
+    """Have a file on the disk, with its permissions, which some writers restrict, and the owner of
+    the old one, if the system allows it."""
     _flush(file)
+    status = file.stat()
+    if old is not None and (status.st_uid, status.st_gid) != (old.st_uid, old.st_gid):
+        with suppress(PermissionError):
+            os.chown(file, old.st_uid, old.st_gid)
+    if stat.S_IMODE(status.st_mode) != mode:
+        file.chmod(mode)
 
 
 def _flush(path: Path) -> None:

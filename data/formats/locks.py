@@ -5,6 +5,7 @@ without ``flock`` has none: there, names are unique instead, and nothing is ever
 """
 
 import errno
+import hashlib
 import logging
 import os
 import secrets
@@ -18,7 +19,8 @@ try:
 except ModuleNotFoundError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-SUFFIX = ".part"
+SUFFIX = ".intaglio-part"  # what is called so is ours, and is removed when nobody holds its lock
+LONGEST = 143  # bytes of a name that every usual file system takes; most take 255
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EBADF, errno.EINVAL)
 
 
@@ -82,8 +84,18 @@ def remove(path: Path) -> None:
             path.unlink()
 
 
+def _hidden(path: Path, mark: str = "") -> Path:
+    """A neighbour for what is not complete; of a long name, the beginning and a hash."""
+    name, ending = path.name, f"{mark}{SUFFIX}"
+    room = LONGEST - len(f".{ending}")
+    if len(coded := os.fsencode(name)) > room:
+        digest = hashlib.sha256(coded).hexdigest()[:16]
+        name = f"{coded[: room - 17].decode(errors='ignore')}.{digest}"
+    return path.with_name(f".{name}{ending}")
+
+
 def _claim(path: Path, make: Callable[[Path], object]) -> tuple[Path, int | None]:
-    part = path.with_name(f".{path.name}{SUFFIX}")
+    part = _hidden(path)
     while True:
         try:
             make(part)
@@ -93,7 +105,7 @@ def _claim(path: Path, make: Callable[[Path], object]) -> tuple[Path, int | None
         except OSError as error:
             raise OSError(error.errno, error.strerror, str(path)) from error
         try:
-            descriptor = _lock(part)
+            descriptor = _lock(part, target=path)
         except FileNotFoundError:  # another process has removed or renamed it
             continue
         except BaseException:
@@ -103,14 +115,16 @@ def _claim(path: Path, make: Callable[[Path], object]) -> tuple[Path, int | None
         if made:
             return part, descriptor
         if descriptor is None:  # nobody knows whose it is
-            part = path.with_name(f".{path.name}.{secrets.token_hex(6)}{SUFFIX}")
+            part = _hidden(path, f".{secrets.token_hex(6)}")
         else:
             remove(part)
             os.close(descriptor)
 
 
-def _lock(path: Path, *, wait: bool = True) -> int | None:
+def _lock(path: Path, *, wait: bool = True, target: Path | None = None) -> int | None:
     """Descriptor of a file or folder that holds its lock, None if there are no locks here.
+
+    A warning about who has to wait names the ``target``, for which the file stands.
 
     Raises:
         BlockingIOError: a live process holds it, and there is no ``wait`` for it.
@@ -123,7 +137,7 @@ def _lock(path: Path, *, wait: bool = True) -> int | None:
     except PermissionError:  # another user's
         return None
     try:
-        _hold(descriptor, path, wait)
+        _hold(descriptor, target or path, wait)
         status = os.fstat(descriptor)
         if _identity(path) != (status.st_dev, status.st_ino):
             raise FileNotFoundError(path)
@@ -135,14 +149,12 @@ def _lock(path: Path, *, wait: bool = True) -> int | None:
     return descriptor
 
 
-def _hold(descriptor: int, path: Path, wait: bool) -> None:
+def _hold(descriptor: int, target: Path, wait: bool) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         if not wait:
             raise
-        hidden = path.name.startswith(".") and path.name.endswith(SUFFIX)
-        target = path.with_name(path.name[1 : -len(SUFFIX)]) if hidden else path
         logging.getLogger(__name__).warning("waiting for another process that writes %s", target)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
 

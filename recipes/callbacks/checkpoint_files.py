@@ -35,6 +35,9 @@ class CheckedIO(TorchCheckpointIO):
         """
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
+        previous = path.with_name(PREVIOUS)
+        if path.name == LAST and path.is_symlink():  # would be written through
+            os.replace(path, previous)
         with replacing(path) as part:
             with part.open("wb") as file:
                 try:
@@ -44,7 +47,7 @@ class CheckedIO(TorchCheckpointIO):
                 file.flush()
                 os.fsync(file.fileno())  # before the old file loses its name
             if path.name == LAST and path.exists():
-                os.replace(path, path.with_name(PREVIOUS))
+                os.replace(path, previous)
         _flush_folder(path.parent)
 
     def load_checkpoint(

@@ -5,6 +5,8 @@ import importlib
 import json
 from pathlib import Path
 
+from intaglio.recipes.commands.options.evaluation import check_folders
+
 SUBJECTS = ("codec", "image", "quantizer", "memory", "decode", "sampler", "head", "refinement")
 
 
@@ -48,6 +50,7 @@ def run(args: argparse.Namespace) -> None:
         raise ValueError(f"only decode takes --tokens, not {args.subject}")
     if args.plot is not None and args.subject != "sampler":
         raise ValueError(f"only sampler takes --plot, not {args.subject}")
+    check_folders(args.json, args.plot)
     torch.set_num_threads(args.threads)
     if args.plot is not None:
         _plot_rules(Path(args.plot), args.json)

@@ -84,13 +84,13 @@ def write_samples(
             are drawn, and then vanish.
 
     Raises:
-        FileExistsError: the folder holds items of another request.
+        FileExistsError: the folder holds items of another request, or records of another program.
         OSError: the folder cannot be written.
         ValueError: the sampler does not fit the generator.
     """
     medium = pipeline.medium
     text = json.dumps(about | {"requests": [one._asdict() for one in requests]}, indent=1) + "\n"
-    if overwrite and _is_used(out, medium):
+    if overwrite and _held(out, medium):
         with replacing_set(out, drop=_earlier_names(out, medium)) as new:
             files = list(_files(new, requests, medium, per_shard))
             _fill(pipeline, new, files, about, text, batch_size)
@@ -100,10 +100,9 @@ def write_samples(
     try:
         with locked(out):
             sweep(out)
-            if _is_used(out, medium) and not _is_of(out, text):
+            if (found := _held(out, medium)) and not _is_of(out, text):
                 raise FileExistsError(
-                    f"{out} holds {medium.noun}s of another request; add --overwrite or choose "
-                    "another folder"
+                    f"{out} holds {found}; add --overwrite or choose another folder"
                 )
             files = list(_files(out, requests, medium, per_shard))
             kept = sum(file.path.exists() for file in files)
@@ -152,10 +151,25 @@ def _earlier_figures(folder: Path) -> dict[int, dict[str, float]]:
         return {}
 
 
-def _is_used(out: Path, medium: Medium) -> bool:
-    """Whether a folder holds items."""
+def _held(out: Path, medium: Medium) -> str:
+    """What a folder holds that is in the way of another request, in words; empty if nothing is."""
     suffixes = (medium.suffix, SHARD_SUFFIX)
-    return out.is_dir() and any(file.suffix in suffixes for file in out.iterdir())
+    if out.is_dir() and any(file.suffix in suffixes for file in out.iterdir()):
+        return f"{medium.noun}s of another request"
+    foreign = [name for name in (REQUEST, RECORDS) if _is_foreign(out / name)]
+    return f"{' and '.join(foreign)} of another program" if foreign else ""
+
+
+def _is_foreign(path: Path) -> bool:
+    """Whether a request or records, without items, were not written here."""
+    if not path.exists():
+        return False
+    try:
+        content = json.loads(path.read_text("utf-8"))
+        items = content["requests"] if path.name == REQUEST else content
+        return not isinstance(items, list) or any("seed" not in item.keys() for item in items)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return True
 
 
 def _is_of(folder: Path, text: str) -> bool:

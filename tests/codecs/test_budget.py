@@ -208,7 +208,7 @@ def test_a_checkpoint_that_claims_what_it_does_not_hold_is_refused(tiny_codec, t
 def test_a_link_in_a_bundle_takes_no_files_from_elsewhere(folder, tmp_path):
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere/precious").touch()
-    (folder / ".set.ready").symlink_to(tmp_path / "elsewhere")
+    (folder / ".set.intaglio-ready").symlink_to(tmp_path / "elsewhere")
     settle(folder)
     assert load(folder).name == "tiny" and (tmp_path / "elsewhere/precious").exists()
 

@@ -51,6 +51,27 @@ def test_a_half_bundle_is_the_rounded_codec(tiny_codec, tmp_path):
     assert load(half).fingerprint == codec.fingerprint
 
 
+def test_files_of_another_model_stay(tiny_codec, tmp_path):
+    for config in (None, "", "[]", '{"model_type": "llama"}', '{"recipe": "soup"}'):
+        if config is not None:
+            (tmp_path / "config.json").write_text(config)
+        (tmp_path / "model.safetensors").write_bytes(b"theirs")
+        with pytest.raises(ValueError, match=r"model\.safetensors of something else than a bundle"):
+            save(tiny_codec, tmp_path)
+        assert (tmp_path / "model.safetensors").read_bytes() == b"theirs"
+        assert config is None or (tmp_path / "config.json").read_text() == config
+
+
+def test_a_damaged_or_newer_bundle_is_replaced(tiny_codec, tmp_path):
+    save(tiny_codec, tmp_path)
+    (tmp_path / "model.safetensors").write_bytes(b"damaged")
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | {"format_version": 99}))
+    assert load(save(tiny_codec, tmp_path)).fingerprint == tiny_codec.fingerprint
+    (tmp_path / "model.safetensors").unlink()
+    assert load(save(tiny_codec, tmp_path)).fingerprint == tiny_codec.fingerprint
+
+
 def test_folding_keeps_the_output_and_the_fingerprint(tiny_codec):
     folded = copy.deepcopy(tiny_codec)
     expected = folded_state(folded)

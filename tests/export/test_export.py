@@ -103,15 +103,31 @@ def test_a_card_from_elsewhere_removes_nothing_of_others(quick, tiny_codec, tmp_
     for files in ({"../notes": 1}, {"notes": 1, "encoder.pt2": 3}, ["encoder.pt2"], 7):
         card = {"fingerprint": "x", "exports": [{"format": "program", "files": files}]}
         (tmp_path / "export.json").write_text(json.dumps(card))
-        export(tiny_codec, tmp_path, ["torchscript"])
-        assert (tmp_path / "notes").read_text() == "mine"
+        with pytest.raises(ValueError, match=r"holds export\.json of another program"):
+            export(tiny_codec, tmp_path, ["torchscript"])
+        assert (tmp_path / "notes").read_text() == "mine" and card_of(tmp_path) == card
+    (tmp_path / "export.json").unlink()
+    export(tiny_codec, tmp_path, ["torchscript"])
+    assert (tmp_path / "encoder.pt2").read_text() == "old"
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(ValueError, match=r"holds encoder\.pt2 of another program"):
+        export(tiny_codec, tmp_path, ["torchscript", "program"])
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def earlier_export(folder):
+    """An encoder that a card lists; the names in the folder."""
+    (folder / "encoder.ts").write_bytes(b"old")
+    record = {"format": "torchscript", "files": {"encoder.ts": 3}}
+    (folder / "export.json").write_text(json.dumps({"fingerprint": "x", "exports": [record]}))
+    return ["encoder.ts", "export.json"]
 
 
 @pytest.mark.parametrize("kind", ["torchscript", pytest.param("program", marks=pytest.mark.slow)])
 def test_a_full_disk_is_an_error_and_leaves_the_earlier_export(tiny_codec, tmp_path, kind):
     """Writers in C++ would abort the whole process."""
     resource = pytest.importorskip("resource")
-    (tmp_path / "encoder.ts").write_bytes(b"old")
+    names = earlier_export(tmp_path)
     limit = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (8192, limit[1]))
     try:
@@ -119,7 +135,7 @@ def test_a_full_disk_is_an_error_and_leaves_the_earlier_export(tiny_codec, tmp_p
             export(tiny_codec, tmp_path, [kind])
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limit)
-    assert [path.name for path in tmp_path.iterdir()] == ["encoder.ts"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
 
 
 def test_a_wrong_encoder_is_refused_and_nothing_stays(tiny_codec, tmp_path, monkeypatch):
@@ -135,11 +151,11 @@ def test_a_wrong_encoder_is_refused_and_nothing_stays(tiny_codec, tmp_path, monk
 
         return off, decode
 
-    (tmp_path / "encoder.ts").write_bytes(b"old")
+    names = earlier_export(tmp_path)
     monkeypatch.setattr(torchscript, "run", wrong)
     with pytest.raises(ValueError, match="1 of 1 tokens differently at 1 samples"):
         export(tiny_codec, tmp_path, ["torchscript"])
-    assert [path.name for path in tmp_path.iterdir()] == ["encoder.ts"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
     assert (tmp_path / "encoder.ts").read_bytes() == b"old"
 
 

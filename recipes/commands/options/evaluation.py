@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+from intaglio.data.formats.atomic import check_target
+
 SIDES = ("test", "validation", "all")
 
 
@@ -59,11 +61,13 @@ def names(text: str) -> list[str]:
 
 
 def check_folders(*paths: str | None) -> None:
-    """Refuse output files in folders that do not exist, before hours of work.
+    """Refuse output files that cannot be written, before hours of work.
 
     Raises:
         FileNotFoundError: there is no such folder.
+        OSError: something else than a file is there.
     """
-    for path in paths:
-        if path and not Path(path).absolute().parent.is_dir():
+    for path in filter(None, paths):
+        if not Path(path).absolute().parent.is_dir():
             raise FileNotFoundError(f"{path}: there is no folder {Path(path).parent}")
+        check_target(Path(path))

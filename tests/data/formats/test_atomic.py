@@ -3,6 +3,7 @@ import itertools
 import json
 import logging
 import os
+import socket
 import stat
 import subprocess
 import sys
@@ -165,7 +166,7 @@ def test_a_full_disk_at_any_step_leaves_one_of_the_sets(tmp_path, monkeypatch, i
                 write(folder)
             except OSError as error:
                 assert error.errno == errno.ENOSPC and error.filename == str(folder)
-                if not (folder / ".set.ready").exists():
+                if not (folder / ".set.intaglio-ready").exists():
                     assert content(folder) in (OLD, NEW)
             else:
                 assert content(folder) == NEW
@@ -243,8 +244,130 @@ def test_all_of_a_set_is_on_the_disk_before_it_appears(tmp_path, monkeypatch):
     assert content(tmp_path / "set") == {name: f"new {name}" for name in "abc"}
 
 
+@pytest.mark.parametrize("kind", ["a folder", "a socket", "a pipe that nobody reads"])
+def test_what_is_no_file_is_not_replaced(tmp_path, monkeypatch, kind):
+    monkeypatch.chdir(tmp_path)  # names of sockets are short
+    path = Path("a")
+    if kind == "a folder":
+        path.mkdir()
+    elif kind == "a socket":
+        with socket.socket(socket.AF_UNIX) as one:
+            one.bind("a")
+    else:
+        os.mkfifo(path)
+    before = path.lstat().st_mode
+    with pytest.raises(
+        OSError, match=r"Is a directory|a socket, not a file|nobody reads"
+    ) as raised:
+        with replacing(path) as part:
+            part.write_text("new")
+    assert "a" in (raised.value.filename, str(raised.value).split(" ")[0])
+    with pytest.raises(OSError), replacing_set(Path()) as new:
+        (new / "a").write_text("new")
+    with pytest.raises(OSError), replacing_set(Path(), drop=("a",)):
+        raise AssertionError
+    assert path.lstat().st_mode == before and os.listdir() == ["a"]
+
+
+def test_devices_and_pipes_are_written_to(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    (tmp_path / "null").symlink_to("/dev/null")
+    for path in (tmp_path / "pipe", tmp_path / "null", Path("/dev/null")):
+        with replacing(path) as part:
+            part.write_text("new")
+    assert os.read(reader, 9) == b"new"
+    os.close(reader)
+    assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
+    assert (tmp_path / "pipe").is_fifo() and (tmp_path / "null").is_symlink()
+
+
+def test_standard_output_goes_on_after_it_was_written_to(tmp_path):
+    code = "from pathlib import Path\nfrom intaglio.data.formats.atomic import replacing\n"
+    code += (
+        "print('before')\nwith replacing(Path('/dev/stdout')) as part: part.write_text('new\\n')"
+    )
+    with (tmp_path / "out").open("w") as out:
+        subprocess.run([sys.executable, "-c", f"{code}\nprint('after')"], stdout=out, check=True)
+    assert (tmp_path / "out").read_text() == "before\nnew\nafter\n"
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o444, 0o664])
+def test_a_file_keeps_its_permissions(folder, mode):
+    for name in ("a", "user"):
+        (folder / name).chmod(mode)
+    with replacing(folder / "user") as part:
+        assert stat.S_IMODE(part.stat().st_mode) == mode | 0o600
+        part.unlink()
+        part.write_text("mine")
+    write(folder)
+    assert content(folder) == NEW
+    modes = [stat.S_IMODE((folder / name).stat().st_mode) for name in ("a", "user", "c")]
+    assert modes == [mode, mode, 0o666 & ~umask()]
+
+
+def umask():
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="only root gives files away")
+def test_a_file_keeps_its_owner(folder):
+    for name in ("a", "user"):
+        os.chown(folder / name, 1234, 2345)
+    with replacing(folder / "user") as part:
+        part.write_text("mine")
+    write(folder)
+    assert content(folder) == NEW
+    found = [(folder / name).stat() for name in ("a", "user")]
+    assert [(one.st_uid, one.st_gid) for one in found] == [(1234, 2345)] * 2
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_symbolic_link_is_written_through(tmp_path, there):
+    (tmp_path / "elsewhere").mkdir()
+    if there:
+        (tmp_path / "elsewhere" / "file").write_text("old")
+    (tmp_path / "link").symlink_to("elsewhere/file")
+    (tmp_path / "second").symlink_to("link")
+    with replacing(tmp_path / "second") as part:
+        part.write_text("new")
+    assert (tmp_path / "second").is_symlink() and (tmp_path / "link").is_symlink()
+    assert content(tmp_path / "elsewhere") == {"file": "new"}
+    assert sorted(os.listdir(tmp_path)) == ["elsewhere", "link", "second"]
+
+
+def test_hidden_files_of_users_stay(tmp_path):
+    for name in (".note.part", ".mine.part", ".set.ready", ".x.intaglio-part.txt"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "thesis").write_text("mine")
+    (tmp_path / ".a.part").write_text("mine")
+    before = sorted(tmp_path.rglob("*"))
+    sweep(tmp_path)
+    settle(tmp_path)
+    with replacing(tmp_path / "a") as part:
+        part.write_text("new")
+    write(tmp_path)
+    assert set(before) <= set(tmp_path.rglob("*"))
+    assert (tmp_path / ".a.part").read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["x" * 250, "x" * 255, "ü" * 127, f"{'x' * 200}.tar.gz"])
+def test_the_longest_names_can_be_written(tmp_path, name, monkeypatch):
+    with replacing(tmp_path / name) as part, replacing(tmp_path / f"y{name[1:]}") as other:
+        assert part != other and len(os.fsencode(part.name)) <= 143
+        part.write_text("new")
+        other.write_text("new")
+    write(tmp_path / f"z{name[1:]}")
+    assert sorted(os.listdir(tmp_path)) == sorted(first + name[1:] for first in (name[0], *"yz"))
+    monkeypatch.setattr("intaglio.data.formats.locks.fcntl", None)  # names are unique then
+    with staging(tmp_path / name, os.mkdir) as part, staging(tmp_path / name, os.mkdir) as other:
+        assert part != other
+
+
 def test_sweeping_leaves_what_a_live_process_writes(tmp_path):
-    dead = tmp_path / ".dead.part"
+    dead = tmp_path / ".dead.intaglio-part"
     dead.mkdir()
     with staging(tmp_path / "set", os.mkdir) as live:
         sweep(tmp_path)

@@ -27,7 +27,7 @@ def test_a_terminated_job_leaves_whole_files_and_goes_on(
     words = ["encode", folder / "in", "-o", out, "--codec", bundle]
     process = launcher.start(folder, *words)
     end = time.monotonic() + 60
-    while not (out / ".b.intaglio.part").exists() and time.monotonic() < end:
+    while not (out / ".b.intaglio.intaglio-part").exists() and time.monotonic() < end:
         time.sleep(0.01)
     os.kill(process, number)
     assert launcher.wait(process) == 128 + number

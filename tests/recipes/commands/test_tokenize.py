@@ -119,7 +119,7 @@ def test_finished_shards_are_left_alone_and_others_made_again(tokenize, folder, 
     (out / "000001.json").unlink()
     (out / "000002.tar").write_bytes(b"cut short")
     (out / "000003.json").write_text("{")
-    (out / ".000001.tar.abc.part").write_bytes(b"left by a killed run")
+    (out / ".000001.tar.abc.intaglio-part").write_bytes(b"left by a killed run")
     assert tokenize(folder, out).status == 0
     assert content(out) == before
     changed = {path.name for path, then in times.items() if path.stat().st_mtime_ns != then}
@@ -341,7 +341,7 @@ def test_a_killed_run_goes_on_to_the_same_bytes(tokenize, folder, bundle, tmp_pa
     assert run.returncode == -signal.SIGKILL
     left = content(out)
     assert left and "shards.jsonl" not in left  # it had begun and was not done
-    assert any(name.endswith(".part") for name in left) == ("before" in trap)
+    assert any(name.endswith(".intaglio-part") for name in left) == ("before" in trap)
     assert tokenize(folder, out).status == 0
     assert content(out) == whole
 

@@ -141,12 +141,31 @@ def test_a_damaged_request_is_that_of_others_and_can_be_overwritten(
     assert write_samples(pipeline, requests, tmp_path, about={}).kept == 1
 
 
+@pytest.mark.parametrize("name", ["request.json", "samples.json"])
+@pytest.mark.parametrize("foreign", ['{"cart": 3}', "[1]", '[{"file": "a"}]', "{", "mine"])
+def test_records_of_other_programs_stay(generator, pipeline, tmp_path, name, foreign):
+    requests = requests_of(generator, classes=["cat"])
+    (tmp_path / name).write_text(foreign)
+    with pytest.raises(FileExistsError, match=f"{tmp_path} holds {name} of another program; add"):
+        write_samples(pipeline, requests, tmp_path, about={})
+    assert content(tmp_path) == {name: foreign}
+    write_samples(pipeline, requests, tmp_path, about={}, overwrite=True)
+    assert sorted(content(tmp_path)) == ["000000.txt", "request.json", "samples.json"]
+
+
+def test_records_without_items_give_way_to_another_request(generator, pipeline, tmp_path):
+    write_samples(pipeline, requests_of(generator, classes=["cat"]), tmp_path, about={})
+    (tmp_path / "000000.txt").unlink()
+    other = requests_of(generator, classes=["dog"])
+    assert write_samples(pipeline, other, tmp_path, about={}).kept == 0
+
+
 def test_an_interrupted_request_goes_on(generator, pipeline, tmp_path):
     requests = requests_of(generator, classes=["cat"], count=3)
     stopping = SamplingPipeline(generator, Sampler(), Stopping(2))
     with pytest.raises(Stopped):
         write_samples(stopping, requests, tmp_path, about={})
-    (tmp_path / ".000002.txt.part").write_text("left by a kill")
+    (tmp_path / ".000002.txt.intaglio-part").write_text("left by a kill")
     assert write_samples(pipeline, requests, tmp_path, about={}).kept == 2
     names = [*(f"{number:06}.txt" for number in range(3)), "request.json", "samples.json"]
     assert sorted(content(tmp_path)) == names
