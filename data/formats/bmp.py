@@ -79,7 +79,8 @@ def _rows(data: bytes, width: int, height: int, *, four_bits: bool) -> np.ndarra
 def _expanded(runs: bytes, room: int, four_bits: bool) -> np.ndarray:
     """Entries of runs in one row, which has room for so many."""
     lengths, values = np.frombuffer(runs, np.uint8).reshape(-1, 2).T
-    ends = np.minimum(np.cumsum(lengths, dtype=np.int64), room)
+    ends = np.cumsum(lengths, dtype=np.int64)
+    ends[ends > room] = room
     counts = np.diff(np.concatenate([[0], ends]))
     if not four_bits:
         return np.repeat(values, counts)

@@ -81,7 +81,8 @@ def pnm_pixels(content: mmap.mmap) -> np.ndarray | None:
     if kind == b"4":
         rows = np.frombuffer(content, np.uint8, _size(header), start).reshape(height, -1)
         return 255 - 255 * np.unpackbits(rows, axis=1)[:, :width]
-    shades = (np.arange(1 << 16) / largest * 255).round().clip(max=255).astype(np.uint8)
+    shades = np.full(1 << 16, 255, np.uint8)  # also of what is larger than it may be
+    shades[:largest] = (np.arange(largest) / largest * 255).round()
     if kind in BITS:
         shades = 255 - shades
     pixels, done = np.empty(header.values, np.uint8), 0
