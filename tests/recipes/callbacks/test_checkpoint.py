@@ -32,6 +32,14 @@ def test_the_one_before_is_kept_and_nothing_else(folder):
     assert newest(folder.parent.parent) == folder / "last.ckpt"
 
 
+def test_a_linked_checkpoint_becomes_the_one_before(folder, tmp_path):
+    os.rename(folder / "last.ckpt", tmp_path / "kept.ckpt")
+    (folder / "last.ckpt").symlink_to(tmp_path / "kept.ckpt")
+    CheckedIO().save_checkpoint(content(3), folder / "last.ckpt")
+    assert step_of(folder / "last.ckpt") == 3 and step_of(folder / "previous.ckpt") == 2
+    assert step_of(tmp_path / "kept.ckpt") == 2
+
+
 def test_every_damage_is_found_or_harmless(folder):
     path = folder / "last.ckpt"
     whole = path.read_bytes()

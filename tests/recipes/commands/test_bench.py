@@ -22,6 +22,12 @@ def test_the_quantizer_benchmark_prints_and_writes_its_ratios(in_tmp_path, monke
     assert {"name", "ours", "baseline", "baseline_name", "unit", "speedup"} <= set(records[0])
 
 
+@pytest.mark.parametrize("option", ["--json", "--plot"])
+def test_a_folder_in_the_place_of_an_output_is_refused_before_the_work(refusal, tmp_path, option):
+    line = refusal("bench", "sampler", option, tmp_path)
+    assert line == f"{tmp_path}: it is a folder; give a file"
+
+
 def test_a_search_that_disagrees_is_no_benchmark(monkeypatch):
     monkeypatch.setattr(quantizer, "VECTORS", 64)
     encode = quantizer.VectorQuantizer.encode_ids

@@ -72,13 +72,6 @@ def test_an_array_has_all_items_and_their_ends(intaglio, folder):
     }
 
 
-def test_the_record_next_to_an_array_is_replaced_if_asked_alone(intaglio, refusal, folder):
-    (folder / "ids.json").write_text("mine")
-    assert "ids.json exists; give --overwrite" in refusal("ids", "tokens", "-o", "ids.npy")
-    assert (folder / "ids.json").read_text() == "mine" and not (folder / "ids.npy").exists()
-    assert intaglio("ids", "tokens", "-o", "ids.npy", "--overwrite").status == 0
-
-
 def test_the_lines_of_the_document_make_batches(intaglio, in_tmp_path):
     (in_tmp_path / "a.intaglio").write_bytes(token_file(torch.arange(8000).view(4000, 2) % 7))
     assert intaglio("ids", "a.intaglio", "-o", "ids.npy").status == 0
