@@ -12,11 +12,14 @@ from torch import Tensor
 from intaglio.codecs.codec import Codec, Reconstruction
 from intaglio.codecs.decoders.base import AudioDecoder
 from intaglio.codecs.encoders.base import AudioEncoder
-from intaglio.codecs.inputs import check_finite, check_lengths
+from intaglio.codecs.inputs import check_finite, check_lengths, check_number
 from intaglio.codecs.quantizers.base import Quantizer
 from intaglio.codecs.streaming.long_signals import decode_blocks, encode_blocks
 from intaglio.codecs.streaming.segments import Segments
 from intaglio.codecs.tokens import Tokens
+
+RATES = (1_000, 192_000)  # a file may name any: others would ask for gigabytes to resample to
+CHANNELS = (1, 64)
 
 
 class AudioCodec(Codec):
@@ -26,16 +29,16 @@ class AudioCodec(Codec):
         encoder: waveform to latents.
         quantizer: latents to ids.
         decoder: latents to waveform.
-        sample_rate: samples per second of the waveforms.
-        channels: channels of the waveforms.
+        sample_rate: samples per second of the waveforms, 1,000 to 192,000.
+        channels: channels of the waveforms, at most 64.
         name: name of the system.
         normalise: divide by the root mean square of the mean of the channels before encoding, and
             multiply by it after decoding; the tokens carry it.
-        segment: samples of pieces that are coded apart; None codes signals whole.
-        overlap: samples that neighbouring pieces share.
+        segment: samples of pieces that are coded apart, at most a minute; None codes signals whole.
+        overlap: samples that neighbouring pieces share, at most half of them.
 
     Raises:
-        ValueError: the parts disagree, or a segment does not fill whole positions.
+        ValueError: the parts disagree, or a number is out of its range.
     """
 
     signal = "wave"
@@ -61,15 +64,12 @@ class AudioCodec(Codec):
                 f"the quantizer needs latents in multiples of {quantizer.stride}, the encoder "
                 f"gives multiples of {encoder.multiple}"
             )
-        self.sample_rate = sample_rate
-        self.channels = channels
+        self.sample_rate = check_number("sample_rate", sample_rate, RATES)
+        self.channels = check_number("channels", channels, CHANNELS)
         self.normalise = normalise
-        self.segments = None if segment is None else Segments(segment, overlap)
-        if segment is not None and (segment % self.hop_length or not 0 <= overlap < segment):
-            raise ValueError(
-                f"a segment of {segment} samples that overlap by {overlap} does not fill whole "
-                f"positions of {self.hop_length}"
-            )
+        self.segments = None
+        if segment is not None:
+            self.segments = Segments(segment, overlap).checked(self.hop_length, sample_rate)
 
     @property
     def hop_length(self) -> int:

@@ -235,7 +235,7 @@ def load_part(
             f"there is no {' or '.join(names)} at {path}: give a bundle folder, a checkpoint, or "
             f"the name of one that comes with the package ({known or 'none does'})"
         )
-    if path.is_dir() and not (path / CONFIG).is_file():
+    if path.is_dir() and not (path / CONFIG).exists():
         raise FileNotFoundError(f"{path} is no bundle: it has no {CONFIG}")
     try:
         with trusting(trust):

@@ -13,6 +13,14 @@ import torch
 from torch import Tensor
 
 
+def check_number(name: str, value: object, bounds: tuple[int, int]) -> int:
+    """The value of an argument; raise ValueError unless it is an integer within closed bounds."""
+    low, high = bounds
+    if not isinstance(value, int) or not low <= value <= high:
+        raise ValueError(f"{name} must be an integer in [{low}, {high}], got {value!r}")
+    return value
+
+
 def recording() -> bool:
     """Whether a graph is recorded or compiled, in which a check would become a part of it."""
     return torch.jit.is_tracing() or torch.compiler.is_compiling()

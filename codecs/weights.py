@@ -42,7 +42,7 @@ def checked_size(path: Path, *, largest: float = 1.0) -> int:
     if not path.exists():
         raise FileNotFoundError(f"{path} is missing")
     if not path.is_file():
-        raise ValueError(f"{path} is a folder, a device or a pipe, not a file of weights")
+        raise ValueError(f"{path} is a folder, a device or a pipe, not a file")
     size = path.stat().st_size
     try:
         limit = largest * float(os.environ.get(VARIABLE) or MAX_GIB)

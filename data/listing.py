@@ -207,6 +207,8 @@ def _reason(path: Path, error: Exception) -> str:
 
 
 def _located(root: str, kind: str) -> Path:
+    if not root:
+        raise ValueError(f"no folder of {kind} files is given: its name is empty")
     path = Path(root).expanduser()
     if path.exists():
         return path

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
+from intaglio.recipes.commands.options.words import Parser
 from intaglio.recipes.errors import (
     USER_ERRORS,
     explain,
@@ -147,7 +148,7 @@ def _run(words: list[str]) -> int:
         hint = f": did you mean {near[0]}?" if near else "; `intaglio --help` lists the commands"
         parser.error(f"there is no command {name!r}{hint}")
     module = importlib.import_module(f"intaglio.recipes.commands.{name}")
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=f"intaglio {name}",
         description=known[name],
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -10,7 +10,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from intaglio.codecs.inputs import check_number
 from intaglio.codecs.tokens import Tokens
+
+MAX_SECONDS = 60  # of a piece, as which also shorter signals are coded
 
 
 class Segments(NamedTuple):
@@ -23,6 +26,22 @@ class Segments(NamedTuple):
 
     size: int
     overlap: int
+
+    def checked(self, hop_length: int, sample_rate: int) -> "Segments":
+        """These; raise ValueError unless they fill whole positions, few and short enough.
+
+        Args:
+            hop_length: samples of a position.
+            sample_rate: samples per second.
+        """
+        check_number("segment", self.size, (1, MAX_SECONDS * sample_rate))
+        check_number("overlap", self.overlap, (0, self.size // 2))
+        if self.size % hop_length:
+            raise ValueError(
+                f"a segment of {self.size} samples that overlap by {self.overlap} does not fill "
+                f"whole positions of {hop_length}"
+            )
+        return self
 
     @property
     def step(self) -> int:

@@ -42,6 +42,10 @@ STRIP = 1 << 20  # pixels converted at once
 Colour = tuple[int, int, int]
 
 
+class _UnsupportedError(ValueError):
+    """An intact image that is not read."""
+
+
 class ImageInfo(NamedTuple):
     """Size of an image in pixels, the right way up."""
 
@@ -89,12 +93,17 @@ def read_image(
             if (decoded := _decoded_by_arrays(image)) is not None:
                 return _pixels(decoded, background)
             if image.mode in ("I", "F"):
-                raise ValueError(f"samples of 32 bits (mode {image.mode}) have no known range")
+                raise _UnsupportedError(
+                    f"{path} has samples of 32 bits, which are not supported, for their range is "
+                    "not known; convert it to 8 or 16 bits"
+                )
             image.load()
             _check_exif(image)
             with without_warnings():
                 ImageOps.exif_transpose(image, in_place=True)
             return _pixels(image, background)
+        except _UnsupportedError:
+            raise
         except OSError as error:
             if error.errno is not None:  # of the disk
                 raise

@@ -157,6 +157,12 @@ def _check_size(path: Path, image: Image.Image, size: int, limits: ImageLimits) 
         )
 
 
+def _signature(start: bytes, formats: tuple[str, ...]) -> str | None:
+    """The format that a file begins as, if it is one of these."""
+    tests = {name: Image.OPEN[name][1] for name in formats}
+    return next((name for name, test in tests.items() if test and test(start) is True), None)
+
+
 def _header(path: Path, file: BinaryIO) -> Image.Image:
     """The image of an open file, not decoded yet."""
     formats = formats_under(path)
@@ -169,6 +175,10 @@ def _header(path: Path, file: BinaryIO) -> Image.Image:
         file.seek(0)
         return open_known(file, formats)
     except UnidentifiedImageError as error:
+        if kind := _signature(content[:16], formats):
+            raise ValueError(
+                f"{path} is damaged, or {kind} of a kind that is not supported; convert it to PNG"
+            ) from error
         raise ValueError(
             f"{path} is not an image of {', '.join(formats)}, or damaged at its beginning"
         ) from error

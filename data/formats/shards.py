@@ -209,7 +209,7 @@ def _check_rows(path: Path, shards: Sequence[Path]) -> None:
         found = next((shard for shard, text in same.items() if text == f"{line}\n"), None)
         if found is None:
             row = row_path(next(iter(same)))
-            if not row.is_file():
+            if not row.exists():
                 raise ShardError(f"{row} is missing, {path} lists it; {_COPY}")
             raise ShardError(
                 f"{row} is not as listed in {path}: its shards are of several sets; make them anew "

@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from intaglio.recipes.commands import eval_audio, eval_generators, eval_images
+from intaglio.recipes.commands.options.words import Parser
 
 KINDS = {"audio": eval_audio, "image": eval_images, "generator": eval_generators}
 
 
-class KindParser(argparse.ArgumentParser):
+class KindParser(Parser):
     """Parser of one kind: it reports unknown options itself, with its own usage."""
 
     def parse_known_args(  # type: ignore[override]

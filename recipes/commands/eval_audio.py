@@ -97,6 +97,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--baselines",
+        type=str,
         metavar="NAMES",
         default=BASELINES,
         help="classic codecs: opus-6k, opus-12k…, codec2-1200, -1300, -2400, -3200, or none "

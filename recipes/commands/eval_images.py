@@ -78,6 +78,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--baselines",
+        type=str,
         metavar="NAMES",
         default=BASELINES,
         help="jpeg, webp, avif at the size of the tokens and at several qualities, or one quality "

@@ -64,6 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     condition.add_argument(
         "--text",
         dest="texts",
+        type=str,
         action="append",
         metavar="WORDS",
         help="description of the images; may be repeated",

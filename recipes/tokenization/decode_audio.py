@@ -51,6 +51,7 @@ def decode_audio_file(codec: AudioCodec, job: FileJob, options: AudioDecoding) -
         ValueError: the input is damaged or of another codec.
     """
     with read_from(job.source, job.max_stdin) as path:
+        check_regular(path, "a token file")
         try:
             header, source = _checked(codec, path)
         except ValueError as error:
@@ -76,7 +77,6 @@ def decode_audio_file(codec: AudioCodec, job: FileJob, options: AudioDecoding) -
 
 def _checked(codec: AudioCodec, path: Path) -> tuple[TokenHeader, SourceAudio]:
     """Header of an intact token file of this codec, and the source that it describes."""
-    check_regular(path, "a token file")
     with path.open("rb") as file:
         header, blocks = iter_tokens(file)
         source = _check_codec(header, codec)

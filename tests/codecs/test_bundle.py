@@ -1,8 +1,10 @@
 import copy
 import json
+import os
 import re
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -119,6 +121,10 @@ def change_config(folder, change):
     file.write_text(json.dumps(config))
 
 
+def _changed(field, value, config):
+    config["recipe"]["init_args"][field] = value
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
@@ -131,6 +137,19 @@ def change_config(folder, change):
             "refused",
         ),
         (lambda c: c["recipe"]["init_args"].update(sample_rate=2000), "fingerprint"),
+        *[
+            (partial(_changed, field, value), f"{field} must be an integer in .*, got {value}")
+            for field, value in [
+                ("sample_rate", 2**31 - 1),
+                ("sample_rate", 1),
+                ("sample_rate", 1000.5),
+                ("channels", 2**20),
+                ("channels", 0),
+                ("segment", 2**31 - 8),
+                ("segment", 0),
+            ]
+        ],
+        (lambda c: _changed("segment", 1000, c) or _changed("overlap", 999, c), "overlap must"),
         (lambda c: c["recipe"]["init_args"]["encoder"]["init_args"].update(width=8), "do not fit"),
     ],
 )
@@ -152,6 +171,10 @@ def test_missing_and_empty_places_are_reported(tmp_path):
         load(tmp_path / "nowhere")
     with pytest.raises(FileNotFoundError, match=r"config\.json"):
         load(tmp_path)
+    os.mkfifo(tmp_path / "config.json")
+    with pytest.raises(ValueError, match=r"config\.json is a folder, a device or a pipe"):
+        load(tmp_path)
+    (tmp_path / "config.json").unlink()
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(ValueError, match="JSON"):
         load(tmp_path)

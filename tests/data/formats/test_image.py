@@ -64,7 +64,7 @@ def test_grey_and_16_bits(tmp_path):
     Image.fromarray(np.array([[0, 257, 65535, 32768]], np.uint16)).save(tmp_path / "deep.png")
     assert read_image(tmp_path / "deep.png").tolist() == [[[0, 1, 255, 128]]] * 3
     Image.fromarray(np.ones((2, 2), np.float32)).save(tmp_path / "float.tif")
-    with pytest.raises(ValueError, match=r"float\.tif.*32 bits"):
+    with pytest.raises(ValueError, match=r"float\.tif has samples of 32 bits, .* convert it to 8"):
         read_image(tmp_path / "float.tif")
 
 
@@ -167,3 +167,15 @@ def test_more_quality_takes_more_bytes_and_is_nearer(kind):
     assert len(low) < len(high)
     far, near = ((decode_image(x).float() - pixels).square().mean() for x in (low, high))
     assert near < far
+
+
+def test_a_file_that_begins_as_an_image_is_damaged_and_not_of_another_format(tmp_path):
+    path = tmp_path / "a.avif"
+    path.write_bytes(
+        encode_image(torch.full((3, 16, 16), 9, dtype=torch.uint8), "AVIF", quality=50)
+    )
+    content = bytearray(path.read_bytes())
+    content[content.index(b"meta")] ^= 4
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"a\.avif is damaged, or AVIF of a kind that"):
+        read_image(path)

@@ -152,7 +152,9 @@ def test_what_is_no_file_is_refused_at_once_by_every_command(
         (*drawing, "--inpaint", no_file, "--mask", no_file),
         ("encode", good, "-o", no_file, "--codec", bundle, "--overwrite"),
     ):
-        assert f"{no_file} is a device or a pipe, not a file" in refusal(*words), words
+        line = refusal(*words)
+        assert f"{no_file} is a device or a pipe, not a file" in line, words
+        assert line.count(str(no_file)) == 1, line
     assert not (tmp_path / "out").exists()
 
 
