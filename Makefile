@@ -16,6 +16,10 @@ FOLDERS := codecs data export generators recipes
 PORTABLE := codecs/layers codecs/encoders codecs/decoders codecs/quantizers codecs/streaming \
   generators/conditioning export/test_convolutional.py export/test_export.py
 
+# Threads that wait without spinning: where processes share cores, that is several times as fast.
+export OMP_WAIT_POLICY := passive
+export GOMP_SPINCOUNT := 0
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test pytest lint portable wheel
 
@@ -27,9 +31,8 @@ help:
 	@echo 'make test TORCH=2.14   the same with another torch, in an environment of its own'
 	@echo 'make wheel  build the wheel, install it in a clean environment and test it there'
 
-# Threads that wait without spinning: on a busy machine that is several times as fast.
 demo: $(STAMP)
-	OMP_WAIT_POLICY=passive GOMP_SPINCOUNT=0 $(BIN)/intaglio demo --out demo
+	$(BIN)/intaglio demo --out demo
 
 # First, whether the environment has what pyproject.toml allows: a newer torch, put there by hand, say.
 test: $(STAMP)
