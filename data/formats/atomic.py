@@ -6,7 +6,6 @@ What a killed process has left is removed by the next one that writes the same; 
 of the package may use it.
 """
 
-import ctypes
 import errno
 import os
 import shutil
@@ -17,12 +16,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from intaglio.data.formats.exchange import exchange
 from intaglio.data.formats.locks import locked, remove, staging, sweep
 
 _INSIDE = "set"  # name of the staging folder of a folder that cannot be exchanged, within it
 _READY = f".{_INSIDE}.intaglio-ready"  # its name once it is complete
 _STANDARD = {"/dev/stdout": 1, "/dev/stderr": 2}
-_AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 
 
 @contextmanager
@@ -80,13 +79,14 @@ def replacing_set(folder: str | Path, *, drop: Collection[str] = ()) -> Iterator
 
     They appear in one step, and files of ``drop`` that were not written again vanish in it. Other
     files of ``folder`` are kept. They are flushed to the disk first, and have the permissions that
-    the umask leaves them, or those of the files that they replace. A symbolic link among these is
-    replaced itself. If the block fails, all stays as it was.
+    the umask leaves them, or those of the files that they replace. A symbolic link among these
+    stays, and what it points to is replaced; one to be dropped vanishes alone. If the block fails,
+    all stays as it was. What is new as a whole may have folders in it.
 
     On Linux the two folders are exchanged. Where this cannot be (a mount point, the working folder,
-    one with sub-folders, a file system that does not exchange), the files are renamed one by one;
-    after a kill between two renames, `settle` does the rest: whatever writes here next calls it,
-    and so do the readers of bundles.
+    one with sub-folders or links to replace, a file system that does not exchange), the files are
+    renamed one by one; after a kill between two renames, `settle` does the rest: whatever writes
+    here next calls it, and so do the readers of bundles.
 
     Args:
         folder: made if it is missing, with its parents.
@@ -94,7 +94,8 @@ def replacing_set(folder: str | Path, *, drop: Collection[str] = ()) -> Iterator
 
     Raises:
         NotADirectoryError: ``folder`` is something else.
-        OSError: it cannot be written, or a file would replace a folder, a device or a pipe.
+        OSError: it cannot be written, a file would replace a folder, a device or a pipe, or two
+            would replace the same one by a link.
     """
     folder = Path(os.path.realpath(folder))
     if folder.exists() and not folder.is_dir():
@@ -152,11 +153,17 @@ def _send(content: Path, path: Path) -> None:
 
 
 def _check_files(folder: Path, names: Collection[str]) -> None:
-    """Refuse to replace what is no file, and to remove it."""
+    """Refuse to replace what is no file, and to remove it; and links that cannot be followed."""
+    found: dict[str, Path] = {}
     for path in (folder / name for name in names):
         status = check_target(path)
         if status is not None and not stat.S_ISREG(status.st_mode):
             raise OSError(f"{path} is a device or a pipe, not a file; choose another folder")
+        target = os.path.realpath(path)
+        if not os.access(os.path.dirname(target), os.W_OK) and path.is_symlink():
+            raise OSError(f"{path} is a link to {target}, which cannot be written")
+        if (other := found.setdefault(target, path)) is not path:
+            raise OSError(f"{path} and {other} are links to one file; remove one of them")
 
 
 def settle(folder: Path) -> None:
@@ -191,6 +198,8 @@ def _put(new: Path, folder: Path, drop: Collection[str]) -> None:
 
 def _exchanged(new: Path, folder: Path, drop: Collection[str]) -> bool:
     """Exchange the two folders after linking what is kept into the new one, if that can be done."""
+    if any((folder / name).is_symlink() for name in os.listdir(new)):
+        return False
     kept = [
         path
         for path in folder.iterdir()
@@ -208,7 +217,7 @@ def _exchanged(new: Path, folder: Path, drop: Collection[str]) -> bool:
             os.chown(new, status.st_uid, status.st_gid)
         shutil.copymode(folder, new)
         _flush(new)
-        _exchange(new, folder)
+        exchange(new, folder)
     except OSError:
         for path in linked:
             path.unlink()
@@ -242,6 +251,10 @@ def _move_in(ready: Path) -> None:
         if path.is_dir():
             target.unlink(missing_ok=True)
             path.rmdir()
+        elif target.is_symlink():  # which may lead to another file system
+            with replacing(target) as part:
+                shutil.copyfile(path, part)
+            path.unlink()
         else:
             os.replace(path, target)
     ready.rmdir()
@@ -258,20 +271,6 @@ def _is_movable(folder: Path) -> bool:
     return folder not in (here, *here.parents)
 
 
-def _exchange(one: Path, other: Path) -> None:
-    """Exchange two folders in one step.
-
-    Raises:
-        OSError: the system or the file system cannot, or not these two.
-    """
-    function = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
-    if function is None:
-        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
-    names = (_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other))
-    if function(*names, ctypes.c_uint(_RENAME_EXCHANGE)) != 0:
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), str(other))
-
-
 def _make_file(path: Path) -> None:
     os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
 
@@ -279,7 +278,8 @@ def _make_file(path: Path) -> None:
 def _finish(file: Path, mode: int, old: os.stat_result | None) -> None:
     """Have a file on the disk, with its permissions, which some writers restrict, and the owner of
     the old one, if the system allows it."""
-    _flush(file)
+    for path in (*file.rglob("*"), file):
+        _flush(path)
     status = file.stat()
     if old is not None and (status.st_uid, status.st_gid) != (old.st_uid, old.st_gid):
         with suppress(PermissionError):

@@ -5,11 +5,10 @@ not at all.
 """
 
 import logging
-import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from intaglio.data.formats.locks import staging
+from intaglio.data.formats.atomic import replacing_set
 from intaglio.data.manifest import Record, read_manifest, write_manifest
 from intaglio.data.sets.base import MANIFEST, RealSet, home
 from intaglio.data.sets.clipart import CLIPART
@@ -78,15 +77,13 @@ def get(
         if complete(folder):
             return folder
         raise FileExistsError(f"{folder} is incomplete: remove it and get {name} again")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with staging(folder, os.mkdir) as made:
+    with replacing_set(folder) as made:
         if complete(folder):  # another process was waited for, which has fetched it
             return folder
         records = chosen.build(made)
         found = list(progress(records, chosen.items) if progress else records)
         _compare(chosen, found)
         write_manifest(made / MANIFEST, found)
-        os.rename(made, folder)
     return folder
 
 

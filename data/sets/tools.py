@@ -7,7 +7,8 @@ import subprocess
 from pathlib import Path
 from typing import NamedTuple
 
-from intaglio.data.formats.locks import remove, staging
+from intaglio.data.formats.atomic import replacing_set
+from intaglio.data.formats.locks import remove
 from intaglio.data.sets.base import home
 from intaglio.data.sets.packages import fetch_debian
 
@@ -46,15 +47,13 @@ def get_codec2() -> Programs:
     if (found := codec2_programs()) is not None:
         return found
     folder = home() / "tools" / "codec2"
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with staging(folder, os.mkdir) as made:
+    with replacing_set(folder) as made:
         if (found := _fetched(folder)) is not None:  # by another process that was waited for
             return found
         fetch_debian(["codec2", _library()], made)
         if _fetched(made) is None:
             raise OSError("the Debian packages of codec2 hold no c2enc, c2dec and libcodec2")
-        remove(folder)
-        os.rename(made, folder)
+        remove(folder)  # what is there lacks one of them
     programs = _fetched(folder)
     assert programs is not None
     return programs

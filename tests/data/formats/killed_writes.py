@@ -43,7 +43,7 @@ def kill_at(number: int) -> None:
 
     for name in STEPS:
         setattr(os, name, deadly(getattr(os, name)))
-    atomic._exchange = deadly(atomic._exchange)
+    atomic.exchange = deadly(atomic.exchange)
 
 
 def fast(descriptor: int) -> None:
@@ -67,6 +67,11 @@ def main(root: Path, way: str) -> None:
             folder.mkdir()
             for name, text in OLD.items():
                 (folder / name).write_text(text)
+        if way == "linked":
+            elsewhere = folder.with_name("elsewhere")
+            elsewhere.mkdir()
+            os.rename(folder / "b", elsewhere / "b")
+            (folder / "b").symlink_to("../elsewhere/b")
         os.chdir(folder if way == "inside" else root)
         done = survived(folder, number)
         found = {"killed": state(folder)}

@@ -181,7 +181,7 @@ def test_a_full_disk_at_any_step_leaves_one_of_the_sets(tmp_path, monkeypatch, i
 
 
 @LINUX
-@pytest.mark.parametrize("way", ["exchanged", "inside", "absent"])
+@pytest.mark.parametrize("way", ["exchanged", "inside", "linked", "absent"])
 def test_a_kill_at_any_step_leaves_one_of_the_sets(tmp_path, way):
     run = [sys.executable, str(KILLS), str(tmp_path), way]
     done = subprocess.run(run, capture_output=True, text=True, check=True)
@@ -190,8 +190,9 @@ def test_a_kill_at_any_step_leaves_one_of_the_sets(tmp_path, way):
     found = [json.loads(line) for line in done.stdout.splitlines()]
     assert len(found) > 20
     names = ["set", *(f"set/{name}" for name in new)]
+    names = [*(["elsewhere", "elsewhere/b"] if way == "linked" else []), *names]
     for one in found:
-        assert way == "inside" or one["killed"] in (old, new)
+        assert way in ("inside", "linked") or one["killed"] in (old, new)
         assert one["settled"] in (old, new)
         assert one["next"] == {name: text.replace("new", "next") for name, text in new.items()}
         assert one["left"] == names
@@ -234,7 +235,7 @@ def test_all_of_a_set_is_on_the_disk_before_it_appears(tmp_path, monkeypatch):
         fsync(descriptor)
 
     def checked(new, folder, drop):
-        assert {path.stat().st_ino for path in (new, *new.iterdir())} <= flushed
+        assert {path.stat().st_ino for path in (new, *new.rglob("*"))} <= flushed
         put(new, folder, drop)
         assert folder.parent.stat().st_ino in flushed
 
@@ -242,6 +243,10 @@ def test_all_of_a_set_is_on_the_disk_before_it_appears(tmp_path, monkeypatch):
     monkeypatch.setattr(atomic, "_put", checked)
     write(tmp_path / "set")
     assert content(tmp_path / "set") == {name: f"new {name}" for name in "abc"}
+    with replacing_set(tmp_path / "deep") as new:
+        (new / "en" / "digits").mkdir(parents=True)
+        (new / "en" / "digits" / "a").write_text("new a")
+    assert content(tmp_path / "deep" / "en" / "digits") == {"a": "new a"}
 
 
 @pytest.mark.parametrize("kind", ["a folder", "a socket", "a pipe that nobody reads"])
@@ -338,6 +343,39 @@ def test_a_symbolic_link_is_written_through(tmp_path, there):
     assert sorted(os.listdir(tmp_path)) == ["elsewhere", "link", "second"]
 
 
+@pytest.mark.parametrize("there", [True, False])
+def test_links_of_a_set_are_written_through(folder, tmp_path, there):
+    (tmp_path / "disk").mkdir()
+    for name in ("a", "gone"):
+        (folder / name).unlink()
+        (folder / name).symlink_to(f"../disk/{name}")
+    (tmp_path / "disk" / "gone").write_text("old")
+    if there:
+        (tmp_path / "disk" / "a").write_text("old")
+        (tmp_path / "disk" / "a").chmod(0o600)
+    write(folder)
+    assert os.readlink(folder / "a") == "../disk/a" and content(folder) == NEW
+    assert content(tmp_path / "disk") == {"a": "new a", "gone": "old"}
+    assert sorted(os.listdir(tmp_path)) == ["disk", "set"]
+    mode = 0o600 if there else 0o666 & ~umask()
+    assert stat.S_IMODE((tmp_path / "disk" / "a").stat().st_mode) == mode
+
+
+@pytest.mark.parametrize(
+    "way", ["to another of them", "to one file", "to no folder", "in a circle"]
+)
+def test_links_of_a_set_that_cannot_be_written_through_change_nothing(folder, way):
+    leads = {"to another of them": "b", "to no folder": "none/a", "in a circle": "a"}
+    for name in ("a", "b") if way == "to one file" else ("a",):
+        (folder / name).unlink()
+        (folder / name).symlink_to(leads.get(way, "user"))
+    before = sorted(os.listdir(folder))
+    with pytest.raises(OSError, match=r"links to one file|cannot be written|Too many levels"):
+        write(folder)
+    assert sorted(os.listdir(folder)) == before and (folder / "user").read_text() == "mine"
+    assert (folder / "a").is_symlink() and list(folder.parent.iterdir()) == [folder]
+
+
 def test_hidden_files_of_users_stay(tmp_path):
     for name in (".note.part", ".mine.part", ".set.ready", ".x.intaglio-part.txt"):
         (tmp_path / name).mkdir()
@@ -385,7 +423,7 @@ def test_a_file_system_that_does_not_exchange_folders_gets_the_set_too(folder, m
     def no(*_):
         raise OSError(errno.EINVAL, "Invalid argument")
 
-    monkeypatch.setattr(atomic, "_exchange", no)
+    monkeypatch.setattr(atomic, "exchange", no)
     write(folder)
     assert content(folder) == NEW
     assert list(folder.parent.iterdir()) == [folder]

@@ -56,4 +56,4 @@ def test_packages_without_the_programs_leave_nothing(debian, no_codec2, tmp_path
     debian.offer("libcodec2-1.0", {"usr/lib/libcodec2.so.1.0": b"lib"})
     with pytest.raises(OSError, match="hold no c2enc"):
         get_codec2()
-    assert list((tmp_path / "home" / "tools").iterdir()) == []
+    assert not (tmp_path / "home").exists()
