@@ -30,6 +30,7 @@ from intaglio.codecs.weights import (
     tensors_of,
 )
 from intaglio.data.formats.atomic import replacing_set, settle
+from intaglio.data.formats.named import named
 
 FORMAT_VERSION = 1
 CONFIG, WEIGHTS = BUNDLE_FILES
@@ -74,7 +75,7 @@ def save(part: Part, folder: str | Path, *, half: bool = False) -> Path:
         ValueError: a weight is beyond float16, or the folder holds files of these names that are
             no bundle; they stay.
     """
-    folder = Path(folder)
+    folder = named(folder, "folder for the bundle")
     _check_free(folder)
     state = folded_state(part)
     stored = {name: _rounded(name, tensor) for name, tensor in state.items()} if half else state

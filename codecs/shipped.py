@@ -6,6 +6,8 @@ Each has a ``MODEL_CARD.md`` and a bundle for each kind of part, ``codec`` or ``
 from collections.abc import Iterable
 from pathlib import Path
 
+from intaglio.data.formats.named import named
+
 FOLDER = Path(__file__).parents[1] / "recipes" / "weights"
 CARD = "MODEL_CARD.md"
 KINDS = ("codec", "generator")
@@ -28,8 +30,11 @@ def located(source: str | Path, *kinds: str) -> Path:
     """Path of a source: its own, unless it is a name of the package with one of the kinds.
 
     A file or a bundle of the user goes before; a folder of recordings called so is no bundle.
+
+    Raises:
+        ValueError: the name is empty, which would be the current folder.
     """
-    path = Path(source)
+    path = named(source, " or ".join(kinds))
     if path.is_file() or any((path / name).exists() for name in BUNDLE_FILES):
         return path
     return next((found for kind in kinds if (found := shipped(source, kind))), path)

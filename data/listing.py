@@ -14,6 +14,7 @@ from typing import Protocol, TypeVar
 import torch
 from tqdm import tqdm
 
+from intaglio.data.formats.named import named
 from intaglio.data.formats.printable import counted, printable
 from intaglio.data.formats.regular_file import visible_files
 from intaglio.data.manifest import Record, read_manifest, source_key
@@ -207,9 +208,7 @@ def _reason(path: Path, error: Exception) -> str:
 
 
 def _located(root: str, kind: str) -> Path:
-    if not root:
-        raise ValueError(f"no folder of {kind} files is given: its name is empty")
-    path = Path(root).expanduser()
+    path = named(root, f"folder of {kind} files").expanduser()
     if path.exists():
         return path
     known = next((known for known in SETS if known.name == root), None)

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
 
+from intaglio.data.formats.named import named
 from intaglio.data.formats.printable import counted
 from intaglio.data.formats.regular_file import visible_files
 from intaglio.data.formats.shards import SUFFIX, check_list, read_shard
@@ -167,7 +168,7 @@ class TokenShards(Sided):
         """Read and split the tokens, once."""
         if self.source is not None:
             return
-        source, entries = read_token_set(Path(self.root))
+        source, entries = read_token_set(named(self.root, "folder of token shards"))
         of_path = classes_of([entry.record for entry in entries])
         self.classes = sorted(set(of_path.values()) - {""})
         number = {name: label for label, name in enumerate(self.classes)}
@@ -219,8 +220,7 @@ def read_token_set(folder: Path) -> tuple[TokenSource, list[_Entry]]:
     """Where the tokens of a folder of shards come from, and all of them, item by item.
 
     Raises:
-        ValueError: there are no shards, one is damaged, or tokens differ in codec, or in shape if
-            they are grids.
+        ValueError: no shards, a damaged one, or tokens that differ in codec or, of grids, in shape.
         FileNotFoundError: there is no such folder.
     """
     if not folder.is_dir():

@@ -8,6 +8,7 @@ from typing import Any
 from intaglio.codecs import Codec
 from intaglio.codecs.folding import fold
 from intaglio.data.formats.atomic import replacing_set
+from intaglio.data.formats.named import named
 from intaglio.export import onnx, program, torchscript
 from intaglio.export.card import CARD, check_free, earlier, kept, listed, write
 from intaglio.export.graphs import Graphs, check
@@ -49,7 +50,7 @@ def export(
     if "onnx" in formats:
         onnx.check_installed()
     check(codec)
-    folder = Path(folder)
+    folder = named(folder, "folder for the export")
     names = [f"{part}{ENDINGS[name]}" for name in formats for part in ("encoder", "decoder")]
     check_free(folder, names, "another program")
     fold(codec).eval()

@@ -20,6 +20,7 @@ from intaglio.codecs.bundle import fingerprint
 from intaglio.codecs.layers.positions import ROPE_THETA
 from intaglio.codecs.layers.transformer import Block, SwiGLU
 from intaglio.data.formats.atomic import replacing_set
+from intaglio.data.formats.named import named
 from intaglio.export.card import CARD, LLAMA, check_free, earlier, listed, write
 from intaglio.export.llama_reader import verify
 from intaglio.export.llama_requirements import requirements
@@ -70,7 +71,7 @@ def export(
     """
     layout = check(generator)
     generator.eval()
-    folder = Path(folder)
+    folder = named(folder, "folder for the export")
     old = listed(earlier(folder).get("exports", []))
     check_free(folder, LLAMA, "a bundle or another model")
     progress("llama: writing")

@@ -20,6 +20,7 @@ from types import FrameType
 from intaglio.recipes.commands.options.words import Parser
 from intaglio.recipes.errors import (
     USER_ERRORS,
+    WrongUsage,
     explain,
     is_out_of_memory,
     say,
@@ -68,9 +69,9 @@ def main() -> int:
     """Run the command line.
 
     Returns:
-        The exit status: 0 for success, 1 for an error of the user, which is reported in one line,
-        130 if interrupted. Wrong usage exits with 2 from within the parser, SIGTERM with 143 and
-        SIGHUP with 129.
+        The exit status: 0 for success, 1 for an error of the user and 2 for wrong usage, which are
+        reported in one line, 130 if interrupted. The parser exits with 2 itself, SIGTERM with 143
+        and SIGHUP with 129.
     """
     try:
         try:
@@ -91,7 +92,7 @@ def main() -> int:
             raise
         show_traceback(error)
         say(f"error: {explain(error)}")
-        return 1
+        return 2 if isinstance(error, WrongUsage) else 1
 
 
 def find(recipe: str) -> str:
@@ -128,7 +129,7 @@ def _run(words: list[str]) -> int:
         sys.argv[1:] = _with_paths(words)  # Lightning warns if given words that the process has not
         build()
         return 0
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="intaglio",
         usage="intaglio COMMAND …",
         description="Discrete codecs for audio and images, and generators over their tokens.",
@@ -145,7 +146,7 @@ def _run(words: list[str]) -> int:
     known = {name: about for group in COMMANDS.values() for name, about in group.items()}
     if name not in known:
         near = difflib.get_close_matches(name, known, n=1)
-        hint = f": did you mean {near[0]}?" if near else "; `intaglio --help` lists the commands"
+        hint = f": did you mean {near[0]}?" if near else ""
         parser.error(f"there is no command {name!r}{hint}")
     module = importlib.import_module(f"intaglio.recipes.commands.{name}")
     parser = Parser(

@@ -13,6 +13,11 @@ from pathlib import Path
 
 from intaglio.data.formats.printable import printable
 
+
+class WrongUsage(ValueError):
+    """The words of a command line do not fit, whatever is in the files: the exit status is 2."""
+
+
 USER_ERRORS = (ValueError, OSError, ModuleNotFoundError)
 TRACEBACK = "INTAGLIO_TRACEBACK"  # if set to anything but 0, tracebacks are shown
 MAX_REASON = 300  # characters of an error that is ours

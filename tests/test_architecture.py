@@ -25,7 +25,7 @@ MAY_IMPORT = {
     "recipes": {"codecs", "data", "generators", "export"},
 }
 # They need the standard library alone, and every sub-package may import them.
-FOR_ALL = {f"data.formats.{name}" for name in ("atomic", "exchange", "locks")}
+FOR_ALL = {f"data.formats.{name}" for name in ("atomic", "exchange", "locks", "named")}
 
 # Inside a sub-package a module imports its own group and the floors below it. Its group is the
 # longest name of this table that its own begins with; names on one line are one group.

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from intaglio.data.formats.atomic import replacing_set
+from intaglio.data.formats.named import named
 from intaglio.data.manifest import Record, read_manifest, write_manifest
 from intaglio.data.sets.base import MANIFEST, RealSet, home
 from intaglio.data.sets.clipart import CLIPART
@@ -43,7 +44,8 @@ def set_named(name: str) -> RealSet:
 
 def folder_of(name: str, root: str | Path | None = None) -> Path:
     """Where the set of that name is, or would be: ``root/name``, under `home` by default."""
-    return (home() if root is None else Path(root).expanduser()) / set_named(name).name
+    folder = home() if root is None else named(root, "folder for the sets").expanduser()
+    return folder / set_named(name).name
 
 
 def complete(folder: Path) -> bool:

@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 
 from intaglio.recipes.commands.options.evaluation import check_folders
+from intaglio.recipes.commands.options.words import whole
+from intaglio.recipes.errors import WrongUsage
 
 SUBJECTS = ("codec", "image", "quantizer", "memory", "decode", "sampler", "head", "refinement")
 
@@ -30,8 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="of sampler: measure what each acceptance rule gains and costs instead, and draw it",
     )
-    parser.add_argument("--tokens", type=int, help="of decode: tokens of each item (256)")
-    parser.add_argument("--threads", type=int, default=2, help="threads of PyTorch (2)")
+    parser.add_argument("--tokens", type=whole(1), help="of decode: tokens of each item (256)")
+    parser.add_argument("--threads", type=whole(1), default=2, help="threads of PyTorch (2)")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -42,14 +44,12 @@ def run(args: argparse.Namespace) -> None:
 
     from intaglio.data.formats.atomic import replacing
 
-    if args.threads < 1:
-        raise ValueError(f"--threads must be at least 1, got {args.threads}")
     if args.modality and args.subject != "codec":
-        raise ValueError(f"only codec takes a modality, not {args.subject}")
+        raise WrongUsage(f"only codec takes a modality, not {args.subject}")
     if args.tokens is not None and args.subject != "decode":
-        raise ValueError(f"only decode takes --tokens, not {args.subject}")
+        raise WrongUsage(f"only decode takes --tokens, not {args.subject}")
     if args.plot is not None and args.subject != "sampler":
-        raise ValueError(f"only sampler takes --plot, not {args.subject}")
+        raise WrongUsage(f"only sampler takes --plot, not {args.subject}")
     check_folders(args.json, args.plot)
     torch.set_num_threads(args.threads)
     if args.plot is not None:

@@ -9,7 +9,8 @@ from rich.table import Table
 from tqdm import tqdm
 
 from intaglio.data.manifest import Record
-from intaglio.data.sets import SETS, complete, folder_of, get, home
+from intaglio.data.sets import SETS, complete, folder_of, get, home, set_named
+from intaglio.recipes.commands.options.words import given
 from intaglio.recipes.evaluation.tables import print_table
 
 
@@ -20,7 +21,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "list", help="list the sets with size, licence, source, and whether they are there"
     )
     fetching = actions.add_parser("get", help="fetch a set; does nothing if it is there")
-    fetching.add_argument("name", help=f"one of {', '.join(known.name for known in SETS)}")
+    fetching.add_argument(
+        "name",
+        type=_set_name,
+        metavar="NAME",
+        help=f"one of {', '.join(known.name for known in SETS)}",
+    )
     for action in (listing, fetching):
         action.add_argument("--root", help=f"folder that holds the sets; default {home()}")
 
@@ -29,13 +35,21 @@ def run(args: argparse.Namespace) -> None:
     """Do what the words ask for; the folder of a fetched set goes to standard output.
 
     Raises:
-        ValueError: no such set.
+        ValueError: there is nothing of the set in its packages.
         OSError: it cannot be fetched or written.
     """
     if args.action == "list":
         _list(args.root)
     else:
         print(get(args.name, args.root, progress=_bar))
+
+
+def _set_name(text: str) -> str:
+    """The text, for argparse, if it names a set."""
+    try:
+        return set_named(given(text)).name
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _bar(records: Iterator[Record], total: int) -> Iterable[Record]:

@@ -21,6 +21,7 @@ from intaglio.generators.samplers.speculative import SpeculativeSampler
 from intaglio.recipes.commands.options import speculation
 from intaglio.recipes.commands.options.codec import load_codec, load_image_codec
 from intaglio.recipes.commands.options.sampler import DEFAULTS, sampler_of
+from intaglio.recipes.commands.options.words import POSITIVE, whole
 from intaglio.recipes.errors import explain
 from intaglio.recipes.evaluation.audio.baselines import baseline
 from intaglio.recipes.evaluation.audio.comparison import OperatingPoint, audio_systems
@@ -76,17 +77,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out", default="demo", metavar="FOLDER", help="folder for all results (demo)"
     )
     parser.add_argument(
-        "--steps", type=int, default=STEPS, help=f"steps of the training, 0 for none ({STEPS})"
+        "--steps", type=whole(0), default=STEPS, help=f"steps of the training, 0 for none ({STEPS})"
     )
     parser.add_argument(
-        "--minutes", type=float, help="end the training after this time, whatever its steps"
+        "--minutes", type=POSITIVE, help="end the training after this time, whatever its steps"
     )
     parser.add_argument(
         "--data",
         default="speech-prompts",
         help="folder, manifest or named set (speech-prompts, or speech-pip without its client)",
     )
-    parser.add_argument("--clips", type=int, default=20, help="utterances to score (20)")
+    parser.add_argument("--clips", type=whole(1), default=20, help="utterances to score (20)")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -94,15 +95,9 @@ def run(args: argparse.Namespace) -> None:
 
     Raises:
         OSError: no data can be fetched, or the folder cannot be written.
-        ValueError: an argument is out of range, the training failed, or a check of the export did.
+        ValueError: the training failed, or a check of the export did.
         ModuleNotFoundError: the figures need matplotlib.
     """
-    minutes = args.minutes
-    if args.steps < 0 or args.clips < 1 or (minutes is not None and not minutes > 0):
-        raise ValueError(
-            "--steps is at least 0, --clips at least 1, --minutes above 0: "
-            f"{args.steps}, {args.clips}, {minutes}"
-        )
     pyplot()  # what the report needs is asked for now, not after the training
     torch.set_num_threads(min(2, torch.get_num_threads()))
     out = Path(args.out)
@@ -128,7 +123,7 @@ def run(args: argparse.Namespace) -> None:
     print_table(terminal_table([row for row, _ in results], metrics))
     print(f"listen and look: {path}", flush=True)
     if args.steps:
-        training = _train(name, out, args.steps, minutes)
+        training = _train(name, out, args.steps, args.minutes)
         tuned = OperatingPoint(f"{SHIPPED}, fine-tuned", training.codec)
         results[2:2] = evaluate([tuned], items, metrics=metrics, progress=True)
         report(results, training)

@@ -30,8 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         f"examples:\n{examples}\n\n`intaglio eval KIND --help` lists the options of one."
     )
     kinds = parser.add_subparsers(metavar="KIND", parser_class=KindParser, title="what to evaluate")
-    lines = (f"\n  intaglio eval {name:11}{one.ABOUT}" for name, one in KINDS.items())
-    missing = f"say what to evaluate, {', '.join(KINDS)}:{''.join(lines)}"
+    missing = f"say what to evaluate: {', '.join(KINDS)}"
     parser.set_defaults(run=lambda _: parser.error(missing))
     for name, module in KINDS.items():
         kind = kinds.add_parser(

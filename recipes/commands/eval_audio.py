@@ -14,8 +14,9 @@ from intaglio.recipes.commands.options.codec import add_codec_options, default_s
 from intaglio.recipes.commands.options.evaluation import (
     add_evaluation_options,
     check_folders,
-    names,
 )
+from intaglio.recipes.commands.options.words import names, whole
+from intaglio.recipes.errors import WrongUsage
 from intaglio.recipes.evaluation.audio import suite
 from intaglio.recipes.evaluation.audio.baselines import Baseline, baseline
 from intaglio.recipes.evaluation.audio.comparison import (
@@ -86,18 +87,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     known = ",".join(metric.name for metric in select())
     parser.add_argument(
-        "--metrics", metavar="NAMES", help=f"default: {known}; of a suite {','.join(suite.METRICS)}"
+        "--metrics",
+        type=names,
+        metavar="NAMES",
+        help=f"default: {known}; of a suite {','.join(suite.METRICS)}",
     )
     parser.add_argument(
         "--rate",
-        type=int,
+        type=whole(1),
         metavar="HZ",
         help="sample rate at which mel distance and SI-SDR compare (the codec's; "
         f"of a suite {suite.RATE})",
     )
     parser.add_argument(
         "--baselines",
-        type=str,
+        type=names,
         metavar="NAMES",
         default=BASELINES,
         help="classic codecs: opus-6k, opus-12k…, codec2-1200, -1300, -2400, -3200, or none "
@@ -120,13 +124,13 @@ def run(args: argparse.Namespace) -> None:
     sources = args.codec or [default_source()]
     codec = None if args.suite else load_codec(sources[0], args.device)
     metrics = _metrics(args)
-    baselines = [baseline(name) for name in names(args.baselines) if name != "none"]
+    baselines = [baseline(name) for name in args.baselines if name != "none"]
     chosen = {name: _chosen(args, name) for name in args.data}
     if args.suite:
         points = suite.points(sources, lambda source: load_codec(source, args.device))
         read = _run_suite(args, points, chosen, metrics, baselines)
     elif codec is None or len(sources) > 1 or len(args.data) > 1:
-        raise ValueError(f"several codecs or data sets are compared with --suite {suite.NAME}")
+        raise WrongUsage(f"several codecs or data sets are compared with --suite {suite.NAME}")
     else:
         read = _run_single(args, codec, chosen, metrics, baselines)
     count = sum(len(records) for _, records in chosen.values())
@@ -178,7 +182,7 @@ def _run_suite(
 ) -> int:
     """Codecs on data sets; gives the number of recordings that could be read."""
     if args.plot and len(chosen) > 1:
-        raise ValueError(f"--plot draws one data set, not {len(chosen)}")
+        raise WrongUsage(f"--plot draws one data set, not {len(chosen)}")
     entries: list[suite.Entry] = []
     read = 0
     for name, found in chosen.items():
@@ -202,7 +206,7 @@ def _run_suite(
 
 def _metrics(args: argparse.Namespace) -> list[Metric]:
     preset = suite.METRICS if args.suite else None
-    return select(preset if args.metrics is None else names(args.metrics), rate=_rate(args))
+    return select(args.metrics or preset, rate=_rate(args))
 
 
 def _rate(args: argparse.Namespace) -> int | None:

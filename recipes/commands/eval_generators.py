@@ -22,6 +22,8 @@ from intaglio.recipes.commands.options.evaluation import (
     check_folders,
 )
 from intaglio.recipes.commands.options.sampler import add_sampler_options, sampler_of, sampling
+from intaglio.recipes.commands.options.words import SEED, whole
+from intaglio.recipes.errors import WrongUsage
 from intaglio.recipes.evaluation.figures.canvas import check_installed
 from intaglio.recipes.evaluation.generators.comparison import control_rows, evaluate_generator
 from intaglio.recipes.evaluation.generators.evaluator import GeneratorEvaluator, Samples
@@ -67,8 +69,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         sides=("test", "validation"),
         side="test",
     )
-    parser.add_argument("--items", type=int, help="images to draw (as many as are held out)")
-    parser.add_argument("--sample-seed", type=int, default=0, help="seed of the first image (0)")
+    parser.add_argument("--items", type=whole(2), help="images to draw (as many as are held out)")
+    parser.add_argument("--sample-seed", type=SEED, default=0, help="seed of the first image (0)")
     add_sampler_options(parser)
     parser.add_argument(
         "--features",
@@ -91,9 +93,8 @@ def run(args: argparse.Namespace) -> None:
     """
     check_folders(args.json, args.plot)
     check_installed(args.plot)
-    for option in ("items", "limit"):
-        if getattr(args, option) is not None and getattr(args, option) < 2:
-            raise ValueError(f"--{option} must be at least 2, got {getattr(args, option)}")
+    if args.limit == 1:
+        raise WrongUsage("--limit is at least 2 here")
     options = sampling(args)
     codec = load_image_codec(args.codec or default_source(args.generators[0]), args.device)
     sampler = sampler_of(options, codec=codec)

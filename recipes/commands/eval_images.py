@@ -20,8 +20,8 @@ from intaglio.recipes.commands.options.codec import (
 from intaglio.recipes.commands.options.evaluation import (
     add_evaluation_options,
     check_folders,
-    names,
 )
+from intaglio.recipes.commands.options.words import names, whole
 from intaglio.recipes.evaluation.figures.canvas import check_installed
 from intaglio.recipes.evaluation.image.baselines import ImageBaseline, image_baselines
 from intaglio.recipes.evaluation.image.comparison import compare_images
@@ -72,19 +72,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--metrics",
+        type=names,
         metavar="NAMES",
         help="psnr, ssim, lpips-lite, rkid, rfd, lpips, rfid (all; the last two if their "
         "weights are there)",
     )
     parser.add_argument(
         "--baselines",
-        type=str,
+        type=names,
         metavar="NAMES",
         default=BASELINES,
         help="jpeg, webp, avif at the size of the tokens and at several qualities, or one quality "
         f"such as jpeg-q30, or none ({BASELINES})",
     )
-    parser.add_argument("--size", type=int, help="sides in pixels (the codec's)")
+    parser.add_argument("--size", type=whole(1), help="sides in pixels (the codec's)")
     parser.add_argument(
         "--vgg",
         metavar="FILE",
@@ -113,12 +114,12 @@ def run(args: argparse.Namespace) -> None:
     check_installed(args.plot, args.figures)
     codecs = [load_image_codec(one, args.device) for one in args.codec or [default_source()]]
     metrics = select_image_metrics(
-        names(args.metrics) if args.metrics else None,
+        args.metrics,
         vgg_file=args.vgg,
         inception_file=args.inception,
         device=next(codecs[0].parameters()).device,
     )
-    baselines = image_baselines([name for name in names(args.baselines) if name != "none"])
+    baselines = image_baselines([name for name in args.baselines if name != "none"])
     size = args.size or codecs[0].image_size
     for codec in codecs:
         if size != codec.image_size and not codec.any_size:

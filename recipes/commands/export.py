@@ -3,9 +3,13 @@
 import argparse
 from typing import Any
 
+from intaglio.export.export import FORMATS, export
 from intaglio.recipes.commands.options.codec import chosen_any_codec
 from intaglio.recipes.commands.options.trust import add_trust_option
+from intaglio.recipes.commands.options.words import names
 from intaglio.recipes.errors import say
+
+LLAMA = "llama"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--out", required=True, metavar="FOLDER", help="folder for the files")
     parser.add_argument(
         "--format",
+        type=_formats,
         default="onnx",
         help="onnx, torchscript, program, or several of these separated by commas; "
         "llama for a generator (onnx)",
@@ -38,11 +43,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Export, and print what was written and compared."""
     args.device = "cpu"  # exports are made and compared there
-    formats = args.format.split(",")
-    if "llama" not in formats:
-        return _codec(args, formats)
-    if len(formats) > 1:
-        raise ValueError("llama is the format of a generator, the others are for a codec")
+    if args.format != [LLAMA]:
+        return _codec(args)
     from intaglio.export import llama
     from intaglio.generators.load import load
 
@@ -53,10 +55,19 @@ def run(args: argparse.Namespace) -> None:
     print(f"{result['greedy']:.2%} of the greedy tokens equal")
 
 
-def _codec(args: argparse.Namespace, formats: list[str]) -> None:
-    from intaglio.export.export import export
+def _formats(text: str) -> list[str]:
+    """Formats of a codec, or that of a generator, for argparse."""
+    found = names(text)
+    if unknown := [name for name in found if name not in (*FORMATS, LLAMA)]:
+        known = ", ".join((*FORMATS, LLAMA))
+        raise argparse.ArgumentTypeError(f"formats are {known}, not {', '.join(unknown)}")
+    if LLAMA in found and len(found) > 1:
+        raise argparse.ArgumentTypeError(f"{LLAMA} is for a generator, the others are for a codec")
+    return found
 
-    for record in export(chosen_any_codec(args), args.out, formats, progress=say):
+
+def _codec(args: argparse.Namespace) -> None:
+    for record in export(chosen_any_codec(args), args.out, args.format, progress=say):
         result = record["verified"]
         ties = f", {result['ties']} of them rounding ties" if result["ties"] else ""
         _print_files(args.out, record)

@@ -19,7 +19,7 @@ from intaglio.data.formats.printable import printable
 from intaglio.data.formats.regular_file import check_regular
 from intaglio.data.formats.tokens import SUFFIX, iter_tokens
 from intaglio.generators import Generator
-from intaglio.recipes.commands.options.jobs import add_share_option, bad_share
+from intaglio.recipes.commands.options.jobs import add_share_option
 from intaglio.recipes.commands.options.trust import add_trust_option
 from intaglio.recipes.file_jobs import STANDARD, FileJob, run_all
 from intaglio.recipes.modalities import modality_called, modality_of
@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> None:
         found.extend(name | facts for facts in _all_facts(job.source))
 
     try:
-        run_all(jobs, read, "read", max_bad_share=bad_share(args))
+        run_all(jobs, read, "read", max_bad_share=args.max_bad_share)
     finally:
         if args.json and found:
             print(

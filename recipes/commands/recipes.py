@@ -4,6 +4,8 @@ import argparse
 import difflib
 from pathlib import Path
 
+from intaglio.recipes.errors import WrongUsage
+
 FOLDER = Path(__file__).parents[1]
 GROUPS = {
     "audio": "codecs of waveforms",
@@ -25,7 +27,7 @@ def run(args: argparse.Namespace) -> None:
     """Print the table or the recipe.
 
     Raises:
-        ValueError: there is no such recipe.
+        WrongUsage: there is no such recipe.
     """
     found = {group: listed(group) for group in GROUPS}
     if args.name is not None:
@@ -33,7 +35,7 @@ def run(args: argparse.Namespace) -> None:
         if args.name not in names:
             near = difflib.get_close_matches(args.name, names, n=3, cutoff=0.5)
             hint = f": did you mean {' or '.join(near)}?" if near else ""
-            raise ValueError(f"there is no recipe {args.name!r}{hint}")
+            raise WrongUsage(f"there is no recipe {args.name!r}{hint}")
         print((FOLDER / f"{args.name}.yaml").read_text(encoding="utf-8"), end="")
         return
     width = max(len(name) for names in found.values() for name in names)

@@ -13,6 +13,8 @@ from intaglio.recipes.commands.options.codec import (
     load_any_codec,
 )
 from intaglio.recipes.commands.options.sampler import add_sampler_options, sampler_of, sampling
+from intaglio.recipes.commands.options.words import SEED, whole
+from intaglio.recipes.errors import WrongUsage
 from intaglio.recipes.modalities import modality_of
 from intaglio.recipes.sampling.folder import GRID, provenance_record, write_samples
 from intaglio.recipes.sampling.images import kept_tokens, read_region, write_grid
@@ -64,7 +66,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     condition.add_argument(
         "--text",
         dest="texts",
-        type=str,
         action="append",
         metavar="WORDS",
         help="description of the images; may be repeated",
@@ -72,19 +73,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     condition.add_argument(
         "--texts", dest="file", metavar="FILE", help="a text file with one description on each line"
     )
-    parser.add_argument("--count", type=int, default=1, help="images of each class or text (1)")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the first image (0)")
+    parser.add_argument(
+        "--count", type=whole(1), default=1, help="images of each class or text (1)"
+    )
+    parser.add_argument("--seed", type=SEED, default=0, help="seed of the first image (0)")
     add_sampler_options(parser)
     parser.add_argument(
-        "--tokens", type=int, help="draw only so many tokens of each image (flexible codecs)"
+        "--tokens", type=whole(1), help="draw only so many tokens of each image (flexible codecs)"
     )
     parser.add_argument("--inpaint", metavar="IMAGE", help="draw a part of this image again")
     parser.add_argument("--mask", metavar="IMAGE", help="white where --inpaint draws")
-    parser.add_argument("--batch-size", type=int, default=16, help="images drawn at once (16)")
+    parser.add_argument("--batch-size", type=whole(1), default=16, help="images drawn at once (16)")
     parser.add_argument(
         "--grid", action="store_true", help="also write OUT/grid.png, a row for each class or text"
     )
-    parser.add_argument("--per-shard", type=int, metavar="N", help="write tar shards of N images")
+    parser.add_argument(
+        "--per-shard", type=whole(1), metavar="N", help="write tar shards of N images"
+    )
     parser.add_argument(
         "--overwrite", action="store_true", help="draw all again, and replace what is there"
     )
@@ -136,13 +141,10 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _check(args: argparse.Namespace) -> None:
-    for name in ("count", "batch_size", "per_shard"):
-        if getattr(args, name) is not None and getattr(args, name) < 1:
-            raise ValueError(f"--{name.replace('_', '-')} is 1 or more, not {getattr(args, name)}")
     if (args.inpaint is None) is not (args.mask is None):
-        raise ValueError("--inpaint IMAGE and --mask IMAGE belong together")
+        raise WrongUsage("--inpaint IMAGE and --mask IMAGE belong together")
     if args.grid and args.per_shard:
-        raise ValueError("--grid is for files, not for --per-shard")
+        raise WrongUsage("--grid is for files, not for --per-shard")
 
 
 def _requests(generator: Generator, args: argparse.Namespace) -> list[SampleRequest]:

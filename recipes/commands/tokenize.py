@@ -11,8 +11,9 @@ from intaglio.data.formats import entropy
 from intaglio.data.formats.printable import counted, first_of, printable
 from intaglio.data.formats.shards import ShardRow
 from intaglio.recipes.commands.options.codec import add_codec_options, chosen_any_codec
-from intaglio.recipes.commands.options.jobs import add_share_option, bad_share
-from intaglio.recipes.errors import ends_a_job, explain_file, say, show_traceback
+from intaglio.recipes.commands.options.jobs import add_share_option
+from intaglio.recipes.commands.options.words import whole
+from intaglio.recipes.errors import WrongUsage, ends_a_job, explain_file, say, show_traceback
 from intaglio.recipes.modalities import modality_of
 from intaglio.recipes.modalities.options import add_modality_options, modality_options
 from intaglio.recipes.tokenization.shard_jobs import (
@@ -45,14 +46,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("input", metavar="IN", help="recordings or images, or tar shards of them")
     parser.add_argument("-o", "--out", required=True, help="folder for the shards of tokens")
     add_codec_options(parser)
-    parser.add_argument("--per-shard", type=int, default=1000, help="items in a shard (1000)")
+    parser.add_argument("--per-shard", type=whole(1), default=1000, help="items in a shard (1000)")
     parser.add_argument(
         "--entropy", action="store_true", help="entropy-code where that saves bytes"
     )
     parser.add_argument(
-        "--job-index", type=int, default=0, metavar="I", help="number of this job, from 0 (0)"
+        "--job-index", type=whole(0), default=0, metavar="I", help="number of this job, from 0 (0)"
     )
-    parser.add_argument("--num-jobs", type=int, default=1, metavar="N", help="number of jobs (1)")
+    parser.add_argument(
+        "--num-jobs", type=whole(1), default=1, metavar="N", help="number of jobs (1)"
+    )
     add_share_option(parser, 0.01)
     parser.add_argument("--overwrite", action="store_true", help="make finished shards again")
     parser.add_argument("--dry-run", action="store_true", help="only list the shards")
@@ -68,11 +71,11 @@ def run(args: argparse.Namespace) -> None:
         ModuleNotFoundError: an extra is missing.
     """
     if not 0 <= args.job_index < args.num_jobs:
-        raise ValueError(
+        raise WrongUsage(
             f"job {args.job_index} of {args.num_jobs}: jobs are counted from 0, to the number of "
             "jobs less 1"
         )
-    share = bad_share(args)
+    share = args.max_bad_share
     out = Path(args.out)
     tokenizer = _tokenizer(args)
     jobs = plan_shards(tokenizer, args.input, out, args.per_shard)

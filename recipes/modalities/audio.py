@@ -6,6 +6,7 @@ from typing import Any
 from intaglio.codecs import AudioCodec, Tokens
 from intaglio.data.formats.tokens import TokenHeader
 from intaglio.data.formats.wave import wave_format
+from intaglio.recipes.commands.options.words import POSITIVE, real, whole
 from intaglio.recipes.file_jobs import FileJob
 from intaglio.recipes.modalities.base import Modality, Option
 from intaglio.recipes.tokenization.audio_file import STEREO
@@ -23,12 +24,15 @@ from intaglio.recipes.tokenization.encode_audio import (
 
 ENCODE = (
     Option(
-        "--levels", "number of levels of the quantizer to use (all)", type=int, exclusive="bitrate"
+        "--levels",
+        "number of levels of the quantizer to use (all)",
+        type=whole(1),
+        exclusive="bitrate",
     ),
     Option(
         "--bitrate",
         "use as many levels as fit into BITS per second",
-        type=float,
+        type=POSITIVE,
         metavar="BITS",
         exclusive="bitrate",
     ),
@@ -42,12 +46,12 @@ ENCODE = (
         "--loudness",
         "bring every recording to this loudness, such as -16, as far as its peak allows; decoding "
         "undoes it",
-        type=float,
+        type=real(),
         metavar="LUFS",
     ),
 )
 DECODE = (Option("--codec-rate", "keep the codec's sample rate, do not resample", type=None),)
-TOKENIZE = (Option("--batch-seconds", "audio encoded at once (60)", type=float),)
+TOKENIZE = (Option("--batch-seconds", "audio encoded at once (60)", type=POSITIVE),)
 
 
 class AudioModality(Modality[AudioCodec]):

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeVar
 from intaglio.codecs import Codec, Tokens
 from intaglio.data.formats.tokens import TokenHeader
 from intaglio.generators.generator import Generator
+from intaglio.recipes.commands.options.words import given
 from intaglio.recipes.file_jobs import FileJob
 from intaglio.recipes.sampling.pipeline import Medium
 from intaglio.recipes.tokenization.batch import Tokenizer
@@ -30,9 +31,9 @@ class Option(NamedTuple):
 
     flag: str
     help: str
-    type: Callable[[str], Any] | None = str
+    type: Callable[[str], Any] | None = given
     metavar: str | None = None
-    choices: tuple[str, ...] | None = None
+    choices: tuple[Any, ...] | None = None
     exclusive: str = ""
     dest: str = ""
 

@@ -6,7 +6,9 @@ from typing import Any
 from intaglio.codecs import ImageCodec, Tokens
 from intaglio.data.formats.image import image_format
 from intaglio.data.formats.tokens import TokenHeader
+from intaglio.data.image_transforms import VIEWS
 from intaglio.generators.generator import Generator
+from intaglio.recipes.commands.options.words import SEED, whole
 from intaglio.recipes.file_jobs import FileJob
 from intaglio.recipes.modalities.base import Modality, Option
 from intaglio.recipes.sampling.images import PNGImages
@@ -24,7 +26,7 @@ ENCODE = (
     Option(
         "--tokens",
         "keep the first N positions (flexible codecs)",
-        type=int,
+        type=whole(1),
         metavar="N",
         dest="positions",
     ),
@@ -38,19 +40,20 @@ DECODE = (
     Option(
         "--tokens",
         "decode the first N positions (flexible codecs)",
-        type=int,
+        type=whole(1),
         metavar="N",
         dest="positions",
     ),
-    Option("--seed", "seed for the noise of a generative decoder (0)", type=int),
+    Option("--seed", "seed for the noise of a generative decoder (0)", type=SEED),
 )
 TOKENIZE = (
-    Option("--batch-size", "images encoded at once (32)", type=int),
-    Option("--size", "sides of the images in pixels (the codec's)", type=int),
+    Option("--batch-size", "images encoded at once (32)", type=whole(1)),
+    Option("--size", "sides of the images in pixels (the codec's)", type=whole(1)),
     Option(
         "--views",
         "of an image: 1 the middle, 2 also its mirror image, 10 also both of four corners (1)",
-        type=int,
+        type=whole(1),
+        choices=VIEWS,
     ),
 )
 

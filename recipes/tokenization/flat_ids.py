@@ -19,6 +19,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from intaglio.data.formats.atomic import replacing, replacing_set
+from intaglio.data.formats.named import named
 from intaglio.data.formats.regular_file import regular_file, visible_files
 from intaglio.data.formats.shards import SUFFIX as SHARD
 from intaglio.data.formats.shards import check_list, read_shard, row_path
@@ -91,7 +92,7 @@ def flat_items(source: str | Path) -> tuple[Vocabulary, Iterator[FlatItem]]:
         ValueError: shards are missing or of several sets; or a file is damaged, or of another codec
             than the first, when it is reached.
     """
-    path = Path(source)
+    path = named(source, "token file or folder")
     paths = [path]
     if path.is_dir():
         check_list(path)

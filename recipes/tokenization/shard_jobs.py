@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from intaglio.data.formats.atomic import replacing
 from intaglio.data.formats.locks import sweep
+from intaglio.data.formats.named import named
 from intaglio.data.formats.regular_file import check_regular, visible_files
 from intaglio.data.formats.shards import (
     ROWS,
@@ -81,7 +82,7 @@ def plan_shards(tokenizer: AnyTokenizer, source: str, out: Path, per_shard: int)
     """
     if per_shard < 1:
         raise ValueError(f"a shard must hold at least one item, got {per_shard}")
-    path = Path(source).expanduser()
+    path = named(source, f"folder of {tokenizer.noun}").expanduser()
     if path.is_dir() and out.resolve().is_relative_to(path.resolve()):
         raise ValueError(f"{out} lies within the input {path}; choose another output")
     if path.exists() and not path.is_dir():

@@ -290,23 +290,3 @@ def test_what_python_says_of_a_file_is_put_in_plain_words(refusal, tmp_path, tex
     assert line.startswith(f"{tmp_path / 'config.json'} is not valid JSON: ")
     assert words in line
     assert "recursion" not in line and "set_int" not in line and "codec can't" not in line
-
-
-@pytest.mark.parametrize(
-    "words",
-    [
-        ("encode", "a.wav", "-o", ""),
-        ("encode", "", "-o", "x"),
-        ("decode", "a.intaglio", "--out="),
-        ("ids", "tokens", "-o", ""),
-        ("eval", "audio", "--data", ""),
-        ("data", "get", ""),
-        ("info", "speech", ""),
-    ],
-)
-def test_empty_words_are_wrong_usage(monkeypatch, capsys, in_tmp_path, words):
-    monkeypatch.setattr(sys, "argv", ["intaglio", *words])
-    with pytest.raises(SystemExit) as stop:
-        cli.main()
-    assert stop.value.code == 2 and "it is empty" in capsys.readouterr().err
-    assert list(in_tmp_path.iterdir()) == []

@@ -10,6 +10,7 @@ import torch
 from intaglio.codecs import AudioCodec, Codec, ImageCodec, load
 from intaglio.codecs.shipped import located, shipped, shipped_names
 from intaglio.recipes.commands.options.trust import add_trust_option
+from intaglio.recipes.errors import WrongUsage
 
 VARIABLE = "INTAGLIO_CODEC"
 DEMO = Path("demo/codec")
@@ -52,7 +53,7 @@ def default_source(generator: str | None = None) -> str:
         return generator
     source = os.environ.get(VARIABLE) or (str(DEMO) if DEMO.is_dir() else None)
     if source is None:
-        raise ValueError(
+        raise WrongUsage(
             f"no codec is named: give --codec BUNDLE or the name of one in the package "
             f"({', '.join(shipped_names(['codec']))}), set {VARIABLE}, or run `intaglio demo`"
         )
@@ -95,7 +96,7 @@ def _device(name: str) -> torch.device:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:  # torch raises either, by the way it was built
-        raise ValueError(
+        raise WrongUsage(
             f"there is no device {name!r} here; `intaglio doctor` lists them"
         ) from error
     return device

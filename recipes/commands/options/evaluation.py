@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from intaglio.data.formats.atomic import check_target
+from intaglio.recipes.commands.options.words import SEED, SHARE, whole
 
 SIDES = ("test", "validation", "all")
 
@@ -29,7 +30,7 @@ def add_evaluation_options(
     """
     action = "append" if several else "store"
     parser.add_argument("--data", required=True, action=action, help=data)
-    parser.add_argument("--limit", type=int, help=limit)
+    parser.add_argument("--limit", type=whole(1), help=limit)
     left_out = "what training on the same data left out"
     parser.add_argument(
         "--split",
@@ -39,25 +40,20 @@ def add_evaluation_options(
     )
     parser.add_argument(
         "--validation-share",
-        type=float,
+        type=SHARE,
         default=0.05,
         help="share of validation, as in training (0.05)",
     )
     parser.add_argument(
         "--test-share",
-        type=float,
+        type=SHARE,
         default=0.05,
         help="share of the test split, as in training (0.05)",
     )
     parser.add_argument(
-        "--seed", type=int, default=0, help="seed of the split and of the intervals (0)"
+        "--seed", type=SEED, default=0, help="seed of the split and of the intervals (0)"
     )
     parser.add_argument("--json", metavar="FILE", help="write one record per system")
-
-
-def names(text: str) -> list[str]:
-    """The names of a list that is separated by commas."""
-    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def check_folders(*paths: str | None) -> None:

@@ -1,8 +1,8 @@
 """How commands treat many files, those that exist, those that fail, and standard input."""
 
 import argparse
-import math
 
+from intaglio.recipes.commands.options.words import POSITIVE, SHARE
 from intaglio.recipes.file_jobs import MAX_STDIN, JobOptions
 
 
@@ -16,7 +16,7 @@ def add_job_options(parser: argparse.ArgumentParser) -> None:
     add_share_option(parser, 1.0)
     parser.add_argument(
         "--max-stdin",
-        type=float,
+        type=POSITIVE,
         default=MAX_STDIN / 2**30,
         metavar="GIB",
         help=f"gibibytes of standard input that are kept on the disk ({MAX_STDIN / 2**30:g})",
@@ -24,17 +24,11 @@ def add_job_options(parser: argparse.ArgumentParser) -> None:
 
 
 def job_options(args: argparse.Namespace) -> JobOptions:
-    """What these options say.
-
-    Raises:
-        ValueError: a number is out of its range.
-    """
-    if not 0 < args.max_stdin < math.inf:
-        raise ValueError(f"--max-stdin is a number of gibibytes above 0, not {args.max_stdin}")
+    """What these options say."""
     return JobOptions(
         overwrite=args.overwrite,
         resume=args.resume,
-        max_bad_share=bad_share(args),
+        max_bad_share=args.max_bad_share,
         max_stdin=int(args.max_stdin * 2**30),
     )
 
@@ -43,21 +37,9 @@ def add_share_option(parser: argparse.ArgumentParser, default: float) -> None:
     """Add the option; ``default`` is the share that is tolerated if it is not given."""
     parser.add_argument(
         "--max-bad-share",
-        type=float,
+        type=SHARE,
         default=default,
         metavar="SHARE",
         help="stop once more than this share of all files cannot be treated, in [0, 1] "
         f"({default:g})",
     )
-
-
-def bad_share(args: argparse.Namespace) -> float:
-    """The share that the option names.
-
-    Raises:
-        ValueError: it is not in [0, 1].
-    """
-    share: float = args.max_bad_share
-    if not 0 <= share <= 1:
-        raise ValueError(f"the share of damaged files is in [0, 1], not {share}")
-    return share

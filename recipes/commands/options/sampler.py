@@ -11,6 +11,8 @@ from intaglio.generators.samplers.adaptive_window import AdaptiveWindow
 from intaglio.generators.samplers.sampler import Sampler
 from intaglio.generators.samplers.speculative import SpeculativeSampler
 from intaglio.recipes.commands.options import speculation
+from intaglio.recipes.commands.options.words import POSITIVE, real, whole
+from intaglio.recipes.errors import WrongUsage
 
 AUTO = "auto"  # window
 DEFAULTS: dict[str, Any] = {
@@ -31,7 +33,7 @@ def add_sampler_options(parser: argparse._ActionsContainer) -> None:
     """Add the options; `sampling` gives their values."""
     parser.add_argument(
         "--guidance",
-        type=float,
+        type=real(lambda scale: scale >= 0, "a guidance scale, 0 or above"),
         default=DEFAULTS["guidance"],
         help="scale of classifier-free guidance (1)",
     )
@@ -43,25 +45,25 @@ def add_sampler_options(parser: argparse._ActionsContainer) -> None:
     )
     parser.add_argument(
         "--temperature",
-        type=float,
+        type=POSITIVE,
         default=DEFAULTS["temperature"],
         help="sampling temperature, above 0 (1)",
     )
     parser.add_argument(
         "--top-k",
-        type=int,
+        type=whole(0),
         default=DEFAULTS["top_k"],
         help="draw from so many likeliest ids (all)",
     )
     parser.add_argument(
         "--top-p",
-        type=float,
+        type=real(lambda share: 0 < share <= 1, "a probability above 0, at most 1"),
         default=DEFAULTS["top_p"],
         help="draw from the likeliest ids of this total probability (1: all)",
     )
     parser.add_argument(
         "--steps",
-        type=int,
+        type=whole(1),
         default=DEFAULTS["steps"],
         help="sampling steps, of generators that draw many tokens at once (the generator's own)",
     )
@@ -97,7 +99,7 @@ def _denoising(text: str | None) -> StepSchedule | None:
 
 def _window(text: str) -> int | str:
     """A number of drafts, or auto, for argparse."""
-    return text if text == AUTO else int(text)
+    return text if text == AUTO else whole(0)(text)
 
 
 def _add_speculation_options(parser: argparse._ActionsContainer) -> None:
@@ -156,11 +158,11 @@ def sampler_of(
             denoising=_denoising(options["denoising"]),
         )
     if options["steps"] is not None:
-        raise ValueError(
+        raise WrongUsage(
             "--steps and --drafter exclude each other: it drafts one token after another"
         )
     if options["denoising"] is not None:
-        raise ValueError("--denoising and --drafter exclude each other: it drafts nothing denoised")
+        raise WrongUsage("--denoising and --drafter exclude each other: it drafts nothing denoised")
     rule = speculation.rule_of(options["accept"], codec)
     return SpeculativeSampler(
         drafter=speculation.drafter_of(options["drafter"], rule, codec),

@@ -27,6 +27,7 @@ from torch.nn import functional as F
 
 from intaglio.data.formats.wave import resample
 from intaglio.data.sets.tools import Programs, codec2_programs
+from intaglio.recipes.errors import WrongUsage
 from intaglio.recipes.evaluation.audio.recordings import duration
 from intaglio.recipes.evaluation.comparison import System
 from intaglio.recipes.evaluation.items import Item
@@ -81,7 +82,7 @@ class Opus(Baseline):
 
     def __init__(self, bits_per_second: int) -> None:
         if not OPUS_LOWEST <= bits_per_second <= OPUS_HIGHEST:
-            raise ValueError(
+            raise WrongUsage(
                 f"Opus takes {OPUS_LOWEST} to {OPUS_HIGHEST} bit/s, not {bits_per_second}"
             )
         self.name = f"opus-{bits_per_second / 1000:g}k"
@@ -115,7 +116,7 @@ class Codec2(Baseline):
 
     def __init__(self, bits_per_second: int, programs: Programs | None = None) -> None:
         if bits_per_second not in CODEC2_FRAMES:
-            raise ValueError(f"Codec2 has modes {list(CODEC2_FRAMES)}, not {bits_per_second}")
+            raise WrongUsage(f"Codec2 has modes {list(CODEC2_FRAMES)}, not {bits_per_second}")
         self.name = f"codec2-{bits_per_second}"
         self.mode = bits_per_second
         self.programs = codec2_programs() if programs is None else programs
@@ -164,7 +165,7 @@ def baseline(name: str) -> Baseline:
         return Opus(round(1000 * float(match[1])))
     if match := re.fullmatch(r"codec2-(\d+)", name):
         return Codec2(int(match[1]))
-    raise ValueError(f"unknown baseline {name!r}: write opus-6k, opus-12k or codec2-1200")
+    raise WrongUsage(f"unknown baseline {name!r}: write opus-6k, opus-12k or codec2-1200")
 
 
 def ogg_packet_sizes(stream: bytes) -> list[int]:

@@ -19,6 +19,7 @@ from torch.nn import functional as F
 
 from intaglio.codecs.layers.stft import MelSpectrogram
 from intaglio.data.formats.wave import resample
+from intaglio.recipes.errors import WrongUsage
 from intaglio.recipes.evaluation.audio.recognition import CharacterErrors, Recogniser, WordErrors
 from intaglio.recipes.evaluation.scores import Metric, Pair
 
@@ -38,7 +39,7 @@ class _AtRate(Metric):
 
     def __init__(self, rate: int | None = None) -> None:
         if rate is not None and rate < LOWEST_RATE:
-            raise ValueError(f"metrics compare at {LOWEST_RATE} Hz at least, not at {rate}")
+            raise WrongUsage(f"metrics compare at {LOWEST_RATE} Hz at least, not at {rate}")
         self.rate = rate
 
     def at_rate(self, pair: Pair) -> Pair:
@@ -200,5 +201,5 @@ def select(
     metrics = [STOI(), ESTOI(), PESQ(), *errors, DNSMOS(), MelDistance(rate), SISDR(rate)]
     known = [metric.name for metric in metrics]
     if unknown := sorted(set(names or ()) - set(known)):
-        raise ValueError(f"unknown metric {', '.join(unknown)}; there are {', '.join(known)}")
+        raise WrongUsage(f"unknown metric {', '.join(unknown)}; there are {', '.join(known)}")
     return [metric for metric in metrics if names is None or metric.name in names]

@@ -16,6 +16,7 @@ from rich.table import Table
 
 from intaglio.codecs import AudioCodec
 from intaglio.codecs.tokens import Tokens
+from intaglio.recipes.errors import WrongUsage
 from intaglio.recipes.evaluation.audio.comparison import OperatingPoint, token_bits
 from intaglio.recipes.evaluation.items import Item
 from intaglio.recipes.evaluation.rows import Row, SystemResult
@@ -278,5 +279,5 @@ def _split(spec: str) -> tuple[str, list[float]]:
     except ValueError:
         rates = []
     if not source or not rates or not all(0 < rate < math.inf for rate in rates):
-        raise ValueError(f"{spec!r} is no codec with bit rates: write BUNDLE@3000,6000")
+        raise WrongUsage(f"{spec!r} is no codec with bit rates: write BUNDLE@3000,6000")
     return source, rates

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from intaglio.data.formats.image import decode_image, encode_image
 from intaglio.data.image_transforms import resized
+from intaglio.recipes.errors import WrongUsage
 from intaglio.recipes.evaluation.rows import RoundTrip
 
 KINDS = {"jpeg": "JPEG", "webp": "WEBP", "avif": "AVIF"}
@@ -37,9 +38,9 @@ class ImageBaseline:
 
     def __init__(self, kind: str, quality: int | None = None) -> None:
         if kind not in KINDS:
-            raise ValueError(f"unknown baseline {kind!r}; of images there are {', '.join(KINDS)}")
+            raise WrongUsage(f"unknown baseline {kind!r}; of images there are {', '.join(KINDS)}")
         if quality is not None and not 0 <= quality <= HIGHEST:
-            raise ValueError(f"{kind} has qualities from 0 to {HIGHEST}, not {quality}")
+            raise WrongUsage(f"{kind} has qualities from 0 to {HIGHEST}, not {quality}")
         self.kind, self.quality = kind, quality
         self.name = f"{kind}-matched" if quality is None else f"{kind}-q{quality}"
 

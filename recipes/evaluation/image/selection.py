@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 
 from intaglio.codecs.losses import lpips
+from intaglio.recipes.errors import WrongUsage
 from intaglio.recipes.evaluation.image import inception
 from intaglio.recipes.evaluation.image.metrics import (
     PSNR,
@@ -53,7 +54,7 @@ def select_image_metrics(
     known = [*dict.fromkeys(short), "lpips", "rfid"]
     if unknown := sorted((asked or set()) - {*known, *(one.name.lower() for one in metrics)}):
         names_known = ", ".join(known)
-        raise ValueError(f"unknown metric {', '.join(unknown)}; of images there are {names_known}")
+        raise WrongUsage(f"unknown metric {', '.join(unknown)}; of images there are {names_known}")
 
     def wanted(*called: str, there: bool = True) -> bool:
         return there if asked is None else not asked.isdisjoint(called)

@@ -71,7 +71,7 @@ def test_a_folder_is_given_up_above_the_share(intaglio, refusal, folder, broken,
     status, _, err = intaglio(*words, 0)
     assert status == 1 and "intaglio: error: stopped after 2 of 6 files: 1 could not be" in err
     assert len(list((tmp_path / "out").iterdir())) == 1
-    assert "in [0, 1], not 2.0" in refusal(*words, 2)
+    assert "in [0, 1], not '2.0'" in refusal(*words, 2.0, status=2)
 
 
 def test_a_data_set_goes_on_after_a_failure_of_any_class(
@@ -180,4 +180,4 @@ def test_standard_input_is_kept_up_to_a_limit(refusal, bundle, tmp_path, monkeyp
     assert line.startswith("standard input is longer than 0.01 GiB, the limit; raise it with --max")
     assert list(tmp_path.iterdir()) == []
     for wrong in (0, -1, "nan", "inf"):
-        assert "gibibytes above 0" in refusal(*words, wrong)
+        assert "--max-stdin: it is a number above 0" in refusal(*words, wrong, status=2)

@@ -120,7 +120,7 @@ def test_the_codec_is_found_by_option_variable_or_demo(
         with open("t", "rb") as file:
             return read_header(file).codec
 
-    line = refusal("encode", "a.wav", "-o", "t")
+    line = refusal("encode", "a.wav", "-o", "t", status=2)
     assert "--codec" in line and "INTAGLIO_CODEC" in line and "intaglio demo" in line
     (in_tmp_path / "demo").mkdir()
     (in_tmp_path / "demo" / "codec").symlink_to(other_bundle)
@@ -170,5 +170,5 @@ def test_a_missing_codec_or_device_is_one_line(refusal, record, bundle, tmp_path
     assert "no bundle" in refusal(*words, tmp_path)
     (tmp_path / "x.ckpt").write_bytes(b"no checkpoint")
     assert "no readable training checkpoint" in refusal(*words, tmp_path / "x.ckpt")
-    assert "no device 'toaster'" in refusal(*words, bundle, "--device", "toaster")
-    assert "no device 'cuda:99'" in refusal(*words, bundle, "--device", "cuda:99")
+    assert "no device 'toaster'" in refusal(*words, bundle, "--device", "toaster", status=2)
+    assert "no device 'cuda:99'" in refusal(*words, bundle, "--device", "cuda:99", status=2)

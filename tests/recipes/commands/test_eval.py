@@ -9,8 +9,8 @@ def test_a_kind_has_to_be_named(intaglio):
     for words in ((), ("runs/codec",), ("--codec", "runs/codec", "--data", "recordings")):
         status, out, err = intaglio("eval", *words)
         assert (status, out) == (2, "")
-        (line,) = [line for line in err.splitlines() if line.startswith("intaglio eval: error: ")]
-        assert all(kind in line for kind in ("audio", "image", "generator"))
+        assert err.startswith("intaglio: error: ") and err.count("\n") == 1
+        assert all(kind in err for kind in ("audio", "image", "generator"))
 
 
 @pytest.mark.parametrize("kind", KINDS)

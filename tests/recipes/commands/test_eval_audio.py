@@ -147,16 +147,27 @@ def test_a_manifest_cannot_write_outside_the_folder(intaglio, record, bundle, tm
     [
         (("--metrics", "stoi,snr"), "unknown metric snr"),
         (("--baselines", "mp3"), "unknown baseline 'mp3'"),
-        (("--limit", "0"), "--limit must be at least 1"),
-        (("--json", "no/such/folder/e.json"), "there is no folder"),
-        (("--data", "nowhere"), "nowhere is not a folder, a manifest or the name"),
-        ((*SUITE, "--rate", "0"), "1000 Hz at least, not at 0"),
+        (("--baselines", "opus-1k"), "Opus takes "),
+        (("--limit", "0"), "--limit: it is a whole number from 1"),
+        ((*SUITE, "--rate", "0"), "--rate: it is a whole number from 1"),
         (("--rate", "999"), "1000 Hz at least, not at 999"),
         (("--codec", "nowhere"), "compared with --suite audio-tokens"),
+        ((*SUITE, "--codec", "nowhere@"), "'nowhere@' is no codec with bit"),
+    ],
+)
+def test_wrong_options_are_wrong_usage(refusal, data, bundle, words, reason):
+    words = ("eval", "audio", "--codec", bundle, "--data", data, *words)
+    assert reason in refusal(*words, status=2)
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (("--json", "no/such/folder/e.json"), "there is no folder"),
+        (("--data", "nowhere"), "nowhere is not a folder, a manifest or the name"),
         (("--data", "other"), "other is not a folder, a manifest or the name of a data set"),
         ((*SUITE, "--codec", "nowhere"), "no codec at nowhere"),
         ((*SUITE, "--codec", "nowhere@2000"), "no codec at nowhere:"),
-        ((*SUITE, "--codec", "nowhere@"), "'nowhere@' is no codec with bit"),
     ],
 )
 def test_what_cannot_work_is_refused(refusal, data, bundle, words, reason):

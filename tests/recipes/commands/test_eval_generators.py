@@ -101,15 +101,15 @@ def test_wrong_words_are_one_line(
 ):
     words = ("--codec", image_bundle, "--data", shards, *QUICK)
     base = ("eval", "generator", generators / "classes", *words)
-    status, _, err = intaglio(*base, "--figures", tmp_path)
-    assert status == 2 and "intaglio eval generator: error: unrecognized arguments" in err
-    assert "--items must be at least 2" in refusal(*base, "--items", 1)
-    status, _, err = intaglio(*base, "--split", "all")
-    assert status == 2 and "invalid choice: 'all' (choose from 'test', 'validation')" in err
+    line = refusal(*base, "--figures", tmp_path, status=2)
+    assert line.startswith("unrecognized arguments: --figures ") and "eval generator --help" in line
+    assert "--items: it is a whole number from 2" in refusal(*base, "--items", 1, status=2)
+    assert "--limit is at least 2" in refusal(*base, "--limit", 1, status=2)
+    line = refusal(*base, "--split", "all", status=2)
+    assert "invalid choice: 'all' (choose from 'test', 'validation')" in line
     assert "takes 16 steps, not 3" in refusal(*base, "--steps", 3)
-    assert "guidance scale" in refusal(*base, "--guidance", -1)
-    status, _, err = intaglio("eval", "generator", *words)
-    assert status == 2 and "required: GENERATOR" in err
+    assert "guidance scale" in refusal(*base, "--guidance", -1, status=2)
+    assert "required: GENERATOR" in refusal("eval", "generator", *words, status=2)
     line = refusal("eval", "generator", image_bundle, *words)
     assert "holds ImageCodec, not a generator; a codec is given with --codec" in line
     assert "not a codec of images" in refusal(

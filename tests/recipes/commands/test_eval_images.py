@@ -107,19 +107,19 @@ def test_damaged_images_are_named(intaglio, data, image_bundle):
 def test_wrong_words_are_one_line(refusal, data, bundle, image_bundle, tmp_path):
     base = ("eval", "image", "--data", data)
     image = (*base, "--codec", image_bundle)
-    assert "unknown metric stoi; of images" in refusal(*image, "--metrics", "stoi")
-    assert "of images there are jpeg" in refusal(*image, "--baselines", "opus-6k")
+    assert "unknown metric stoi; of images" in refusal(*image, "--metrics", "stoi", status=2)
+    assert "of images there are jpeg" in refusal(*image, "--baselines", "opus-6k", status=2)
     assert "not a codec of images" in refusal(*base, "--codec", bundle)
     (tmp_path / "empty").mkdir()
     line = refusal(*image, "--data", tmp_path / "empty")
     assert "no image files" in line
 
 
-def test_each_kind_has_its_own_codecs_and_options(intaglio, refusal, data, bundle, image_bundle):
+def test_each_kind_has_its_own_codecs_and_options(refusal, data, bundle, image_bundle):
     audio = ("eval", "audio", "--data", data)
     assert "no audio files" in refusal(*audio, "--codec", bundle)
     assert "not a codec of waves" in refusal(*audio, "--codec", image_bundle)
-    status, _, err = intaglio(*audio, "--codec", bundle, "--size", 32)
-    assert status == 2 and "intaglio eval audio: error: unrecognized arguments: --size 32" in err
-    status, _, err = intaglio("eval", "image", "--data", data, "--rate", 16000)
-    assert status == 2 and "intaglio eval image: error: unrecognized arguments: --rate" in err
+    line = refusal(*audio, "--codec", bundle, "--size", 32, status=2)
+    assert line == "unrecognized arguments: --size 32; see `intaglio eval audio --help`"
+    line = refusal("eval", "image", "--data", data, "--rate", 16000, status=2)
+    assert line == "unrecognized arguments: --rate 16000; see `intaglio eval image --help`"

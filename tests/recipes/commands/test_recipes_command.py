@@ -34,4 +34,4 @@ def test_one_is_printed_whole(intaglio):
     status, out, _ = intaglio("recipes", "audio/speech_small")
     assert status == 0 and out == (FOLDER / "audio" / "speech_small.yaml").read_text()
     status, _, err = intaglio("recipes", "audio/speech_smal")
-    assert status == 1 and "did you mean audio/speech_small" in err
+    assert status == 2 and "did you mean audio/speech_small" in err

@@ -57,9 +57,10 @@ def sample(intaglio, generators, image_bundle):
 
 @pytest.fixture
 def refused(refusal, generators, image_bundle, tmp_path):
-    def call(kind, *words):
+    def call(kind, *words, status=1):
         out = tmp_path / "refused"
-        line = refusal("sample", generators[kind], "--codec", image_bundle, "-o", out, *words)
+        words = ("sample", generators[kind], "--codec", image_bundle, "-o", out, *words)
+        line = refusal(*words, status=status)
         assert not list(out.glob("*.png"))
         return line
 
@@ -205,7 +206,7 @@ def test_only_the_region_is_drawn(sample, make, codec, draw, tmp_path):
 def test_bad_regions_are_refused(refused, codec, draw, tmp_path):
     image, mask = draw(tmp_path / "image.png", 16, 16), tmp_path / "mask.png"
     region = ["--inpaint", image, "--mask", mask]
-    assert "belong together" in refused("masked", "--inpaint", image)
+    assert "belong together" in refused("masked", "--inpaint", image, status=2)
     write_image(mask, torch.zeros(3, 16, 16, dtype=torch.uint8))
     assert "no white pixel" in refused("masked", *region)
     write_image(mask, torch.zeros(3, 16, 12, dtype=torch.uint8))
@@ -225,18 +226,29 @@ def test_bad_regions_are_refused(refused, codec, draw, tmp_path):
         ("texts", ["--class", "cat"], "is conditioned on texts, not classes: use --text"),
         ("texts", ["--text", " ?! "], "the text ' ?! ' has no words"),
         ("texts", ["--text", "one two three four"], "a text of 4 words, the generator takes 3"),
-        ("classes", ["--temperature", "-1"], "a temperature is above 0, got -1.0"),
-        ("classes", ["--top-p", "0"], "top_p is above 0"),
-        ("classes", ["--guidance", "nan"], "a guidance scale is 0 or above"),
         ("classes", ["--steps", "3"], "a raster order takes 16 steps, not 3"),
         ("masked", ["--steps", "17"], "16 tokens cannot be drawn in 17 steps"),
         ("masked", ["--tokens", "3"], "tiny pipeline draws all 16 tokens"),
-        ("classes", ["--count", "0"], "--count is 1 or more"),
-        ("classes", ["--grid", "--per-shard", "2"], "--grid is for files"),
     ],
 )
 def test_bad_requests_are_one_line(refused, kind, words, reason):
     assert reason in refused(kind, *words)
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["--temperature", "-1"], "--temperature: it is a number above 0, not '-1'"),
+        (["--top-p", "0"], "--top-p: it is a probability above 0"),
+        (["--guidance", "nan"], "--guidance: it is a guidance scale, 0 or above, not 'nan'"),
+        (["--window", "many"], "--window: it is a whole number from 0"),
+        (["--count", "0"], "--count: it is a whole number from 1"),
+        (["--seed", f"{10**30}"], "--seed: it is a whole number from -1e+18 to 1e+18, not"),
+        (["--grid", "--per-shard", "2"], "--grid is for files"),
+    ],
+)
+def test_wrong_options_are_wrong_usage(refused, words, reason):
+    assert reason in refused("classes", *words, status=2)
 
 
 def test_a_refused_request_leaves_the_folder_free(refused, sample, tmp_path):

@@ -267,16 +267,16 @@ def test_a_shard_whose_recordings_are_gone_is_not_finished(tokenize, folder, tmp
     ("words", "reason"),
     [
         (("--job-index", 2, "--num-jobs", 2), "job 2 of 2"),
-        (("--job-index", -1), "job -1 of 1"),
-        (("--num-jobs", 0), "job 0 of 0"),
-        (("--per-shard", 0), "at least one item"),
-        (("--batch-seconds", 0), "batch"),
-        (("--max-bad-share", 1.5), "share"),
+        (("--job-index", -1), "--job-index: it is a whole number from 0"),
+        (("--num-jobs", 0), "--num-jobs: it is a whole number from 1"),
+        (("--per-shard", 0), "--per-shard: it is a whole number from 1"),
+        (("--batch-seconds", 0), "--batch-seconds: it is a number above 0"),
+        (("--max-bad-share", 1.5), "--max-bad-share: it is a share in [0, 1]"),
     ],
 )
 def test_wrong_options_are_one_line(refusal, folder, bundle, tmp_path, words, reason):
     out = tmp_path / "out"
-    assert reason in refusal("tokenize", folder, "-o", out, "--codec", bundle, *words)
+    assert reason in refusal("tokenize", folder, "-o", out, "--codec", bundle, *words, status=2)
     assert not out.exists()
 
 

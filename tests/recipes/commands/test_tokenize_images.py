@@ -85,8 +85,10 @@ def test_damaged_pictures_are_named(tokenize, pictures, tmp_path):
 
 def test_wrong_words_are_one_line(refusal, pictures, image_bundle, bundle, tmp_path):
     base = ("tokenize", tmp_path / "in", "-o", tmp_path / "out", "--codec")
-    assert "1, 2, 10 views, not 3" in refusal(*base, image_bundle, "--views", 3)
+    line = refusal(*base, image_bundle, "--views", 3, status=2)
+    assert "--views: invalid choice: 3 (choose from 1, 2, 10)" in line
     assert "multiples of 4 pixels, not 18" in refusal(*base, image_bundle, "--size", 18)
     assert "are for images" in refusal(*base, bundle, "--views", 2)
-    assert "some images, got 0" in refusal(*base, image_bundle, "--batch-size", 0)
+    line = refusal(*base, image_bundle, "--batch-size", 0, status=2)
+    assert "--batch-size: it is a whole number from 1" in line
     assert not (tmp_path / "out").exists()
