@@ -4,6 +4,7 @@ import functools
 import itertools
 import math
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
@@ -14,8 +15,9 @@ from intaglio.codecs.decoders.base import AudioDecoder
 from intaglio.codecs.encoders.base import AudioEncoder
 from intaglio.codecs.inputs import check_finite, check_lengths, check_number
 from intaglio.codecs.quantizers.base import Quantizer
+from intaglio.codecs.streaming.live import LiveStream, live_stream
 from intaglio.codecs.streaming.long_signals import decode_blocks, encode_blocks
-from intaglio.codecs.streaming.segments import Segments
+from intaglio.codecs.streaming.segments import Segments, loudness
 from intaglio.codecs.tokens import Tokens
 
 RATES = (1_000, 192_000)  # a file may name any: others would ask for gigabytes to resample to
@@ -107,7 +109,7 @@ class AudioCodec(Codec):
         self._check_form(x)
         scale = None
         if self.normalise:
-            scale = self._loudness(x, lengths).view(-1, 1, 1)
+            scale = loudness(x, lengths).view(-1, 1, 1)
             x = x / scale
         mask = None if lengths is None else self._mask(lengths, x.shape[-1])
         mask = self._of_latents(mask)
@@ -196,6 +198,10 @@ class AudioCodec(Codec):
         """
         return decode_blocks(self, blocks, window)
 
+    def streaming(self, batch_size: int = 1) -> AbstractContextManager[LiveStream]:
+        """Encode and decode signals while they come, chunk by chunk; see `LiveStream`."""
+        return live_stream(self, batch_size)
+
     def frames(self, lengths: Tensor) -> Tensor:
         """Positions that items of ``lengths`` samples take."""
         if self.segments is None:
@@ -250,7 +256,7 @@ class AudioCodec(Codec):
     ) -> tuple[Tensor, Tensor | None]:
         scale = None
         if self.normalise:
-            scale = self._loudness(x, lengths)
+            scale = loudness(x, lengths)
             x = x / scale.unsqueeze(-1)
         latents = self.encoder(x, lengths)
         if levels is None:
@@ -261,14 +267,6 @@ class AudioCodec(Codec):
         latents = self.quantizer.decode_ids(ids)
         y = self.decoder(latents, None if bool(mask.all()) else self._of_latents(mask))
         return y if scale is None else y * scale.unsqueeze(-1)
-
-    def _loudness(self, x: Tensor, lengths: Tensor | None) -> Tensor:
-        """Root mean square of the mean of the channels, [batch, 1], kept from zero."""
-        power = x.mean(1).square()
-        if lengths is None:
-            return power.mean(-1, keepdim=True).sqrt() + 1e-8
-        inside = torch.arange(x.shape[-1], device=x.device) < lengths.unsqueeze(1)
-        return ((power * inside).sum(-1) / lengths).sqrt().unsqueeze(-1) + 1e-8
 
     def _mask(self, lengths: Tensor, samples: int) -> Tensor:
         positions = int(self.frames(torch.tensor(samples)))

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from intaglio.codecs.part import Part
+from intaglio.codecs.streaming.state import State
 from intaglio.codecs.streaming.streams import Stream
 
 
@@ -29,7 +30,27 @@ class Decoder(Part):
 
 
 class AudioDecoder(Decoder):
-    """Base of the decoders to waveforms."""
+    """Base of the decoders to waveforms.
+
+    Attributes:
+        causal: whether the samples of a latent depend on no later latents.
+        first_latents: latents of the shortest chunk that a sequence may begin with; more than 1
+            where a border mirrors what comes.
+        delay: samples by which the output of a stream comes late, because later latents add to the
+            last ones.
+    """
+
+    causal: bool = False
+    first_latents: int = 1
+    delay: int = 0
+
+    def rest(self, state: State) -> Tensor:
+        """The last ``delay`` samples of a stream, [batch, channels, delay].
+
+        Args:
+            state: of the streaming layers, by their names in the decoder, after the last step.
+        """
+        raise NotImplementedError
 
     def forward(self, latents: Tensor, mask: Tensor | None = None) -> Tensor:
         """Waveform, [batch, channels, positions * hop_length], of latents [batch, positions, dim].

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from intaglio.codecs.layers.tracing import exporting
+from intaglio.codecs.streaming.state import State, StreamingLayer
 
 
 class InverseSTFT(nn.Module):
@@ -35,6 +36,7 @@ class InverseSTFT(nn.Module):
         if n_fft % 2 or (n_fft // 2) % hop_length:
             raise ValueError(f"hop_length {hop_length} must divide half of n_fft {n_fft}")
         self.hop_length = hop_length
+        self.overlap = n_fft - hop_length  # samples that a frame shares with later ones
         self.trim = (n_fft - hop_length) // 2 if padding == "same" else n_fft // 2
         window = torch.hann_window(n_fft, dtype=torch.float64)
         bins = torch.arange(n_fft // 2 + 1, dtype=torch.float64)
@@ -60,18 +62,41 @@ class InverseSTFT(nn.Module):
         if mask is not None:
             weight = mask.unsqueeze(1).to(real.dtype)
             real, imaginary = real * weight, imaginary * weight
+        y, envelope = self.spread(real, imaginary), self._envelope(weight)
+        inside = slice(self.trim, y.shape[-1] - self.trim)
+        return y[..., inside] / envelope[..., inside].clamp(min=1e-11)
+
+    def step(self, real: Tensor, imaginary: Tensor, state: State) -> tuple[Tensor, State]:
+        """The next frames; gives, of a hop each, the samples that later ones do not add to.
+
+        They come `trim` samples later than those of `forward`, and begin with as many that it
+        leaves out. The state has the sums over the samples behind them, ``overlap``, and over the
+        squares of the windows, ``envelope``, both [batch, 1, n_fft - hop_length].
+        """
+        sums = {
+            "overlap": self.spread(real.float(), imaginary.float()),
+            "envelope": self._envelope(torch.ones_like(real[:, :1], dtype=torch.float32)),
+        }
+        size = real.shape[-1] * self.hop_length
+        for name, old in sums.items():
+            first = old[..., : self.overlap] + state[name]
+            sums[name] = torch.cat([first, old[..., self.overlap :]], dim=-1)
+        y = sums["overlap"][..., :size] / sums["envelope"][..., :size].clamp(min=1e-11)
+        return y, {name: value[..., size:] for name, value in sums.items()}
+
+    def spread(self, real: Tensor, imaginary: Tensor) -> Tensor:
+        """Sum of the windowed frames, [batch, 1, (frames - 1) * hop_length + n_fft]."""
         if exporting():
             spectrum = torch.cat([real, imaginary], dim=1)
-            y = F.conv_transpose1d(spectrum, self.basis, stride=self.hop_length, padding=self.trim)
-            envelope = F.conv_transpose1d(
-                weight, self.window_square, stride=self.hop_length, padding=self.trim
-            )
-            return y / envelope.clamp(min=1e-11)
+            return F.conv_transpose1d(spectrum, self.basis, stride=self.hop_length)
         frames = torch.fft.irfft(torch.complex(real, imaginary).transpose(1, 2), dim=-1)
-        y = self._overlap_add(frames * self.window)
-        return y / self._overlap_add(weight.transpose(1, 2) * self.window_square[0]).clamp(
-            min=1e-11
-        )
+        return self._overlap_add(frames * self.window)
+
+    def _envelope(self, weight: Tensor) -> Tensor:
+        """The same sum of squared windows, of frames with ``weight`` [batch, 1, frames]."""
+        if exporting():
+            return F.conv_transpose1d(weight, self.window_square, stride=self.hop_length)
+        return self._overlap_add(weight.transpose(1, 2) * self.window_square[0])
 
     def _overlap_add(self, frames: Tensor) -> Tensor:
         """[batch, frames, n_fft] to [batch, 1, samples], each frame a hop after the one before."""
@@ -80,12 +105,13 @@ class InverseSTFT(nn.Module):
         total = hops.new_zeros(batch, steps + count - 1, self.hop_length)
         for offset in range(count):
             total[:, offset : offset + steps] += hops[:, :, offset]
-        samples = total.flatten(1)
-        return samples[:, None, self.trim : samples.shape[1] - self.trim]
+        return total.flatten(1).unsqueeze(1)
 
 
-class ISTFTHead(nn.Module):
+class ISTFTHead(StreamingLayer):
     """Linear layer to log-magnitude and phase, then the inverse transform.
+
+    Its stream is `delay` samples late: later frames add to the last samples.
 
     Args:
         dim: size of a frame's features.
@@ -102,6 +128,29 @@ class ISTFTHead(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """Waveform [batch, 1, frames * hop_length] of features [batch, frames, dim]."""
+        return self.inverse(*self._spectrum(x), mask)
+
+    @property
+    def delay(self) -> int:
+        """Samples by which the stream is late."""
+        return self.inverse.trim
+
+    def start(self, batch: int) -> State:
+        """No frame has added to anything; see `InverseSTFT.step`."""
+        zeros = self.inverse.window.new_zeros(batch, 1, self.inverse.overlap)
+        return {"overlap": zeros, "envelope": zeros}
+
+    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        """The next frames, `delay` samples late."""
+        return self.inverse.step(*self._spectrum(x), state)
+
+    def rest(self, state: State) -> Tensor:
+        """The `delay` samples that are still due after the last frame, [batch, 1, delay]."""
+        y = state["overlap"] / state["envelope"].clamp(min=1e-11)
+        return y[..., : self.delay]
+
+    def _spectrum(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Real and imaginary part, [batch, n_fft / 2 + 1, frames] each."""
         log_magnitude, phase = self.out(x).float().transpose(1, 2).chunk(2, dim=1)
         magnitude = log_magnitude.exp().clamp(max=self.max_magnitude)
-        return self.inverse(magnitude * phase.cos(), magnitude * phase.sin(), mask)
+        return magnitude * phase.cos(), magnitude * phase.sin()

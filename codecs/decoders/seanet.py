@@ -49,6 +49,8 @@ class SEANetDecoder(AudioDecoder):
         super().__init__()
         self.dim = dim
         self.hop_length = math.prod(strides)
+        self.causal = causal and norm != "group"
+        self.first_latents = kernel_size if pad_mode == "reflect" else 1
         wide = width * 2 ** len(strides)
         self.stem = Conv1d(dim, wide, kernel_size, causal=causal, pad_mode=pad_mode, norm=norm)
         self.lstm = ResidualLSTM(wide, lstm_layers) if lstm_layers else None

@@ -10,7 +10,9 @@ from torch.nn import functional as F
 
 from intaglio.codecs.decoders.base import AudioDecoder
 from intaglio.codecs.decoders.istft import ISTFTHead
+from intaglio.codecs.layers.conv1d import Conv1d
 from intaglio.codecs.layers.norm import AdaLayerNorm, GroupNorm1d
+from intaglio.codecs.streaming.state import State
 
 
 class VocosDecoder(AudioDecoder):
@@ -27,6 +29,11 @@ class VocosDecoder(AudioDecoder):
         conditions: conditions of the layer normalisations. The published WavTokenizer has 4 that
             mean nothing: one is drawn in each training step, the first is used otherwise.
         dropout: of the residual blocks.
+        causal: whether convolutions see no later frames, so that it can be streamed; the inverse
+            transform then holds back (n_fft - hop_length) / 2 samples.
+
+    Raises:
+        ValueError: a causal decoder with attention to the whole sequence.
     """
 
     def __init__(
@@ -41,20 +48,25 @@ class VocosDecoder(AudioDecoder):
         attention: bool = True,
         conditions: int = 1,
         dropout: float = 0.1,
+        causal: bool = False,
     ) -> None:
         super().__init__()
+        if causal and attention:
+            raise ValueError("a causal Vocos decoder needs attention=False")
         self.dim = dim
         self.hop_length = hop_length
         self.conditions = conditions
-        self.embed = nn.Conv1d(dim, width, 7, padding=3)
+        self.causal = causal
+        self.embed = _convolution(dim, width, causal=causal)
         self.context = Context(width, dropout) if attention else None
         self.norm = AdaLayerNorm(width, conditions)
         self.blocks = nn.ModuleList(
-            ConvNeXtBlock(width, intermediate, conditions, 1 / num_layers)
+            ConvNeXtBlock(width, intermediate, conditions, 1 / num_layers, causal=causal)
             for _ in range(num_layers)
         )
         self.final_norm = nn.LayerNorm(width, eps=1e-6)
         self.head = ISTFTHead(width, n_fft, hop_length)
+        self.delay = self.head.delay
         self.apply(_initialise)
 
     def forward(self, latents: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -70,13 +82,25 @@ class VocosDecoder(AudioDecoder):
             x = block(x, condition, mask)
         return self.head(self.final_norm(x), mask)
 
+    def rest(self, state: State) -> Tensor:
+        """The samples that the head holds back."""
+        return self.head.rest({key: state[f"head.{key}"] for key in self.head.start(1)})
+
 
 class ConvNeXtBlock(nn.Module):
     """Depthwise convolution, normalisation and a two-layer perceptron with a scaled skip."""
 
-    def __init__(self, width: int, intermediate: int, conditions: int, scale: float) -> None:
+    def __init__(
+        self,
+        width: int,
+        intermediate: int,
+        conditions: int,
+        scale: float,
+        *,
+        causal: bool = False,
+    ) -> None:
         super().__init__()
-        self.depthwise = nn.Conv1d(width, width, 7, padding=3, groups=width)
+        self.depthwise = _convolution(width, width, groups=width, causal=causal)
         self.norm = AdaLayerNorm(width, conditions)
         self.expand = nn.Linear(width, intermediate)
         self.reduce = nn.Linear(intermediate, width)
@@ -142,6 +166,13 @@ class FrameAttention(nn.Module):
         keys = None if mask is None else mask[:, None, None, :]
         y = F.scaled_dot_product_attention(query, key, value, attn_mask=keys)
         return x + self.project_out(y.squeeze(1).transpose(1, 2))
+
+
+def _convolution(dim: int, width: int, *, groups: int = 1, causal: bool) -> nn.Module:
+    """A convolution of 7 taps, with zeros at the borders."""
+    if causal:
+        return Conv1d(dim, width, 7, groups=groups, causal=True, pad_mode="constant", norm="none")
+    return nn.Conv1d(dim, width, 7, padding=3, groups=groups)
 
 
 def _masked(x: Tensor, mask: Tensor | None) -> Tensor:

@@ -23,9 +23,14 @@ class AudioEncoder(Encoder):
 
     Attributes:
         multiple: latents come in multiples of it.
+        causal: whether a latent depends on no sample behind its own hop.
+        first_latents: latents of the shortest chunk that a signal may begin with; more than 1 where
+            a border mirrors what comes.
     """
 
     multiple: int = 1
+    causal: bool = False
+    first_latents: int = 1
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Latents, [batch, positions, dim], of a waveform.

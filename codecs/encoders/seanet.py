@@ -53,6 +53,8 @@ class SEANetEncoder(AudioEncoder):
         super().__init__()
         self.dim = dim
         self.hop_length = math.prod(strides)
+        self.causal = causal and norm != "group"
+        self.first_latents = kernel_size if pad_mode == "reflect" else 1
         self.stem = Conv1d(
             channels, width, kernel_size, causal=causal, pad_mode=pad_mode, norm=norm
         )

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from intaglio.codecs.encoders.base import AudioEncoder
-from intaglio.codecs.layers.conv1d import Conv1d
+from intaglio.codecs.layers.conv1d import Conv1d, PadMode
 from intaglio.codecs.streaming.streams import Blocks, Stream, Sum, chain
 
 FLOOR = 1e-8  # of the squared magnitudes
@@ -34,6 +34,8 @@ class SpectralEncoder(AudioEncoder):
         intermediate: hidden size of a block.
         final_norm: whether to normalise each latent vector to mean 0 and variance 1 (layer
             normalisation without weights), so that a fixed grid such as FSQ's fits from the start.
+        causal: whether a latent depends on no sample behind its own hop, so that it can be
+            streamed.
 
     Raises:
         ValueError: strides and stages do not fit together.
@@ -50,6 +52,7 @@ class SpectralEncoder(AudioEncoder):
         width: int = 256,
         intermediate: int = 768,
         final_norm: bool = False,
+        causal: bool = False,
     ) -> None:
         super().__init__()
         if len(num_layers) != len(strides) + 1:
@@ -60,11 +63,12 @@ class SpectralEncoder(AudioEncoder):
         self.dim = dim
         self.hop_length = frame_hop * math.prod(strides)
         self.rates = (frame_hop, 1, *strides)[: len(num_layers)]  # reductions before each stage
-        self.frames = _transform(n_fft, frame_hop)
+        self.causal = causal
+        self.frames = _transform(n_fft, frame_hop, causal)
         scale = 1 / sum(num_layers)
         channels = [n_fft // 2 + 1] + [width] * len(strides)
         self.stages = nn.ModuleList(
-            _Stage(size, width, stride, [intermediate] * count, scale)
+            _Stage(size, width, stride, [intermediate] * count, scale, causal)
             for size, stride, count in zip(channels, (1, *strides), num_layers, strict=True)
         )
         self.norm = nn.LayerNorm(width)
@@ -95,13 +99,21 @@ class _Stage(nn.Module):
     """A convolution that may reduce the rate, a normalisation, and ConvNeXt blocks."""
 
     def __init__(
-        self, channels: int, width: int, stride: int, sizes: Sequence[int], scale: float
+        self,
+        channels: int,
+        width: int,
+        stride: int,
+        sizes: Sequence[int],
+        scale: float,
+        causal: bool,
     ) -> None:
         super().__init__()
         taps = 7 if stride == 1 else 2 * stride
-        self.down = Conv1d(channels, width, taps, stride=stride, pad_mode="constant", norm="none")
+        self.down = Conv1d(
+            channels, width, taps, stride=stride, causal=causal, pad_mode="constant", norm="none"
+        )
         self.norm = nn.LayerNorm(width)
-        self.blocks = nn.ModuleList(_Block(width, size, scale) for size in sizes)
+        self.blocks = nn.ModuleList(_Block(width, size, scale, causal) for size in sizes)
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """[batch, channels, time] → [batch, width, ceil(time / stride)]."""
@@ -121,9 +133,11 @@ class _Stage(nn.Module):
 class _Block(nn.Module):
     """Depthwise convolution, normalisation and a two-layer perceptron with a scaled skip."""
 
-    def __init__(self, width: int, intermediate: int, scale: float) -> None:
+    def __init__(self, width: int, intermediate: int, scale: float, causal: bool) -> None:
         super().__init__()
-        self.depthwise = Conv1d(width, width, 7, groups=width, pad_mode="constant", norm="none")
+        self.depthwise = Conv1d(
+            width, width, 7, groups=width, causal=causal, pad_mode="constant", norm="none"
+        )
         self.norm = nn.LayerNorm(width)
         self.expand = nn.Linear(width, intermediate)
         self.reduce = nn.Linear(intermediate, width)
@@ -141,7 +155,7 @@ class _Block(nn.Module):
         return (self.scale * x).transpose(1, 2)
 
 
-def _transform(n_fft: int, hop: int) -> Conv1d:
+def _transform(n_fft: int, hop: int, causal: bool) -> Conv1d:
     """The real and the imaginary part of a short-time Fourier transform, as a convolution.
 
     So it takes streams, items of any lengths, and exported graphs without complex numbers.
@@ -150,7 +164,10 @@ def _transform(n_fft: int, hop: int) -> Conv1d:
     angle = 2 * math.pi / n_fft * torch.outer(bins, torch.arange(n_fft, dtype=torch.float64))
     window = torch.hann_window(n_fft, dtype=torch.float64)
     basis = torch.cat([window * angle.cos(), -window * angle.sin()])
-    layer = Conv1d(1, len(basis), n_fft, stride=hop, bias=False, norm="none")
+    mode: PadMode = "constant" if causal else "reflect"
+    layer = Conv1d(
+        1, len(basis), n_fft, stride=hop, bias=False, causal=causal, pad_mode=mode, norm="none"
+    )
     del layer.conv.weight
     layer.conv.register_buffer("weight", basis.float().unsqueeze(1), persistent=False)
     return layer

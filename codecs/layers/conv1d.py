@@ -15,9 +15,10 @@ from torch.nn.utils.parametrizations import weight_norm
 
 from intaglio.codecs.layers.norm import GroupNorm1d
 from intaglio.codecs.layers.tracing import exporting
+from intaglio.codecs.streaming.state import State, StreamingLayer
 from intaglio.codecs.streaming.streams import Stream, joined
 
-PadMode = Literal["reflect", "constant"]
+PadMode = Literal["reflect", "constant", "replicate"]
 Norm = Literal["weight", "group", "none"]
 Convolution = TypeVar("Convolution", nn.Conv1d, nn.ConvTranspose1d)
 
@@ -57,7 +58,7 @@ def pad(
         right: steps after the last sample, besides those that complete the last window.
         stride: step of the windows.
         mode: ``reflect`` mirrors at the ends of each item (an item shorter than its padding gets
-            zeros on the right first), ``constant`` adds zeros.
+            zeros on the right first), ``constant`` adds zeros, ``replicate`` repeats the ends.
         lengths: int64 [batch], steps of each item.
     """
     x = mask_time(x, lengths)
@@ -67,21 +68,25 @@ def pad(
     fill = (-size) % stride
     if mode == "constant":
         return F.pad(x, (left, right + fill))
-    if lengths is None and not exporting() and size > max(left, right + fill):
-        return F.pad(x, (left, right + fill), mode="reflect")
+    long = mode == "replicate" or (not exporting() and size > max(left, right + fill))
+    if lengths is None and long:
+        return F.pad(x, (left, right + fill), mode=mode)
     steps = torch.arange(size, device=x.device)
     last = steps[-1:] if lengths is None else lengths.unsqueeze(1) - 1
-    need = torch.clamp(right + torch.remainder(-(last + 1), stride), min=left)
-    last = torch.maximum(last, need)
     index = torch.arange(-left, size + right + fill, device=x.device)
-    index = (last - (last - index.abs()).abs()).clamp(min=0)
-    x = F.pad(x, (0, max(left, right + stride)))
+    if mode == "replicate":
+        index = torch.minimum(index.clamp(min=0), last)
+    else:
+        need = torch.clamp(right + torch.remainder(-(last + 1), stride), min=left)
+        last = torch.maximum(last, need)
+        index = (last - (last - index.abs()).abs()).clamp(min=0)
+        x = F.pad(x, (0, max(left, right + stride)))
     if lengths is None:
         return x.index_select(-1, index)
     return x.gather(-1, index.unsqueeze(1).expand(-1, x.shape[1], -1))
 
 
-class Conv1d(nn.Module):
+class Conv1d(StreamingLayer):
     """Convolution over time under the padding rule above.
 
     Args:
@@ -93,7 +98,7 @@ class Conv1d(nn.Module):
         groups: as in `torch.nn.Conv1d`.
         bias: whether to add a bias.
         causal: whether an output depends only on inputs up to its own window's end.
-        pad_mode: ``reflect`` or ``constant``.
+        pad_mode: ``reflect``, ``constant`` or ``replicate``.
         norm: ``weight`` (Salimans and Kingma, 2016), ``group`` (all channels and steps of an item
             together; EnCodec's "time group norm", which needs whole signals), or ``none``.
     """
@@ -155,6 +160,45 @@ class Conv1d(nn.Module):
             return weight @ x
         return torch.baddbmm(conv.bias.unsqueeze(-1), weight, x)
 
+    def start(self, batch: int) -> State:
+        """Zeros before the signal; with other borders, also whether the signal has begun."""
+        if self.right > 0 or self.norm is not None:
+            raise ValueError("a convolution looks ahead, or needs the whole signal")
+        if self.left == 0:
+            return {}
+        weight = self.conv.weight
+        state = {"past": weight.new_zeros(batch, self.conv.in_channels, self.left)}
+        if self.pad_mode != "constant":
+            state["begun"] = torch.zeros(batch, dtype=torch.bool, device=weight.device)
+        return state
+
+    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        """Windows that end in the chunk; the inputs that the next ones share with them stay."""
+        new = {}
+        if state:
+            past = state["past"]
+            if "begun" in state:
+                if x.shape[-1] >= self.shortest:  # else no signal of the batch begins here
+                    past = torch.where(state["begun"].view(-1, 1, 1), past, self._border(x))
+                new["begun"] = torch.ones_like(state["begun"])
+            x = torch.cat([past, x], dim=-1)
+            new["past"] = x[..., x.shape[-1] - self.left :]
+        fill = (self.left - x.shape[-1]) % self.stride
+        if fill:  # only where the signal ends
+            x = F.pad(x, (0, fill), mode=self.pad_mode)
+        return self.windows(x), new
+
+    @property
+    def shortest(self) -> int:
+        """Steps of the shortest chunk that a signal may begin with."""
+        return self.left + 1 if self.pad_mode == "reflect" and self.left else 1
+
+    def _border(self, x: Tensor) -> Tensor:
+        """What stands before a signal that begins with ``x``, [batch, channels, left]."""
+        if self.pad_mode == "replicate":
+            return x[..., :1].expand(-1, -1, self.left)
+        return x[..., 1 : self.left + 1].flip(-1)
+
     def stream(self) -> Stream:
         """The convolution, block by block.
 
@@ -180,7 +224,7 @@ class _ConvStream(Stream):
         layer = self.layer
         self.total += x.shape[-1]
         x = joined(self.kept, x)
-        mirrored = layer.pad_mode == "reflect"
+        mirrored = layer.pad_mode != "constant"
         if not self.begun:
             # a shorter signal is padded by a rule of its own, once its end is known
             if last:

@@ -12,10 +12,11 @@ from torch.nn import functional as F
 from intaglio.codecs.layers.conv1d import Norm, initialised, inside, mask_time
 from intaglio.codecs.layers.norm import GroupNorm1d
 from intaglio.codecs.layers.tracing import exporting
+from intaglio.codecs.streaming.state import State, StreamingLayer
 from intaglio.codecs.streaming.streams import Stream
 
 
-class ConvTranspose1d(nn.Module):
+class ConvTranspose1d(StreamingLayer):
     """Transposed convolution over time.
 
     Args:
@@ -24,6 +25,8 @@ class ConvTranspose1d(nn.Module):
         stride: steps that each step becomes; the kernel has twice as many taps.
         causal: whether an output may see only inputs up to its own.
         norm: ``weight``, ``group`` or ``none``; see `Conv1d`.
+        groups: as in `torch.nn.ConvTranspose1d`.
+        bias: whether to add a bias.
     """
 
     def __init__(
@@ -34,9 +37,13 @@ class ConvTranspose1d(nn.Module):
         *,
         causal: bool = False,
         norm: Norm = "weight",
+        groups: int = 1,
+        bias: bool = True,
     ) -> None:
         super().__init__()
-        conv = nn.ConvTranspose1d(in_channels, out_channels, 2 * stride, stride)
+        conv = nn.ConvTranspose1d(
+            in_channels, out_channels, 2 * stride, stride, groups=groups, bias=bias
+        )
         self.conv = initialised(conv, norm)
         self.norm = GroupNorm1d(1, out_channels) if norm == "group" else None
         self.stride = stride
@@ -63,14 +70,32 @@ class ConvTranspose1d(nn.Module):
         the time of torch's transposed convolution.
         """
         weight, stride = self.conv.weight, self.stride
-        if x.device.type != "cpu" or torch.is_grad_enabled() or exporting():
-            return F.conv_transpose1d(x, weight, stride=stride)
+        groups = self.conv.groups
+        if groups > 1 or x.device.type != "cpu" or torch.is_grad_enabled() or exporting():
+            return F.conv_transpose1d(x, weight, stride=stride, groups=groups)
         batch, _, time = x.shape
         taps = weight.flatten(1).t() @ x
         taps = taps.view(batch, -1, 2, stride, time).permute(2, 0, 1, 4, 3)
         y = F.pad(taps[0], (0, 0, 0, 1))
         y[:, :, 1:] += taps[1]
         return y.flatten(2)
+
+    def start(self, batch: int) -> State:
+        """Zeros that the first step is added to."""
+        if self.left > 0 or self.norm is not None:
+            raise ValueError("a transposed convolution looks ahead, or needs the whole signal")
+        weight = self.conv.weight
+        return {"tail": weight.new_zeros(batch, self.conv.out_channels, self.stride)}
+
+    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        """Finished steps; the half-finished ones behind them stay, without bias."""
+        y = self.spread(x)
+        tail = y[..., -self.stride :]
+        first = y[..., : self.stride] + state["tail"]
+        y = torch.cat([first, y[..., self.stride : -self.stride]], dim=-1)
+        if self.conv.bias is not None:
+            y = y + self.conv.bias.unsqueeze(-1)
+        return y, {"tail": tail}
 
     def stream(self) -> Stream:
         """The layer, block by block.

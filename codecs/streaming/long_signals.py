@@ -33,6 +33,8 @@ class BlockwiseCodec(Protocol):
     segments: Segments | None
     normalise: bool
     sample_rate: int
+    channels: int
+    name: str
 
     @property
     def hop_length(self) -> int:
@@ -52,7 +54,7 @@ class BlockwiseCodec(Protocol):
     def decode(self, tokens: Tokens) -> Tensor:
         """Waveforms of tokens."""
 
-    def tokens(self, ids: Tensor) -> Tokens:
+    def tokens(self, ids: Tensor, mask: Tensor | None = None) -> Tokens:
         """Tokens of ids."""
 
     def check(self, x: Tensor) -> None:

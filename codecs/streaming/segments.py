@@ -141,3 +141,17 @@ class Segments(NamedTuple):
             signal[..., start : start + size] += weights[:, number] * pieces[:, number]
             weight[..., start : start + size] += weights[:, number]
         return signal / weight.clamp(min=1e-9)
+
+
+def loudness(x: Tensor, lengths: Tensor | None) -> Tensor:
+    """Root mean square of the mean of the channels, [batch, 1], kept from zero.
+
+    Args:
+        x: [batch, channels, samples].
+        lengths: int64 [batch], samples of each item; all of them if None.
+    """
+    power = x.mean(1).square()
+    if lengths is None:
+        return power.mean(-1, keepdim=True).sqrt() + 1e-8
+    inside = torch.arange(x.shape[-1], device=x.device) < lengths.unsqueeze(1)
+    return ((power * inside).sum(-1) / lengths).sqrt().unsqueeze(-1) + 1e-8

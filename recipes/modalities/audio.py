@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from intaglio.codecs import AudioCodec, Tokens
+from intaglio.codecs.streaming.live import latency
 from intaglio.data.formats.tokens import TokenHeader
 from intaglio.data.formats.wave import wave_format
 from intaglio.recipes.commands.options.words import POSITIVE, real, whole
@@ -84,13 +85,14 @@ class AudioModality(Modality[AudioCodec]):
         write_audio_item(codec, tokens, target, item=item)
 
     def codec_facts(self, codec: AudioCodec) -> dict[str, Any]:
-        """Rates."""
+        """Rates, and how late a stream is."""
         return {
             "sample_rate": codec.sample_rate,
             "channels": codec.channels,
             "hop_length": codec.hop_length,
             "frame_rate": codec.frame_rate,
             "nominal_bits_per_second": codec.bits_per_second,
+            "streaming": _latency(codec),
         }
 
     def token_facts(self, header: TokenHeader, size: int) -> dict[str, Any]:
@@ -107,3 +109,16 @@ class AudioModality(Modality[AudioCodec]):
             "actual_bits_per_second": 8 * size / seconds if seconds else 0.0,
             "scales": len(header.scale),
         }
+
+
+def _latency(codec: AudioCodec) -> str:
+    """Algorithmic latency of a stream, with its formula."""
+    try:
+        frame, look_ahead, first = latency(codec)
+    except ValueError:
+        return "no: it is not causal"
+    late = 1000 * (frame + look_ahead) / codec.sample_rate
+    return (
+        f"({frame} + {look_ahead}) samples / {codec.sample_rate} Hz = {late:.1f} ms of latency, "
+        f"{1000 * first / codec.sample_rate:.1f} ms until the first samples"
+    )

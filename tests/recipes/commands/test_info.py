@@ -3,14 +3,18 @@
 import hashlib
 import json
 import math
+import re
 from pathlib import Path
 
 import pytest
 import torch
 
-from intaglio.codecs import load
+from intaglio.codecs import AudioCodec, load
 from intaglio.codecs.bundle import fingerprint, save
+from intaglio.codecs.decoders.vocos import VocosDecoder
+from intaglio.codecs.encoders.spectral import SpectralEncoder
 from intaglio.codecs.part import build, describe
+from intaglio.codecs.quantizers.fsq import FSQ
 from intaglio.data.formats.shards import ShardRow, ShardWriter, write_row
 from intaglio.data.formats.tokens import TokenHeader, write_tokens
 from intaglio.generators import load as load_generator
@@ -223,3 +227,30 @@ def test_a_folder_that_is_no_bundle_is_one_line(refusal, tmp_path):
 def test_a_damaged_token_file_is_one_line(refusal, tokens):
     tokens.write_bytes(tokens.read_bytes() + b"\0")
     assert "1 bytes follow its end" in refusal("info", tokens)
+
+
+@pytest.mark.parametrize(
+    ("causal", "said"),
+    [
+        (True, r"\(20 \+ 30\) samples / 1000 Hz = 50.0 ms of latency, 40.0 ms until the first"),
+        (False, "no: it is not causal"),
+    ],
+)
+def test_the_latency_of_a_stream(causal, said, intaglio, tmp_path):
+    codec = AudioCodec(
+        SpectralEncoder(8, 10, (2,), num_layers=(1, 1), n_fft=40, width=8, causal=causal),
+        FSQ(8, (5, 5)),
+        VocosDecoder(
+            8,
+            32,
+            intermediate=32,
+            num_layers=1,
+            hop_length=20,
+            n_fft=80,
+            attention=False,
+            causal=causal,
+        ),
+        sample_rate=1000,
+    )
+    _, out, _ = intaglio("info", save(codec, tmp_path / "bundle"))
+    assert re.search(f"streaming +{said}", out)
