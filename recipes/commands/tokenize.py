@@ -16,6 +16,7 @@ from intaglio.recipes.commands.options.words import whole
 from intaglio.recipes.errors import WrongUsage, ends_a_job, explain_file, say, show_traceback
 from intaglio.recipes.modalities import modality_of
 from intaglio.recipes.modalities.options import add_modality_options, modality_options
+from intaglio.recipes.tokenization.foreign_shards import foreign_files
 from intaglio.recipes.tokenization.shard_jobs import (
     ROWS,
     AnyTokenizer,
@@ -87,6 +88,12 @@ def run(args: argparse.Namespace) -> None:
         raise ValueError(
             f"{left[0]} is of other data ({counted(len(left), 'such shard')}); add --overwrite or "
             "choose another output"
+        )
+    others = [] if args.overwrite else foreign_files(jobs, tokenizer, out)
+    if others:
+        raise ValueError(
+            f"{others[0]} is none that this codec made ({counted(len(others), 'such file')}); move "
+            "it away, add --overwrite or choose another output"
         )
     own = jobs[args.job_index :: args.num_jobs]
     rows, failures = _make_all(own, tokenizer, share, overwrite=args.overwrite)

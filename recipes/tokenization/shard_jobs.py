@@ -222,8 +222,9 @@ def _publish(
     row = ShardRow(job.target.name, count, len(content), digest, about)
     job.target.parent.mkdir(parents=True, exist_ok=True)
     with suppress(ShardError, FileNotFoundError):
-        if read_row(job.target) != row:  # no row may stand by another's shard
-            row_path(job.target).unlink(missing_ok=True)
+        if read_row(job.target) != row:  # no row may stand by another's shard: it is emptied
+            with replacing(row_path(job.target)):
+                pass
     with replacing(job.target) as part:
         part.write_bytes(content)
     write_row(job.target, row)

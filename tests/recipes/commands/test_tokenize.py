@@ -149,6 +149,58 @@ def test_another_codec_or_other_data_need_overwrite(
     assert content(out) != before
 
 
+def test_shards_rows_and_their_list_are_written_through_links(tokenize, folder, tmp_path):
+    out, disk = tmp_path / "out", tmp_path / "disk"
+    assert tokenize(folder, out).status == 0
+    before = content(out)
+    disk.mkdir()
+    for name in ("000001.tar", "000001.json", "shards.jsonl"):
+        (out / name).rename(disk / name)
+        (out / name).symlink_to(disk / name)
+    assert tokenize(folder, out, "--overwrite", "--entropy").status == 0
+    check_list(out)
+    linked = sorted(path.name for path in out.iterdir() if path.is_symlink())
+    assert linked == sorted(content(disk)) == ["000001.json", "000001.tar", "shards.jsonl"]
+    assert (
+        sorted(content(out)) == sorted(before)
+        and content(out)["000001.json"] != before["000001.json"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        *(("000001.tar", kind) for kind in ("a tar", "a text", "a link", "of another codec")),
+        *(("000001.json", kind) for kind in ("a text", "a link")),
+        *(("shards.jsonl", kind) for kind in ("a text", "a link")),
+    ],
+)
+def test_files_of_others_are_not_replaced_unasked(
+    tokenize, refusal, folder, bundle, other_bundle, tmp_path, name, kind
+):
+    out = tmp_path / "out"
+    if kind == "of another codec":
+        assert tokenize(folder, out, "--codec", other_bundle).status == 0
+        for path in {*out.iterdir()} - {out / name}:
+            path.unlink()
+    else:
+        shard_of(tmp_path / "theirs.tar", [("a", {"txt": b"mine"})])
+        (tmp_path / "theirs.json").write_text('{"mine": 1}')
+        theirs = tmp_path / ("theirs.tar" if kind == "a tar" else "theirs.json")
+        out.mkdir()
+        if kind == "a link":
+            (out / name).symlink_to(theirs)
+        else:
+            (out / name).write_bytes(theirs.read_bytes())
+    before = content(out)
+    words = ("tokenize", folder, "-o", out, "--per-shard", 4, "--max-bad-share", 1)
+    line = refusal(*words, "--codec", bundle)
+    assert line.startswith(f"{out / name} ") and "add --overwrite or choose another output" in line
+    assert content(out) == before
+    assert tokenize(folder, out, "--overwrite").status == 0
+    check_list(out)
+
+
 def test_a_smaller_set_leaves_no_shard_of_a_larger_one(tokenize, folder, tmp_path):
     out, mine = tmp_path / "out", tmp_path / "out" / "mine.tar"
     assert tokenize(folder, out).status == 0
