@@ -21,13 +21,14 @@ export OMP_WAIT_POLICY := passive
 export GOMP_SPINCOUNT := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test pytest lint portable wheel
+.PHONY: help demo test pytest lint portable kernels wheel
 
 help:
 	@echo 'make demo   hear, score and fine-tune a speech codec, draw images: demo/report.html'
 	@echo 'make test   lint, and all tests that need neither a GPU nor a long training'
 	@echo 'make lint   ruff, ruff format and mypy'
 	@echo 'make portable   tests of numbers with the plainest arithmetic that the processor can do'
+	@echo 'make kernels    tests of the Triton kernels, with more rows and sizes; on a CPU interpreted'
 	@echo 'make test TORCH=2.14   the same with another torch, in an environment of its own'
 	@echo 'make wheel  build the wheel, install it in a clean environment and test it there'
 
@@ -49,6 +50,12 @@ pytest: $(STAMP)
 portable: $(STAMP)
 	ATEN_CPU_CAPABILITY=default OMP_NUM_THREADS=$(OMP_NUM_THREADS) $(BIN)/pytest -m 'not slow' \
 	  --numprocesses auto $(addprefix tests/,$(PORTABLE))
+
+# Triton comes with torch for Linux; where it is missing, it is 290 MB.
+kernels: $(STAMP)
+	@$(BIN)/python -c 'import triton' 2>/dev/null || $(BIN)/pip install triton
+	OMP_NUM_THREADS=$(OMP_NUM_THREADS) $(BIN)/pytest --numprocesses auto \
+	  tests/generators/inference/kernels
 
 lint: $(STAMP)
 	$(BIN)/ruff check

@@ -17,6 +17,8 @@ from intaglio.codecs.quantizers.vq import VectorQuantizer
 
 os.environ.setdefault("WANDB_MODE", "offline")
 os.environ.setdefault("MPLBACKEND", "Agg")
+if not torch.cuda.is_available():  # Triton's kernels are interpreted; said before it is imported
+    os.environ.setdefault("TRITON_INTERPRET", "1")
 # ATEN_CPU_CAPABILITY keeps torch's own kernels from newer instructions; oneDNN and MKL are told so.
 # Attention in bfloat16 would even fail, for torch packs for oneDNN what its own kernels cannot.
 OLDER = {

@@ -12,6 +12,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from intaglio.generators.inference.kernels.choice import is_fused
+
 WORD = 0xFFFFFFFF
 MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 STEPS = (0x9E3779B9, 0xBB67AE85)
@@ -127,21 +129,28 @@ class Draws(NamedTuple):
         if self.ahead is not None and self._is_first() and not first and count <= MAX_CACHED:
             return self.ahead.words(role, count, self.positions)
         blocks = range(first // 2, -(-(first + count) // 2))
-        shape = (len(self.seeds), self.positions.shape[-1], len(blocks))
+        words = self._words(role, blocks)
+        return words[..., 2 * (first % 2) :][..., : 2 * count]
+
+    def _words(self, role: Role, blocks: range) -> Tensor:
+        """All words of some blocks of four, int64 [batch, positions, 4 * blocks]."""
         device = self.seeds.device
+        number = self.round
+        if isinstance(number, int):
+            number = torch.full((1,), number, device=device)
+        if is_fused(device):
+            from intaglio.generators.inference.kernels.numbers import words
+
+            return words(self.seeds, self.positions.to(device), number, int(role), blocks)
+        shape = (len(self.seeds), self.positions.shape[-1], len(blocks))
         counter = [
             torch.arange(blocks.start, blocks.stop, device=device).expand(shape),
             self.positions.to(device).unsqueeze(-1).expand(shape) & WORD,
             torch.full((1, 1, 1), int(role), device=device).expand(shape),
-            (
-                torch.full((1, 1, 1), self.round, device=device)
-                if isinstance(self.round, int)
-                else self.round.view(-1, 1, 1)
-            ).expand(shape),
+            number.view(-1, 1, 1).expand(shape),
         ]
         seeds = self.seeds.view(-1, 1, 1)
-        words = torch.stack(philox(counter, (seeds & WORD, seeds >> 32 & WORD)), -1).flatten(-2)
-        return words[..., 2 * (first % 2) :][..., : 2 * count]
+        return torch.stack(philox(counter, (seeds & WORD, seeds >> 32 & WORD)), -1).flatten(-2)
 
     def _is_first(self) -> bool:
         """Whether these are the numbers of round 0, for all items."""

@@ -145,7 +145,7 @@ class RejectionRule(AcceptanceRule):
     def verify(self, window: Window, target: list[Tensor], draws: Draws) -> Verdict:
         """See `AcceptanceRule.verify`."""
         count = len(target)
-        numbers = draws.uniform(Role.ACCEPTANCE, count)[:, :-1]
+        numbers, keys = deciding(draws, count)
         drafted: Sequence[Tensor | None] = window.log_probs or [None] * count
         found = [
             self.judge(p[:, :-1], q, x, group=group)
@@ -153,9 +153,6 @@ class RejectionRule(AcceptanceRule):
                 zip(target, drafted, window.tokens.unbind(-1), strict=True)
             )
         ]
-        # no draft of this round stands at the last position: its token may be that of `Sampler`
-        plain = draws._replace(round=0).keys(Role.TOKEN, count)[:, -1:]
-        keys = torch.cat([draws.keys(Role.RESIDUAL, count)[:, :-1], plain], dim=1)
         last = [p[:, -1:] for p in target]
         others = _others(found, last, keys)
         kept, tokens = _decided(found, window.tokens, numbers, others)
@@ -167,6 +164,15 @@ class RejectionRule(AcceptanceRule):
             others = _others(exact, last, keys)
         _, redrawn = _decided(exact, window.tokens, numbers, others)
         return Verdict(kept, tokens, torch.stack(excess).sum(0), redrawn)
+
+
+def deciding(draws: Draws, groups: int) -> tuple[Tensor, Tensor]:
+    """What decides whether drafts are kept, float64 [batch, window, groups] in (0, 1), and keys of
+    races for the tokens in their place and behind them, int64 [batch, window + 1, groups]."""
+    numbers = draws.uniform(Role.ACCEPTANCE, groups)[:, :-1]
+    # no draft of this round stands at the last position: its token may be that of `Sampler`
+    plain = draws._replace(round=0).keys(Role.TOKEN, groups)[:, -1:]
+    return numbers, torch.cat([draws.keys(Role.RESIDUAL, groups)[:, :-1], plain], dim=1)
 
 
 def _others(judgements: list[Judgement], last: list[Tensor], keys: Tensor) -> Tensor:

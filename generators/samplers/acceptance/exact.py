@@ -4,12 +4,15 @@ from torch import Tensor
 
 from intaglio.generators.heads.independent import drawn
 from intaglio.generators.inference.counter_rng import Draws
+from intaglio.generators.inference.kernels.choice import is_fused
 from intaglio.generators.samplers.acceptance.base import (
+    TINY,
     AcceptanceRule,
     Judgement,
     RejectionRule,
     Verdict,
     Window,
+    deciding,
     matched,
     probability,
     ratio,
@@ -42,6 +45,16 @@ class ModifiedRejection(RejectionRule):
     """
 
     exact = True
+
+    def verify(self, window: Window, target: list[Tensor], draws: Draws) -> Verdict:
+        """See `AcceptanceRule.verify`."""
+        if not is_fused(draws.seeds.device, *(one.shape[-1] for one in target)):
+            return super().verify(window, target, draws)
+        from intaglio.generators.inference.kernels import rejection
+
+        numbers, keys = deciding(draws, len(target))
+        p, q = target, window.log_probs
+        return Verdict(*rejection.verify(p, q, window.tokens, numbers, keys, tiny=TINY))
 
     def judge(self, p: Tensor, q: Tensor | None, x: Tensor, *, group: int) -> Judgement:
         """See `RejectionRule.judge`."""
