@@ -1,7 +1,7 @@
 """``export.json``: what a folder of exported files holds, and what the next export replaces of it.
 
-A folder belongs to one codec or generator. An export of another removes the files that the earlier
-``export.json`` lists; one of the same in other formats keeps them, and lists them again.
+A folder belongs to one codec or generator. An export of the same in other formats keeps the files
+that the earlier ``export.json`` lists, and lists them again; one of another removes them, if asked.
 """
 
 import json
@@ -30,16 +30,17 @@ def earlier(folder: Path) -> dict[str, Any]:
     return card if set(files) <= NAMES else {}
 
 
-def check_free(folder: Path, names: Collection[str], kind: str) -> None:
-    """Refuse to replace files that no earlier export lists.
+def check_free(folder: Path, names: Collection[str], kind: str, fingerprint: str) -> None:
+    """Refuse to replace files that no earlier export lists, and an export of something else.
 
     Args:
         folder: where the export goes.
         names: of the files that it writes, besides the card.
         kind: whose they may be, in the message.
+        fingerprint: of what is exported.
 
     Raises:
-        ValueError: such a file is there.
+        ValueError: such a file or export is there.
     """
     card = earlier(folder)
     ours = listed(card["exports"]) | {CARD} if card else set()
@@ -47,7 +48,11 @@ def check_free(folder: Path, names: Collection[str], kind: str) -> None:
     if others:
         raise ValueError(
             f"{folder} holds {' and '.join(others)} of {kind}, which the export would replace; "
-            "choose another folder"
+            "add --overwrite or choose another folder"
+        )
+    if card and card.get("fingerprint") != fingerprint:
+        raise ValueError(
+            f"{folder} holds an export of another model; add --overwrite or choose another folder"
         )
 
 

@@ -24,6 +24,7 @@ def export(
     folder: str | Path,
     formats: Sequence[str],
     *,
+    overwrite: bool = False,
     progress: Callable[[str], None] = lambda step: None,
 ) -> list[dict[str, Any]]:
     """Write the codec's encoder and decoder, and ``export.json`` that describes how to call them.
@@ -33,6 +34,7 @@ def export(
         folder: where the files go; made if absent. They appear in one step, and replace those of
             an earlier export, but for other formats of the same codec.
         formats: of ``onnx``, ``torchscript`` and ``program``.
+        overwrite: also replace an export of another codec, and files that no export lists.
         progress: called with each step, in words, before it is done; some take a minute.
 
     Returns:
@@ -40,8 +42,8 @@ def export(
 
     Raises:
         ValueError: an unknown format, a codec that cannot be exported, an exported graph that
-            differs from the codec, or a folder with files of these names that no earlier export
-            lists; no file is written or replaced then.
+            differs from the codec, or a folder with an export of another codec or with files of
+            these names that no export lists; no file is written or replaced then.
         ModuleNotFoundError: a package that the format needs is missing.
     """
     unknown = [name for name in formats if name not in FORMATS]
@@ -52,7 +54,8 @@ def export(
     check(codec)
     folder = named(folder, "folder for the export")
     names = [f"{part}{ENDINGS[name]}" for name in formats for part in ("encoder", "decoder")]
-    check_free(folder, names, "another program")
+    if not overwrite:
+        check_free(folder, names, "another program", codec.fingerprint)
     fold(codec).eval()
     graphs = Graphs(codec)
     card = earlier(folder)

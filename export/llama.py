@@ -52,7 +52,11 @@ class Layout(NamedTuple):
 
 
 def export(
-    generator: Generator, folder: str | Path, progress: Callable[[str], None] = lambda step: None
+    generator: Generator,
+    folder: str | Path,
+    progress: Callable[[str], None] = lambda step: None,
+    *,
+    overwrite: bool = False,
 ) -> dict[str, Any]:
     """Write a ``LlamaForCausalLM`` and ``export.json``, which explains its ids.
 
@@ -61,19 +65,22 @@ def export(
         folder: where the files go; made if absent. They appear in one step, and replace those of
             an earlier export.
         progress: called with each step, in words, before it is done; some take a minute.
+        overwrite: also replace an export of something else, a bundle and another model.
 
     Returns:
         A record of the files with their sizes, and of what the verification compared.
 
     Raises:
         ValueError: a generator that no Llama expresses, files that compute other logits, or a
-            folder with a bundle or another model; no file is written or replaced then.
+            folder with a bundle, another model or an export of something else; no file is written
+            or replaced then.
     """
     layout = check(generator)
     generator.eval()
     folder = named(folder, "folder for the export")
     old = listed(earlier(folder).get("exports", []))
-    check_free(folder, LLAMA, "a bundle or another model")
+    if not overwrite:
+        check_free(folder, LLAMA, "a bundle or another model", fingerprint(generator))
     progress("llama: writing")
     with replacing_set(folder, drop=old) as new:
         content = save_safetensors(weights(generator), metadata={"format": "pt"})

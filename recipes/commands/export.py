@@ -37,6 +37,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="onnx, torchscript, program, or several of these separated by commas; "
         "llama for a generator (onnx)",
     )
+    parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="replace what is there of another model or of others",
+    )
     add_trust_option(parser)
 
 
@@ -48,7 +53,7 @@ def run(args: argparse.Namespace) -> None:
     from intaglio.export import llama
     from intaglio.generators.load import load
 
-    record = llama.export(load(args.codec), args.out, progress=say)
+    record = llama.export(load(args.codec), args.out, say, overwrite=args.overwrite)
     result = record["verified"]
     _print_files(args.out, record)
     print(f"  {result['logits']} logits within {result['error']:.1g}, ", end="")
@@ -67,7 +72,8 @@ def _formats(text: str) -> list[str]:
 
 
 def _codec(args: argparse.Namespace) -> None:
-    for record in export(chosen_any_codec(args), args.out, args.format, progress=say):
+    codec, replace = chosen_any_codec(args), args.overwrite
+    for record in export(codec, args.out, args.format, overwrite=replace, progress=say):
         result = record["verified"]
         ties = f", {result['ties']} of them rounding ties" if result["ties"] else ""
         _print_files(args.out, record)

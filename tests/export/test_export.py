@@ -91,7 +91,11 @@ def test_a_folder_belongs_to_one_codec(quick, tiny_codec, tmp_path):
     assert (tmp_path / "encoder.pt2").is_file()
     with torch.no_grad():
         tiny_codec.decoder.head.out.bias.add_(1)
-    export(tiny_codec, tmp_path, ["torchscript"])
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(ValueError, match="holds an export of another model; add --overwrite or"):
+        export(tiny_codec, tmp_path, ["torchscript"])
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    export(tiny_codec, tmp_path, ["torchscript"], overwrite=True)
     assert [one["format"] for one in card_of(tmp_path)["exports"]] == ["torchscript"]
     names = ["decoder.ts", "encoder.ts", "export.json", "notes.ts"]
     assert sorted(path.name for path in tmp_path.iterdir()) == names
@@ -113,6 +117,25 @@ def test_a_card_from_elsewhere_removes_nothing_of_others(quick, tiny_codec, tmp_
     with pytest.raises(ValueError, match=r"holds encoder\.pt2 of another program"):
         export(tiny_codec, tmp_path, ["torchscript", "program"])
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    export(tiny_codec, tmp_path, ["torchscript", "program"], overwrite=True)
+    assert (tmp_path / "encoder.pt2").read_text() == "quick"
+    assert (tmp_path / "notes").read_text() == "mine"
+    (tmp_path / "export.json").write_text('{"mine": 1}')
+    export(tiny_codec, tmp_path, ["program"], overwrite=True)
+    assert [one["format"] for one in card_of(tmp_path)["exports"]] == ["program"]
+
+
+def test_an_export_is_written_through_links(quick, tiny_codec, tmp_path):
+    """To another disk, for instance."""
+    (tmp_path / "disk").mkdir()
+    folder = tmp_path / "exported"
+    export(tiny_codec, folder, ["program"])
+    (folder / "encoder.pt2").rename(tmp_path / "disk" / "encoder.pt2")
+    (folder / "encoder.pt2").symlink_to("../disk/encoder.pt2")
+    (tmp_path / "disk" / "encoder.pt2").write_text("old")
+    export(tiny_codec, folder, ["program"])
+    assert (folder / "encoder.pt2").is_symlink()
+    assert (tmp_path / "disk" / "encoder.pt2").read_text() == "quick"
 
 
 def earlier_export(folder):
@@ -132,7 +155,7 @@ def test_a_full_disk_is_an_error_and_leaves_the_earlier_export(tiny_codec, tmp_p
     resource.setrlimit(resource.RLIMIT_FSIZE, (8192, limit[1]))
     try:
         with pytest.raises(OSError, match="File too large"):
-            export(tiny_codec, tmp_path, [kind])
+            export(tiny_codec, tmp_path, [kind], overwrite=True)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limit)
     assert sorted(path.name for path in tmp_path.iterdir()) == names
@@ -154,7 +177,7 @@ def test_a_wrong_encoder_is_refused_and_nothing_stays(tiny_codec, tmp_path, monk
     names = earlier_export(tmp_path)
     monkeypatch.setattr(torchscript, "run", wrong)
     with pytest.raises(ValueError, match="1 of 1 tokens differently at 1 samples"):
-        export(tiny_codec, tmp_path, ["torchscript"])
+        export(tiny_codec, tmp_path, ["torchscript"], overwrite=True)
     assert sorted(path.name for path in tmp_path.iterdir()) == names
     assert (tmp_path / "encoder.ts").read_bytes() == b"old"
 

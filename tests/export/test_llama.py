@@ -57,9 +57,9 @@ def sequences():
     return Generator(backbone, head, RasterOrder(), end_of_sequence=True, name="tiny").eval()
 
 
-def exported(generator, folder):
+def exported(generator, folder, **options):
     steps: list[str] = []
-    record = llama.export(generator, folder, steps.append)
+    record = llama.export(generator, folder, steps.append, **options)
     assert steps == ["llama: writing", "llama: comparing it with the generator"]
     assert record["verified"]["error"] < 1e-4
     assert record["verified"]["greedy"] == 1
@@ -91,7 +91,9 @@ def test_files_of_another_export_go_and_a_bundle_stays(tmp_path):
         (tmp_path / name).write_text("old")
     record = {"format": "torchscript", "files": {"encoder.ts": 3}}
     (tmp_path / "export.json").write_text(json.dumps({"fingerprint": "f", "exports": [record]}))
-    exported(generator, tmp_path)
+    with pytest.raises(ValueError, match="holds an export of another model; add --overwrite or"):
+        llama.export(generator, tmp_path)
+    exported(generator, tmp_path, overwrite=True)
     names = ["config.json", "export.json", "generation_config.json", "model.safetensors", "notes"]
     assert sorted(path.name for path in tmp_path.iterdir()) == names
     (tmp_path / "fresh").touch(0o666)
@@ -105,6 +107,7 @@ def test_files_of_another_export_go_and_a_bundle_stays(tmp_path):
         with pytest.raises(ValueError, match=r"bundle holds model\.safetensors and config\.json"):
             llama.export(generator, bundle)
         assert {path.name: path.read_bytes() for path in bundle.iterdir()} == before
+    exported(generator, bundle, overwrite=True)
 
 
 def test_rows_of_a_head_are_sorted_into_halves():
@@ -227,8 +230,11 @@ def test_the_command(tmp_path, monkeypatch, capsys):
 
     assert call("--format", "llama") == 0
     assert "100.00% of the greedy tokens equal" in capsys.readouterr().out
+    assert call("--format", "llama") == 0
+    (tmp_path / "out" / "export.json").unlink()
+    capsys.readouterr()
     for words, reason in (
-        (["--format", "llama,onnx"], "llama is the format of a generator"),
+        (["--format", "llama"], "add --overwrite or choose another folder"),
         ([], "holds Generator, not a codec"),
     ):
         assert call(*words) == 1

@@ -64,14 +64,20 @@ def test_all_formats_of_a_bundle(tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
-        (["bundle", "-o", "out", "--format", "tflite"], "formats are onnx"),
+        (
+            ["bundle", "-o", "mine", "--format", "torchscript"],
+            "holds encoder.ts of another program",
+        ),
         (["nowhere", "-o", "out"], "there is no codec at nowhere"),
     ],
 )
 def test_mistakes_take_one_line(tiny_codec, in_tmp_path, monkeypatch, capsys, words, reason):
     save(tiny_codec, "bundle")
+    (in_tmp_path / "mine").mkdir()
+    (in_tmp_path / "mine" / "encoder.ts").write_text("mine")
     assert call(monkeypatch, *words) == 1
     captured = capsys.readouterr()
     assert captured.err.count("\n") == 1
     assert reason in captured.err
     assert not (in_tmp_path / "out").exists()
+    assert [path.read_text() for path in (in_tmp_path / "mine").iterdir()] == ["mine"]
