@@ -58,6 +58,24 @@ class _Bits:
         self.count -= count
         return number
 
+    def number(self, code: _Code) -> int:
+        """The number that the next word of a code says, with the bits after it.
+
+        Raises:
+            ValueError: no word of the code comes next.
+        """
+        spare, count = self.spare, self.count
+        ahead = spare | self.words[self.at] << count
+        both, word, mask, base = code.entries[ahead & code.mask]
+        while both > count:  # twice for the few that are longer than a word of 16 bits
+            if both == NO_WORD:
+                raise ValueError("damaged: bits that are no word of their code")
+            spare |= self.words[self.at] << count
+            self.at, count = self.at + 2, count + 16
+            ahead = spare
+        self.spare, self.count = spare >> both, count - both
+        return base + (ahead >> word & mask)
+
 
 def unpacked_size(packed: bytes) -> int:
     """Number of unpacked bytes, as the header states it.
@@ -154,67 +172,20 @@ def _read_code(bits: _Bits) -> _Code:
 
 
 def _unpack_block(bits: _Bits, content: bytearray, size: int) -> None:
-    """Append what a block holds; how a number is read stands here three times, for speed."""
-    (runs, run_mask), (distances, distance_mask), (lengths, length_mask) = (
-        _read_code(bits) for _ in range(3)
-    )
-    pairs = bits.take(16)
-    packed, words = bits.packed, bits.words
-    at, spare, count, filled = bits.at, bits.spare, bits.count, len(content)
-    for left in range(pairs - 1, -1, -1):
-        ahead = spare | words[at] << count
-        both, word, mask, base = runs[ahead & run_mask]
-        if both > count:
-            spare, at, count = ahead, at + 2, count + 16
-            if both > count:
-                spare, at, count = _second_word(words, spare, at, count, both)
-                ahead = spare
-        spare >>= both
-        count -= both
-        if run := base + (ahead >> word & mask):
-            content += packed[at : at + run]
-            at += run
-            filled += run
+    """Append what a block holds."""
+    runs, distances, lengths = (_read_code(bits) for _ in range(3))
+    packed, number = bits.packed, bits.number
+    for left in range(bits.take(16) - 1, -1, -1):
+        if run := number(runs):
+            content += packed[bits.at : bits.at + run]
+            bits.at += run
         if not left:
             break
-
-        ahead = spare | words[at] << count
-        both, word, mask, base = distances[ahead & distance_mask]
-        if both > count:
-            spare, at, count = ahead, at + 2, count + 16
-            if both > count:
-                spare, at, count = _second_word(words, spare, at, count, both)
-                ahead = spare
-        spare >>= both
-        count -= both
-        distance = base + (ahead >> word & mask) + 1
-
-        ahead = spare | words[at] << count
-        both, word, mask, base = lengths[ahead & length_mask]
-        if both > count:
-            spare, at, count = ahead, at + 2, count + 16
-            if both > count:
-                spare, at, count = _second_word(words, spare, at, count, both)
-                ahead = spare
-        spare >>= both
-        count -= both
-        length = base + (ahead >> word & mask) + 2
-
-        start = filled - distance
-        filled += length
-        if start < 0 or filled > size:
+        distance, length = number(distances) + 1, number(lengths) + 2
+        start = len(content) - distance
+        if start < 0 or len(content) + length > size:
             raise ValueError("damaged: a match outside the unpacked bytes")
         if distance >= length:
             content += content[start : start + length]
         else:
             content += (content[start:] * (length // distance + 1))[:length]
-    bits.at, bits.spare, bits.count = at, spare, count
-
-
-def _second_word(
-    words: memoryview, spare: int, at: int, count: int, both: int
-) -> tuple[int, int, int]:
-    """The bits, place and count after another word, for the few numbers that need it."""
-    if both == NO_WORD:
-        raise ValueError("damaged: bits that are no word of their code")
-    return spare | words[at] << count, at + 2, count + 16

@@ -99,7 +99,7 @@ class BlockRefinement(Sampler):
         """
         steps = self._steps(generator)
         start, request = self._request(generator, condition, seed, given)
-        request, kept = request._replace(steps=steps), start.given.unsqueeze(-1)
+        request = request._replace(steps=steps)
         drafted = PartialSequence(
             self._translated(request.partial.tokens, generator, self.drafter),
             request.partial.given.clone(),
@@ -113,8 +113,7 @@ class BlockRefinement(Sampler):
         ):
 
             def event() -> Event:
-                found = generator.denormalise(request.partial.tokens)
-                return Event(step, torch.where(kept, start.tokens, found))
+                return Event(step, self._shown(generator, start, request.partial.tokens))
 
             for step in theirs.steps():
                 scale = self.guidance.at(step.time)
@@ -145,25 +144,18 @@ class BlockRefinement(Sampler):
         counts = [step.positions.shape[1] for step in block]
         scales = [self.guidance.at(step.time) for step in block]
         positions = torch.cat([step.positions.expand(ours.batch, -1) for step in block], 1)
-        step = block[-1]._replace(positions=positions, round=block[0].round)
-        hidden, null = ours.hidden(step)
-        draws = ours.draws(step)
-        own = generator.head.sample(
-            hidden,
-            draws,
-            null=null,
-            scale=torch.tensor([scales], device=positions.device).repeat_interleave(
-                torch.tensor(counts, device=positions.device), 1
-            ),
-            warp=self.warp,
-            steps=None if self.denoising is None else self.denoising.at(block[0].time),
+        step = block[0]._replace(positions=positions)
+        scale = torch.tensor([scales], device=positions.device).repeat_interleave(
+            torch.tensor(counts, device=positions.device), 1
         )
+        own = self._draw(generator, ours, step, scale)
         drafts = theirs.partial.tokens.take_along_dim(positions.unsqueeze(-1), 1)
         drafts = self._translated(drafts, self.drafter, generator).to(own)
         apart = (drafts - own).square().sum(-1).double() / 2
-        numbers = draws.uniform(Role.ACCEPTANCE)[..., 0]
+        numbers = ours.draws(step).uniform(Role.ACCEPTANCE)[..., 0]
         kept = numbers.log() * self.tolerance**2 <= -apart if self.tolerance else apart < 0
-        ours.commit(step, torch.where(kept.unsqueeze(-1), drafts, own), scales[-1])
+        end = step._replace(number=block[-1].number)
+        ours.commit(end, torch.where(kept.unsqueeze(-1), drafts, own), scales[-1])
         known = self._translated(ours.partial.tokens, generator, self.drafter)
         theirs.partial.tokens.copy_(known)
         self._count(own, kept)

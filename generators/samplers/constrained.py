@@ -167,7 +167,9 @@ class ConstrainedSampler(Sampler):
         self.log_weights = torch.zeros(len(condition), dtype=torch.float64, device=device)
         return super().events(generator, condition, seed=seed, given=given)
 
-    def _draw(self, generator: Generator, state: DecodingState, step: Step, scale: float) -> Tensor:
+    def _draw(
+        self, generator: Generator, state: DecodingState, step: Step, scale: float | Tensor
+    ) -> Tensor:
         hidden, null = state.hidden(step)
         assert isinstance(generator.head, IndependentHead)
         [log_probs] = generator.head.distribution(hidden, SamplingOptions(null, scale, self.warp))

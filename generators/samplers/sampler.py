@@ -156,7 +156,6 @@ class Sampler:
     ) -> Iterator[Event]:
         """Draw a batch step by step; arguments as of `generate`. At least one event comes."""
         start, request = self._request(generator, condition, seed, given)
-        partial, kept = request.partial, start.given.unsqueeze(-1)
         step = Step(0, 1, torch.empty(1, 0, dtype=torch.int64, device=request.seeds.device))
         drawn = False
         with closing(generator.start_decoding(request)) as state:  # also if it is abandoned
@@ -165,14 +164,20 @@ class Sampler:
                 tokens = self._draw(generator, state, step, scale)
                 state.commit(step, tokens, scale)
                 drawn = True
-                found = torch.where(kept, start.tokens, generator.denormalise(partial.tokens))
-                mask = state.mask  # goes on changing
-                yield Event(step, found, None if mask is None else mask.clone())
+                mask = None if state.mask is None else state.mask.clone()  # it goes on changing
+                yield Event(step, self._shown(generator, start, request.partial.tokens), mask)
             if not drawn:
                 yield Event(step, start.tokens, state.mask)
 
-    def _draw(self, generator: Generator, state: DecodingState, step: Step, scale: float) -> Tensor:
-        """Tokens of a step, [batch, positions, width]."""
+    def _shown(self, generator: Generator, start: PartialSequence, tokens: Tensor) -> Tensor:
+        """Tokens as codecs take them; those that were given, exactly as they were."""
+        given = start.given.unsqueeze(-1)
+        return torch.where(given, start.tokens, generator.denormalise(tokens))
+
+    def _draw(
+        self, generator: Generator, state: DecodingState, step: Step, scale: float | Tensor
+    ) -> Tensor:
+        """Tokens of a step, [batch, positions, width]; scale as in `Head.sample`."""
         hidden, null = state.hidden(step)
         return generator.head.sample(
             hidden,

@@ -95,7 +95,6 @@ class SpeculativeSampler(Sampler):
         start, request = self._request(generator, condition, seed, given)
         if isinstance(generator.order, RasterOrder):
             check_beginning(start.given)
-        kept = start.given.unsqueeze(-1)
         rounds = self._rounds(generator, request)
         batch, has_end = rounds.batch, generator.end is not None
         if batch.is_complete():
@@ -103,7 +102,7 @@ class SpeculativeSampler(Sampler):
             yield Event(step, start.tokens, batch.mask() if has_end else None)
         while not batch.is_complete():
             step = rounds.play()
-            tokens = torch.where(kept, start.tokens, generator.denormalise(batch.certain()))
+            tokens = self._shown(generator, start, batch.certain())
             yield Event(step, tokens, batch.mask() if has_end else None)
 
     @torch.no_grad()
