@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .base import LatentLoss as LatentLoss
     from .base import ReconstructionLoss as ReconstructionLoss
     from .distillation import FeatureDistillation as FeatureDistillation
+    from .intelligibility import STOILoss as STOILoss
     from .lecam import LeCam as LeCam
     from .lpips import LPIPS as LPIPS
     from .lpips import VGG16 as VGG16
@@ -26,7 +27,10 @@ if TYPE_CHECKING:
     from .perceptual import PerceptualLoss as PerceptualLoss
     from .pixel import PixelLoss as PixelLoss
     from .pixel import SSIMLoss as SSIMLoss
+    from .quality import PESQLoss as PESQLoss
     from .stft import MultiScaleSTFTLoss as MultiScaleSTFTLoss
     from .waveform import WaveformLoss as WaveformLoss
+    from .whisper import DeepFeatureLoss as DeepFeatureLoss
+    from .whisper import WhisperEncoder as WhisperEncoder
 else:
     __getattr__, __dir__, __all__ = lazy_names(__name__)

@@ -108,9 +108,13 @@ def test_a_bundle(bundle, tmp_path):
         save(codec, tmp_path / name)
     out, running = tmp_path / "sub" / "out", {}
 
+    def save_in_a_fork(codec):
+        torch.set_num_threads(1)  # threads of the parent are not there
+        save(codec, out)
+
     def start(which):
         process = multiprocessing.get_context("fork").Process(
-            target=save, args=(codecs[which], out)
+            target=save_in_a_fork, args=(codecs[which],)
         )
         process.start()
         running[process.pid] = process

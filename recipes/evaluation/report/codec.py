@@ -103,8 +103,14 @@ def codec_report(
         tokens=_token_figures(codec, items, output.tokens),
         training=_training_figures(training.log) if training else [],
         commands=_next_commands(name),
-        footnote=f"torch {torch.__version__}, {time.strftime('%Y-%m-%d')}. "
-        + " ".join(notes(rows, metrics)),
+        footnote=" ".join(
+            [
+                f"torch {torch.__version__}, {time.strftime('%Y-%m-%d')}.",
+                f"{ours.system} was trained with STOI and with features of the recogniser that "
+                "counts word errors among its losses; its card has figures of another recogniser.",
+                *notes(rows, metrics),
+            ]
+        ),
     )
 
 

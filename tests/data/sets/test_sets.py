@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from intaglio.data import sets
 from intaglio.data.formats.wave import probe, read_wave
@@ -96,9 +97,14 @@ def test_a_second_get_does_nothing_and_a_root_can_be_named(debian, tmp_path):
         get("speech-prompts", tmp_path / "elsewhere")
 
 
+def get_in_a_fork():
+    torch.set_num_threads(1)  # threads of the parent are not there
+    get("speech-prompts")
+
+
 def started():
     """A process that gets the prompts."""
-    process = multiprocessing.get_context("fork").Process(target=get, args=("speech-prompts",))
+    process = multiprocessing.get_context("fork").Process(target=get_in_a_fork)
     process.start()
     return process
 
