@@ -19,7 +19,8 @@ def python(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_every_name_of_the_installed_package_is_there() -> None:
-    for name in intaglio.__all__:
+    classes = {"AudioCodec", "Codec", "Generator", "ImageCodec"}
+    for name in {*intaglio.__all__, *classes, "Quantized", "Reconstruction", "Tokens"}:
         assert getattr(intaglio, name) is not None
         assert name in dir(intaglio)
     assert intaglio.load is intaglio.codecs.load
@@ -34,7 +35,8 @@ def test_the_installed_package_refuses_other_names() -> None:
 def test_the_installed_package_explains_itself(tmp_path: Path) -> None:
     said = python("-c", "import intaglio; help(intaglio)", folder=tmp_path).stdout
     assert "intaglio.load(" in said and "quantizers import FSQ" in said
-    assert "load(source: " in said
+    assert "load(source: " in said and "help(intaglio.Codec)" in said
+    assert said.count("\n") < 150
 
 
 @pytest.fixture(params=["without __init__.py", "with __init__.py"])

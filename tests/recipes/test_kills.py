@@ -60,7 +60,8 @@ def commands(launcher, folder, words):
 
 
 def test_export(launcher, bundle, other_bundle, tmp_path):
-    words = [["export", part, "--format", "torchscript", "-o"] for part in (bundle, other_bundle)]
+    options = ["--overwrite", "--format", "torchscript", "-o"]
+    words = [["export", part, *options] for part in (bundle, other_bundle)]
     for which, name in enumerate("ab"):
         assert launcher.run(tmp_path, *words[which], tmp_path / name) == 0
     wanted = [graphs(tmp_path / name) for name in "ab"]

@@ -20,8 +20,10 @@ A published system is one function, a part of one is a class, and parts are put 
 
 Sub-packages: `codecs` (systems and the parts they are made of), `generators` (models that draw
 tokens), `data` (folders, sets and file formats), `export` (ONNX, TorchScript, exported programs)
-and `recipes` (training, evaluation and the command line, ``intaglio --help``). They and the names
-below are imported when they are first asked for; ``import intaglio`` alone does not import torch.
+and `recipes` (training, evaluation and the command line, ``intaglio --help``). Classes:
+`AudioCodec`, `ImageCodec` and their base `Codec`, `Generator`, and what they return, `Tokens`,
+`Quantized` and `Reconstruction`; ``help(intaglio.Codec)`` explains one of them. All of these are
+imported when they are first asked for; ``import intaglio`` alone does not import torch.
 """
 
 import importlib
@@ -31,37 +33,23 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from intaglio import codecs, data, export, generators, recipes
-    from intaglio.codecs import (
-        AudioCodec,
-        Codec,
-        ImageCodec,
-        Quantized,
-        Reconstruction,
-        Tokens,
-        load,
-        save,
-    )
-    from intaglio.generators import Generator
+    from intaglio.codecs import AudioCodec as AudioCodec
+    from intaglio.codecs import Codec as Codec
+    from intaglio.codecs import ImageCodec as ImageCodec
+    from intaglio.codecs import Quantized as Quantized
+    from intaglio.codecs import Reconstruction as Reconstruction
+    from intaglio.codecs import Tokens as Tokens
+    from intaglio.codecs import load, save
+    from intaglio.generators import Generator as Generator
 
     __version__: str
 
-__all__ = [
-    "AudioCodec",
-    "Codec",
-    "Generator",
-    "ImageCodec",
-    "Quantized",
-    "Reconstruction",
-    "Tokens",
-    "__version__",
-    "codecs",
-    "data",
-    "export",
-    "generators",
-    "load",
-    "recipes",
-    "save",
-]
+# Classes are not in __all__: `help(intaglio)` would print thousands of lines of their methods.
+__all__ = ["__version__", "codecs", "data", "export", "generators", "load", "recipes", "save"]
+_CLASSES = (
+    *("AudioCodec", "Codec", "Generator", "ImageCodec"),
+    *("Quantized", "Reconstruction", "Tokens"),
+)
 
 # A wheel has the sub-packages beside this file. In a checkout they are folders of its root, and an
 # editable install puts `recipes/package` on the path, where nothing but this package lies.
@@ -71,7 +59,7 @@ if not Path(__file__).with_name("codecs").is_dir():
 if not TYPE_CHECKING:  # a type checker would take any name for an attribute
 
     def __getattr__(name):
-        if name not in __all__:
+        if name not in (*__all__, *_CLASSES):
             raise AttributeError(f"module 'intaglio' has no attribute {name!r}")
         if name == "__version__":
             return importlib.metadata.version("intaglio")
@@ -81,4 +69,4 @@ if not TYPE_CHECKING:  # a type checker would take any name for an attribute
         return getattr(importlib.import_module(home), name)
 
     def __dir__():
-        return sorted({*globals(), *__all__})
+        return sorted({*globals(), *__all__, *_CLASSES})
