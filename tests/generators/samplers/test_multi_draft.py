@@ -1,7 +1,5 @@
 """Rules for several drafts of a token: the distribution of what they emit, and wrong rules."""
 
-from typing import NamedTuple
-
 import pytest
 import torch
 from scipy.stats import chi2
@@ -23,35 +21,12 @@ from intaglio.generators.samplers.drafters.siblings import without_replacement
 
 VOCAB, CALLS, FEWER = 8, 20_000, 5_000
 FALSE_ALARM = 1e-6  # of a test
-
-
-class Pair(NamedTuple):
-    """Target and draft distributions, float64 [vocab]."""
-
-    p: Tensor
-    q: Tensor
-
-
-def pair(share: float, seed: int) -> Pair:
-    """A draft distribution that is ``share`` of the way from the target to another one."""
-    torch.manual_seed(seed)
-    p, other = torch.distributions.Dirichlet(torch.ones(VOCAB, dtype=torch.float64)).sample((2,))
-    return Pair(p, (1 - share) * p + share * other)
-
-
-PAIRS = {"close": pair(0.2, 0), "medium": pair(0.6, 1), "far": pair(1.0, 2)}
-ONE_HOT = torch.eye(VOCAB).double()
-EDGES = {
-    "equal": Pair(PAIRS["far"].p, PAIRS["far"].p),
-    "disjoint": Pair(ONE_HOT[:4].mean(0), ONE_HOT[4:].mean(0)),
-    "certain draft": Pair(PAIRS["far"].p, ONE_HOT[3]),
-    "certain target": Pair(ONE_HOT[3], PAIRS["far"].q),
-    "narrow draft": Pair(PAIRS["far"].p, ONE_HOT[2:4].mean(0)),
-}
+NAMES = ("close", "medium", "far")  # of pairs
+EDGES = ("equal", "disjoint", "certain draft", "certain target", "narrow draft")
 
 
 def siblings(
-    given: Pair, count: int, *, groups: int = 1, replace: bool = False, calls: int = CALLS
+    given, count: int, *, groups: int = 1, replace: bool = False, calls: int = CALLS
 ) -> Window:
     """Drafts of one token, [calls, count, groups]."""
     q = given.q.log().expand(calls, 1, VOCAB)
@@ -67,7 +42,7 @@ def siblings(
     return Window(torch.stack([ids for ids, _ in found], -1), [laws for _, laws in found], tree)
 
 
-def emitted(rule, given: Pair, window: Window) -> tuple[Tensor, Tensor]:
+def emitted(rule, given, window: Window) -> tuple[Tensor, Tensor]:
     """Whether a draft is kept [calls], and the tokens of the first position [calls, groups]."""
     calls, count, groups = window.tokens.shape
     draws = Draws(torch.arange(calls), torch.tensor([[0, *[1] * count]]), 1)
@@ -112,9 +87,9 @@ def chance(p: Tensor, q: Tensor, count: int) -> float:
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4])
-@pytest.mark.parametrize("name", PAIRS)
-def test_recursive_rejection_emits_the_target_and_accepts_what_it_should(name, count):
-    given = PAIRS[name]
+@pytest.mark.parametrize("name", NAMES)
+def test_recursive_rejection_emits_the_target_and_accepts_what_it_should(pairs, name, count):
+    given = pairs[name]
     kept, tokens = emitted(RecursiveRejection(), given, siblings(given, count))
     assert p_value(tokens[:, 0], given.p) > FALSE_ALARM
     share = chance(given.p, given.q, count)
@@ -122,9 +97,9 @@ def test_recursive_rejection_emits_the_target_and_accepts_what_it_should(name, c
 
 
 @pytest.mark.parametrize("count", [1, 2, 4])
-@pytest.mark.parametrize("name", PAIRS)
-def test_k_seq_emits_the_target_and_keeps_at_least_what_it_should(name, count):
-    given = PAIRS[name]
+@pytest.mark.parametrize("name", NAMES)
+def test_k_seq_emits_the_target_and_keeps_at_least_what_it_should(pairs, name, count):
+    given = pairs[name]
     window = siblings(given, count, replace=True)
     kept, tokens = emitted(KSeq(), given, window)
     assert p_value(tokens[:, 0], given.p) > FALSE_ALARM
@@ -142,8 +117,8 @@ def test_k_seq_emits_the_target_and_keeps_at_least_what_it_should(name, count):
 
 @pytest.mark.parametrize("rule", [SampleMatch(), GumbelMatch()])
 @pytest.mark.parametrize("count", [1, 3])
-def test_chosen_drafts_are_kept_as_often_as_the_target_draws_them(rule, count):
-    given = PAIRS["far"]
+def test_chosen_drafts_are_kept_as_often_as_the_target_draws_them(pairs, rule, count):
+    given = pairs["far"]
     chosen = given.q.topk(count).indices
     window = siblings(given, count)
     window = Window(chosen.view(1, -1, 1).expand(CALLS, -1, 1), None, window.tree)
@@ -159,8 +134,8 @@ def test_chosen_drafts_are_kept_as_often_as_the_target_draws_them(rule, count):
 
 
 @pytest.mark.parametrize("name", EDGES)
-def test_edges(name):
-    given = EDGES[name]
+def test_edges(edges, name):
+    given = edges[name]
     for rule in (RecursiveRejection(), KSeq(), SampleMatch()):
         replace = isinstance(rule, KSeq)
         calls = FEWER if replace else CALLS  # of the same distributions, its factor takes longest
@@ -170,7 +145,7 @@ def test_edges(name):
             assert bool(kept.all())
         if name == "disjoint":
             assert not replace or not kept.any()
-    one = Pair(torch.ones(1).double(), torch.ones(1).double())
+    one = given._replace(p=torch.ones(1).double(), q=torch.ones(1).double())
     window = Window(
         torch.zeros(2, 1, 1, dtype=torch.int64),
         [one.q.log().expand(2, 1, 1)],
@@ -182,16 +157,16 @@ def test_edges(name):
 
 
 @pytest.mark.parametrize("rule", [RecursiveRejection(), KSeq()])
-def test_groups_are_judged_separately(rule):
-    given = PAIRS["far"]
+def test_groups_are_judged_separately(pairs, rule):
+    given = pairs["far"]
     window = siblings(given, 2, groups=2, replace=isinstance(rule, KSeq))
     _, tokens = emitted(rule, given, window)
     joint = (given.p[:, None] * given.p).flatten()
     assert p_value(tokens[:, 0] * VOCAB + tokens[:, 1], joint) > FALSE_ALARM
 
 
-def test_of_single_drafts_the_rules_are_modified_rejection():
-    given = PAIRS["far"]
+def test_of_single_drafts_the_rules_are_modified_rejection(pairs):
+    given = pairs["far"]
     window = siblings(given, 1, replace=True)
     chain = window._replace(tree=None)
     draws = Draws(torch.arange(CALLS), torch.tensor([[0, 1]]), 3)
@@ -204,22 +179,24 @@ def test_of_single_drafts_the_rules_are_modified_rejection():
             assert torch.equal(found.tokens, right.tokens)
 
 
-def worst(rule, count: int = 3, replace: bool = False, change=lambda window: window) -> float:
+def worst(
+    pairs, rule, count: int = 3, replace: bool = False, change=lambda window: window
+) -> float:
     """The smallest p-value of the pairs."""
     found = []
-    for one in PAIRS.values():
+    for one in pairs.values():
         window = change(siblings(one, count, replace=replace, calls=FEWER))
         found.append(p_value(emitted(rule, one, window)[1][:, 0], one.p))
     return min(found)
 
 
-def test_the_test_fails_on_a_reversed_residual(monkeypatch):
+def test_the_test_fails_on_a_reversed_residual(monkeypatch, pairs):
     """`test_mutants` has other ones."""
     monkeypatch.setattr(multi_draft, "residual", lambda p, q: residual(q, p))
-    assert worst(RecursiveRejection()) < FALSE_ALARM
+    assert worst(pairs, RecursiveRejection()) < FALSE_ALARM
 
 
-def test_the_test_fails_if_a_residual_is_not_normalised(monkeypatch):
+def test_the_test_fails_if_a_residual_is_not_normalised(monkeypatch, pairs):
     class Untouched(Tensor):
         """A residual that stays as it is."""
 
@@ -227,22 +204,22 @@ def test_the_test_fails_if_a_residual_is_not_normalised(monkeypatch):
             return self.as_subclass(Tensor)
 
     monkeypatch.setattr(multi_draft, "residual", lambda p, q: residual(p, q).as_subclass(Untouched))
-    assert worst(RecursiveRejection()) < FALSE_ALARM
+    assert worst(pairs, RecursiveRejection()) < FALSE_ALARM
 
 
-def test_the_test_fails_if_siblings_have_the_law_of_the_first():
+def test_the_test_fails_if_siblings_have_the_law_of_the_first(pairs):
     def stale(window: Window) -> Window:
         return window._replace(log_probs=[q[:, :1].expand_as(q) for q in window.log_probs])
 
-    assert worst(RecursiveRejection(), change=stale) < FALSE_ALARM
+    assert worst(pairs, RecursiveRejection(), change=stale) < FALSE_ALARM
 
 
-def test_the_test_fails_on_a_wrong_factor_of_k_seq(monkeypatch):
-    assert worst(KSeq(), replace=True) > FALSE_ALARM
+def test_the_test_fails_on_a_wrong_factor_of_k_seq(monkeypatch, pairs):
+    assert worst(pairs, KSeq(), replace=True) > FALSE_ALARM
     monkeypatch.setattr(
         multi_draft, "sequential_factor", lambda p, q, count: torch.ones_like(p[..., 0])
     )
-    assert worst(KSeq(), replace=True) < FALSE_ALARM
+    assert worst(pairs, KSeq(), replace=True) < FALSE_ALARM
 
 
 def test_the_test_fails_if_a_sibling_comes_from_a_residual_that_is_not_recorded():
