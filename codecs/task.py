@@ -209,7 +209,7 @@ class CodecTask(TrainingTask):
         else:
             total = self.balancer(terms, weights, output.values)
         own = output.quantized.losses | {
-            name: loss(output.quantized.values, real)
+            name: loss(output.quantized.of_levels(cast(LatentLoss, loss).semantic), real)
             for name, loss in self.latent_losses.items()
             if given.get(name, 1.0) != 0
         }

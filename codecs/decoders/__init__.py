@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from .base import Decoder as Decoder
     from .base import Decoding as Decoding
     from .base import ImageDecoder as ImageDecoder
+    from .bottleneck import BottleneckDecoder as BottleneckDecoder
     from .convnet2d import ConvDecoder as ConvDecoder
     from .dac import DACDecoder as DACDecoder
     from .flow import FlowDecoder as FlowDecoder

@@ -23,6 +23,7 @@ class SEANetDecoder(AudioDecoder):
         channels: waveform channels.
         width: channels before the last convolution; each earlier stage has twice as many.
         kernel_size: taps of the first and the last convolution.
+        last_kernel_size: taps of the last convolution, if they are others (3 in Mimi).
         residual_kernel_size: taps of the residual blocks.
         lstm_layers: layers of the recurrent part; 0 leaves it out.
         causal: see `SEANetEncoder`.
@@ -45,6 +46,7 @@ class SEANetDecoder(AudioDecoder):
         pad_mode: PadMode = "reflect",
         true_skip: bool = False,
         norm: Norm = "weight",
+        last_kernel_size: int | None = None,
     ) -> None:
         super().__init__()
         self.dim = dim
@@ -70,7 +72,10 @@ class SEANetDecoder(AudioDecoder):
             )
             self.ups.append(up)
             self.residuals.append(residual)
-        self.head = Conv1d(wide, channels, kernel_size, causal=causal, pad_mode=pad_mode, norm=norm)
+        last_kernel_size = last_kernel_size or kernel_size
+        self.head = Conv1d(
+            wide, channels, last_kernel_size, causal=causal, pad_mode=pad_mode, norm=norm
+        )
         self.activation = nn.ELU()
 
     def forward(self, latents: Tensor, mask: Tensor | None = None) -> Tensor:

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from .base import AudioEncoder as AudioEncoder
     from .base import Encoder as Encoder
     from .base import ImageEncoder as ImageEncoder
+    from .bottleneck import BottleneckEncoder as BottleneckEncoder
     from .convnet2d import ConvEncoder as ConvEncoder
     from .dac import DACEncoder as DACEncoder
     from .latents import DenseEncoder as DenseEncoder

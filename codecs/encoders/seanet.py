@@ -22,6 +22,7 @@ class SEANetEncoder(AudioEncoder):
         channels: waveform channels.
         width: channels of the first convolution; doubles at each stage.
         kernel_size: taps of the first and the last convolution.
+        last_kernel_size: taps of the last convolution, if they are others (3 in Mimi).
         residual_kernel_size: taps of the residual blocks.
         lstm_layers: layers of the recurrent part; 0 leaves it out.
         causal: whether a latent may see only samples up to the end of its own hop.
@@ -49,12 +50,13 @@ class SEANetEncoder(AudioEncoder):
         true_skip: bool = False,
         norm: Norm = "weight",
         final_norm: bool = False,
+        last_kernel_size: int | None = None,
     ) -> None:
         super().__init__()
         self.dim = dim
         self.hop_length = math.prod(strides)
         self.causal = causal and norm != "group"
-        self.first_latents = kernel_size if pad_mode == "reflect" else 1
+        self.first_latents = 1 if pad_mode != "reflect" else max(2, last_kernel_size or kernel_size)
         self.stem = Conv1d(
             channels, width, kernel_size, causal=causal, pad_mode=pad_mode, norm=norm
         )
@@ -83,7 +85,10 @@ class SEANetEncoder(AudioEncoder):
             self.downs.append(down)
             width *= 2
         self.lstm = ResidualLSTM(width, lstm_layers) if lstm_layers else None
-        self.head = Conv1d(width, dim, kernel_size, causal=causal, pad_mode=pad_mode, norm=norm)
+        last_kernel_size = last_kernel_size or kernel_size
+        self.head = Conv1d(
+            width, dim, last_kernel_size, causal=causal, pad_mode=pad_mode, norm=norm
+        )
         self.norm = nn.LayerNorm(dim, elementwise_affine=False) if final_norm else nn.Identity()
         self.activation = nn.ELU()
 

@@ -6,6 +6,8 @@ from intaglio.codecs.lazy import lazy_names
 
 if TYPE_CHECKING:
     from .attention import Attention as Attention
+    from .causal_transformer import CausalTransformer as CausalTransformer
+    from .causal_transformer import LayerScale as LayerScale
     from .conv1d import Conv1d as Conv1d
     from .conv2d import AdaptiveGroupNorm as AdaptiveGroupNorm
     from .conv2d import Attention2d as Attention2d

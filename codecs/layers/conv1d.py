@@ -20,6 +20,7 @@ from intaglio.codecs.streaming.streams import Stream, joined
 
 PadMode = Literal["reflect", "constant", "replicate"]
 Norm = Literal["weight", "group", "none"]
+FEW = 4  # windows that are faster as the rows of a matrix than as its columns
 Convolution = TypeVar("Convolution", nn.Conv1d, nn.ConvTranspose1d)
 
 
@@ -186,7 +187,26 @@ class Conv1d(StreamingLayer):
         fill = (self.left - x.shape[-1]) % self.stride
         if fill:  # only where the signal ends
             x = F.pad(x, (0, fill), mode=self.pad_mode)
-        return self.windows(x), new
+        return self._few_windows(x), new
+
+    def _few_windows(self, x: Tensor) -> Tensor:
+        """As `windows`; faster on a CPU for the short chunks of streams.
+
+        There torch's convolution takes 1 to 3 times as long as a matrix product, and with a few
+        windows, in which it mostly reads weights, one with the windows as rows takes half of that.
+        """
+        conv = self.conv
+        if conv.groups > 1 or x.device.type != "cpu" or torch.is_grad_enabled() or exporting():
+            return self.windows(x)
+        windows = x.unfold(-1, self.reach, self.stride)[..., :: conv.dilation[0]]
+        weight = conv.weight.flatten(1)
+        if windows.shape[0] * windows.shape[2] <= FEW:
+            return F.linear(windows.transpose(1, 2).flatten(2), weight, conv.bias).transpose(1, 2)
+        columns = windows.transpose(2, 3).flatten(1, 2)
+        weight = weight.expand(len(x), -1, -1)
+        if conv.bias is None:
+            return weight @ columns
+        return torch.baddbmm(conv.bias.unsqueeze(-1), weight, columns)
 
     @property
     def shortest(self) -> int:

@@ -15,7 +15,13 @@ class ReconstructionLoss(Part):
 
 
 class LatentLoss(Part):
-    """Base of the losses of the decoder's input; their parameters are trained as well."""
+    """Base of the losses of the decoder's input; their parameters are trained as well.
+
+    Attributes:
+        semantic: whether it takes the part of the input that semantic levels give, not all of it.
+    """
+
+    semantic: bool = False
 
     def forward(self, latents: Tensor, target: Tensor) -> Tensor:
         """Scalar loss of quantized latents, [batch, positions, dim], of a signal that was encoded.

@@ -2,6 +2,7 @@
 
 A small network maps each latent to the teacher's features at its position, and both should point
 the same way (representation alignment; Yu et al., 2025). Codes then carry semantic content as well.
+Mimi (Défossez et al., 2024) does so with speech and its first level, through a single linear layer.
 """
 
 from torch import Tensor, nn
@@ -18,9 +19,10 @@ class FeatureDistillation(LatentLoss):
         teacher: gives the features; its last map counts.
         dim: size of a latent.
         channels: of the teacher's last map; 320 of EfficientNet-Lite0.
-        hidden: size of the layer between.
-        spatial: whether latents form a grid over the image, row by row. Otherwise their mean
-            predicts the mean of the features.
+        hidden: size of the layer between; None for a single linear one.
+        spatial: whether latents form a grid over the image, row by row, or follow the waveform.
+            Otherwise their mean predicts the mean of the features.
+        semantic: whether only what the semantic levels of the quantizer give is used.
     """
 
     def __init__(
@@ -29,28 +31,35 @@ class FeatureDistillation(LatentLoss):
         dim: int,
         channels: int,
         *,
-        hidden: int = 512,
+        hidden: int | None = 512,
         spatial: bool = True,
+        semantic: bool = False,
     ) -> None:
         super().__init__()
-        self.teacher, self.spatial = teacher, spatial
-        self.predictor = nn.Sequential(
-            nn.Linear(dim, hidden), nn.SiLU(), nn.Linear(hidden, channels)
-        )
+        self.teacher, self.spatial, self.semantic = teacher, spatial, semantic
+        self.predictor: nn.Module = nn.Linear(dim, channels)
+        if hidden is not None:
+            self.predictor = nn.Sequential(
+                nn.Linear(dim, hidden), nn.SiLU(), nn.Linear(hidden, channels)
+            )
 
     def forward(self, latents: Tensor, target: Tensor) -> Tensor:
-        """See `LatentLoss`; ``target`` [batch, 3, height, width] in [-1, 1].
+        """See `LatentLoss`; ``target`` [batch, 3, height, width] in [-1, 1], or a waveform
+        [batch, channels, samples] that the teacher takes.
 
         Raises:
             ValueError: the latents do not form a grid of the image's proportions.
         """
         features = self.teacher(target.detach())[-1].detach().float()
         predicted = self.predictor(latents).float()
-        if self.spatial:
-            features = F.adaptive_avg_pool2d(features, grid_of(latents.shape[1], target))
-            target_features = features.flatten(2).transpose(1, 2)
+        if not self.spatial:
+            predicted, target_features = predicted.mean(1), features.flatten(2).mean(2)
         else:
-            predicted, target_features = predicted.mean(1), features.mean((2, 3))
+            if features.dim() == 3:
+                features = F.adaptive_avg_pool1d(features, latents.shape[1])
+            else:
+                features = F.adaptive_avg_pool2d(features, grid_of(latents.shape[1], target))
+            target_features = features.flatten(2).transpose(1, 2)
         return 1 - F.cosine_similarity(predicted, target_features, dim=-1).mean()
 
 

@@ -35,14 +35,22 @@ class WhisperEncoder(FeatureNetwork):
         taps: numbers of the blocks, 0 to 3, whose outputs are features.
         bfloat16: compute in bfloat16, several times faster where a processor has instructions for
             it.
+        sample_rate: of the waveforms; of another than 16 kHz, the band up to 8 kHz is taken.
 
     Raises:
         ModuleNotFoundError: the package is missing.
         ValueError: there is no such block.
     """
 
-    def __init__(self, taps: Sequence[int] = (0, 1, 2, 3), *, bfloat16: bool = False) -> None:
+    def __init__(
+        self,
+        taps: Sequence[int] = (0, 1, 2, 3),
+        *,
+        bfloat16: bool = False,
+        sample_rate: int = RATE,
+    ) -> None:
         super().__init__()
+        self.sample_rate = sample_rate
         weights = read_ctranslate2(_model_file())
         dim, num_mels, _ = weights["encoder/conv1/weight"].shape
         count = sum(name.endswith("ffn/linear_0/weight") for name in weights if "encoder" in name)
@@ -65,11 +73,12 @@ class WhisperEncoder(FeatureNetwork):
         self.train(False).requires_grad_(False)
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """Maps [batch, dim, frames] at 50 Hz of waveforms [batch, 1, samples] at 16 kHz.
+        """Maps [batch, dim, frames] at 50 Hz of waveforms [batch, 1, samples].
 
         Raises:
             ValueError: more channels than one, or longer than 30 seconds.
         """
+        x = at_rate(x, self.sample_rate, RATE)
         if x.shape[1] != 1 or x.shape[2] > 320 * len(self.positions):
             raise ValueError(
                 f"Whisper hears one channel of up to 30 s, not waveforms {list(x.shape)}"
@@ -108,6 +117,19 @@ class WhisperEncoder(FeatureNetwork):
             copy(block.mlp_norm, f"{name}/ffn/layer_norm", norm)
             copy(block.mlp_in, f"{name}/ffn/linear_0")
             copy(block.mlp_out, f"{name}/ffn/linear_1")
+
+
+def at_rate(x: Tensor, rate: int, wanted: int) -> Tensor:
+    """Waveforms [..., samples] at another rate, by cutting or filling up their spectrum.
+
+    Exact for what is periodic in the clip, which its borders are not.
+    """
+    if rate == wanted:
+        return x
+    samples = x.shape[-1]
+    size = max(1, round(samples * wanted / rate))
+    with torch.autocast(x.device.type, enabled=False):
+        return torch.fft.irfft(torch.fft.rfft(x.float()), n=size) * (size / samples)
 
 
 class _Block(nn.Module):

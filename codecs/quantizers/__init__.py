@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .product import ProductQuantizer as ProductQuantizer
     from .residual import ResidualQuantizer as ResidualQuantizer
     from .residual_fsq import ResidualFSQ as ResidualFSQ
+    from .split import SplitQuantizer as SplitQuantizer
     from .vq import VectorQuantizer as VectorQuantizer
 else:
     __getattr__, __dir__, __all__ = lazy_names(__name__)

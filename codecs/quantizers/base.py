@@ -21,12 +21,26 @@ class Quantized(NamedTuple):
         ids: int64 [batch, positions, groups].
         losses: scalar terms of the training objective by name (``commitment`` …), not weighted.
         stats: scalars to log (``perplexity`` …).
+        semantic: the part of the values that semantic levels give, if there are such.
     """
 
     values: Tensor
     ids: Tensor
     losses: dict[str, Tensor]
     stats: dict[str, Tensor]
+    semantic: Tensor | None = None
+
+    def of_levels(self, semantic: bool) -> Tensor:
+        """The values, or the part of them that semantic levels give.
+
+        Raises:
+            ValueError: the quantizer has no semantic levels.
+        """
+        if not semantic:
+            return self.values
+        if self.semantic is None:
+            raise ValueError("a loss of semantic levels needs a quantizer that has them")
+        return self.semantic
 
 
 class Quantizer(Part):

@@ -39,9 +39,11 @@ class ProductQuantizer(Quantizer):
             part(piece, mask)
             for part, piece in zip(self.parts, latents.split(self.sizes, dim=-1), strict=True)
         ]
-        values, ids, losses, stats = zip(*quantized, strict=True)
         return Quantized(
-            torch.cat(values, -1), torch.cat(ids, -1), mean_terms(losses), mean_terms(stats)
+            torch.cat([part.values for part in quantized], -1),
+            torch.cat([part.ids for part in quantized], -1),
+            mean_terms([part.losses for part in quantized]),
+            mean_terms([part.stats for part in quantized]),
         )
 
     def encode_ids(self, latents: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 import yaml
 
 from intaglio.codecs import load
-from intaglio.codecs.audio import dac, encodec, snac, wavtokenizer
+from intaglio.codecs.audio import dac, encodec, mimi, snac, wavtokenizer
 from intaglio.codecs.discriminators.complex_stft import ComplexSTFTDiscriminator
 from intaglio.codecs.discriminators.period import MultiPeriodDiscriminator
 from intaglio.codecs.discriminators.stft import (
@@ -70,8 +70,9 @@ def narrow(monkeypatch):
         "SEANetDecoder": {"width": 4},
         "VocosDecoder": {"width": 32, "intermediate": 64, "num_layers": 2},
         "VectorQuantizer": {"kmeans_iterations": 1},
+        "bottleneck_codec": {"depth": 1, "code": 8},
     }
-    for module in (dac, encodec, wavtokenizer):
+    for module in (dac, encodec, mimi, wavtokenizer):
         for name, fewer in sizes.items():
             if full := getattr(module, name, None):
                 monkeypatch.setattr(module, name, _with(full, fewer))

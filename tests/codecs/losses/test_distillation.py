@@ -6,6 +6,8 @@ from torch.nn import functional as F
 
 from intaglio.codecs.losses.distillation import FeatureDistillation, grid_of
 from intaglio.codecs.losses.perceptual import FeatureNetwork
+from intaglio.codecs.quantizers.split import SplitQuantizer
+from intaglio.codecs.quantizers.vq import VectorQuantizer
 
 
 class Pixels(FeatureNetwork):
@@ -60,3 +62,32 @@ def test_latents_must_be_a_grid():
             ValueError, match=f"{wrong} latents do not form a grid over 8 x 16 pixels"
         ):
             grid_of(wrong, image)
+
+
+class Frames(FeatureNetwork):
+    """Features that are the means of eight samples, and their squares."""
+
+    def forward(self, x):
+        means = x.unflatten(-1, (-1, 8)).mean(-1)
+        return [torch.cat([means, means.square()], dim=1)]
+
+
+def test_a_latent_of_a_waveform_tells_the_features_of_its_time():
+    loss = FeatureDistillation(Frames(), 5, 2, hidden=None, semantic=True)
+    latents, wave = torch.randn(2, 3, 5), torch.randn(2, 1, 3 * 32)
+    features = loss.teacher(wave)[0].unflatten(-1, (3, 4)).mean(-1).transpose(1, 2)
+    predicted = latents @ loss.predictor.weight.T + loss.predictor.bias
+    expected = 1 - torch.cosine_similarity(predicted, features, dim=-1).mean()
+    torch.testing.assert_close(loss(latents, wave), expected)
+
+
+def test_only_the_semantic_levels_learn_from_it():
+    """In a training step: the acoustic ones have no part in the loss."""
+    quantizer = SplitQuantizer(
+        6, *(VectorQuantizer(4, 8, kmeans_iterations=0) for _ in range(2))
+    ).train()
+    loss = FeatureDistillation(Frames(), 6, 2, hidden=None, semantic=True)
+    quantized = quantizer(torch.randn(2, 3, 6))
+    loss(quantized.of_levels(loss.semantic), torch.randn(2, 1, 96)).backward()
+    assert quantizer.project_out["semantic"].weight.grad.abs().sum() > 0
+    assert quantizer.project_out["acoustic"].weight.grad is None

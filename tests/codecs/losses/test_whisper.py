@@ -7,7 +7,12 @@ import pytest
 import torch
 
 from intaglio.codecs.losses.perceptual import FeatureNetwork
-from intaglio.codecs.losses.whisper import DeepFeatureLoss, WhisperEncoder, read_ctranslate2
+from intaglio.codecs.losses.whisper import (
+    DeepFeatureLoss,
+    WhisperEncoder,
+    at_rate,
+    read_ctranslate2,
+)
 
 
 def voiced(seconds=1.0, *, seed=0):
@@ -141,3 +146,21 @@ def test_a_model_file_by_hand(tmp_path):
     file.write_bytes(struct.pack("<I", 5) + content[4:])
     with pytest.raises(ValueError, match="version 5"):
         read_ctranslate2(file)
+
+
+@pytest.mark.parametrize("rate", [8_000, 24_000, 44_100])
+def test_another_rate_is_brought_to_that_of_whisper(rate):
+    """Tones that fit both rates and the clip come out as they are sampled at 16 kHz."""
+
+    def tones(rate):
+        time = torch.arange(rate // 2, dtype=torch.float64) / rate
+        return sum(torch.sin(2 * torch.pi * hz * time + hz) for hz in (100, 1000, 3998)).float()
+
+    torch.testing.assert_close(at_rate(tones(rate), rate, 16_000), tones(16_000), atol=1e-4, rtol=0)
+    assert at_rate(torch.zeros(2, 1, 1), rate, 16_000).shape == (2, 1, max(1, 16_000 // rate))
+
+
+def test_whisper_hears_the_same_at_another_rate(whisper):
+    wave = voiced()
+    other = WhisperEncoder(sample_rate=24_000)(at_rate(wave, 16_000, 24_000))[-1]
+    assert torch.nn.functional.cosine_similarity(other, whisper(wave)[-1], dim=1).min() > 0.99

@@ -23,6 +23,7 @@ from intaglio.codecs.quantizers.post_training import PostTrainingQuantizer
 from intaglio.codecs.quantizers.product import ProductQuantizer
 from intaglio.codecs.quantizers.residual import ResidualQuantizer
 from intaglio.codecs.quantizers.residual_fsq import ResidualFSQ
+from intaglio.codecs.quantizers.split import SplitQuantizer
 from intaglio.codecs.quantizers.vq import VectorQuantizer
 
 DIM, POSITIONS = 6, 16
@@ -50,6 +51,9 @@ MAKERS = {
     "residual strided": lambda: ResidualQuantizer(
         [FactorizedVectorQuantizer(DIM, 32, codebook_dim=3, stride=s) for s in (2, 1)],
         through_levels=True,
+    ),
+    "split": lambda: SplitQuantizer(
+        DIM, vq(), ResidualQuantizer([vq() for _ in range(2)]), bypass=0.5
     ),
     "product": lambda: ProductQuantizer([FSQ(2, (5, 5)), FSQ(4, (5, 3, 3))]),
     "lfq": lambda: BinaryQuantizer(DIM, 6),

@@ -10,10 +10,13 @@ from torch import Tensor
 
 from intaglio.codecs import AudioCodec, Tokens
 from intaglio.codecs.audio.encodec import encodec
+from intaglio.codecs.audio.mimi_small import mimi_small
 from intaglio.codecs.audio.speech_small import speech_small
+from intaglio.codecs.decoders.bottleneck import BottleneckDecoder
 from intaglio.codecs.decoders.istft import InverseSTFT
 from intaglio.codecs.decoders.seanet import SEANetDecoder
 from intaglio.codecs.decoders.vocos import VocosDecoder
+from intaglio.codecs.encoders.bottleneck import BottleneckEncoder
 from intaglio.codecs.encoders.seanet import SEANetEncoder
 from intaglio.codecs.encoders.spectral import SpectralEncoder
 from intaglio.codecs.layers.conv1d import Conv1d
@@ -21,6 +24,7 @@ from intaglio.codecs.layers.lstm import ResidualLSTM
 from intaglio.codecs.layers.transposed1d import ConvTranspose1d
 from intaglio.codecs.quantizers.fsq import FSQ
 from intaglio.codecs.quantizers.residual import ResidualQuantizer
+from intaglio.codecs.quantizers.split import SplitQuantizer
 from intaglio.codecs.quantizers.vq import VectorQuantizer
 from intaglio.codecs.streaming.direction import Direction
 from intaglio.codecs.streaming.live import LiveStream, latency
@@ -57,10 +61,23 @@ def vocos() -> AudioCodec:
     return AudioCodec(encoder, FSQ(8, (5, 5)), decoder, sample_rate=RATE)
 
 
+def attention() -> AudioCodec:
+    options = {"width": 4, "lstm_layers": 0, "causal": True, "pad_mode": "constant"}
+    bottleneck = {"depth": 2, "heads": 2, "window": 9, "layer_scale": 0.5}
+    halves = [FSQ(16, (5, 5)), ResidualQuantizer([VectorQuantizer(16, 9, kmeans_iterations=0)])]
+    return AudioCodec(
+        BottleneckEncoder(SEANetEncoder(16, (4, 5), **options), **bottleneck),
+        SplitQuantizer(16, *halves),
+        BottleneckDecoder(SEANetDecoder(16, (4, 5), **options), **bottleneck),
+        sample_rate=RATE,
+    )
+
+
 CODECS: dict[str, Callable[[], AudioCodec]] = {
     "mirrored borders": lambda: seanet("reflect"),
     "zeros": lambda: seanet("constant"),
     "spectra": vocos,
+    "attention": attention,
 }
 
 
@@ -109,7 +126,7 @@ def test_a_sample_at_a_time():
     assert_equal_to_offline(codec, 0.3 * torch.randn(1, 1, 9 * 40 + 3), [1])
 
 
-@pytest.mark.parametrize("make", [encodec, lambda: speech_small(causal=True)])
+@pytest.mark.parametrize("make", [encodec, mimi_small, lambda: speech_small(causal=True)])
 def test_the_systems_stream(make):
     codec = make().eval()
     x = 0.3 * torch.randn(1, 1, 30 * codec.hop_length + 100)
