@@ -7,6 +7,7 @@ count, which is also the release's rule.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 from intaglio.codecs.audio_codec import AudioCodec
 from intaglio.codecs.decoders.bottleneck import BottleneckDecoder
@@ -66,41 +67,32 @@ def bottleneck_codec(
     """
     if levels < 2:
         raise ValueError(f"{name} has a semantic and at least one acoustic level, not {levels}")
-    encoder = SEANetEncoder(
-        dim,
-        strides,
-        width=width,
-        lstm_layers=0,
-        causal=True,
-        pad_mode="constant",
-        true_skip=True,
-        norm="none",
-        last_kernel_size=3,
-    )
-    decoder = SEANetDecoder(
-        dim,
-        strides,
-        width=width,
-        lstm_layers=0,
-        causal=True,
-        pad_mode="constant",
-        true_skip=True,
-        norm="none",
-        last_kernel_size=3,
-    )
+    layers: dict[str, Any] = {
+        "width": width,
+        "lstm_layers": 0,
+        "causal": True,
+        "pad_mode": "constant",
+        "true_skip": True,
+        "norm": "none",
+        "last_kernel_size": 3,
+    }
     books = [
         VectorQuantizer(code, codebook_size, decay=0.99, kmeans_iterations=50, dead_below=2)
         for _ in range(levels)
     ]
     return AudioCodec(
-        encoder=BottleneckEncoder(encoder, depth=depth, window=WINDOW),
+        encoder=BottleneckEncoder(
+            SEANetEncoder(dim, strides, **layers), depth=depth, window=WINDOW
+        ),
         quantizer=SplitQuantizer(
             dim,
             ResidualQuantizer(books[:1]),
             ResidualQuantizer(books[1:], dropout=1.0),
             bypass=0.5,
         ),
-        decoder=BottleneckDecoder(decoder, depth=depth, window=WINDOW),
+        decoder=BottleneckDecoder(
+            SEANetDecoder(dim, strides, **layers), depth=depth, window=WINDOW
+        ),
         sample_rate=sample_rate,
         name=name,
     )
