@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from intaglio.codecs.layers.transformer import Transformer
+from intaglio.generators.inference.cuda_graph import is_near
 
 
 class KVCache:
@@ -22,6 +23,7 @@ class KVCache:
     Attributes:
         rows: items of a batch.
         length: tokens that are kept.
+        used: tokens that passes over items of different lengths look at, whatever the mask says.
         layer_caches: of each block, for `Transformer.forward`.
         positions: where the next keys and values are written, int64 [count], or [batch, count] of
             items that have different numbers of tokens; set by `attention_mask` of a static cache.
@@ -70,7 +72,7 @@ class KVCache:
         self.positions = positions
         if positions.dim() == 1:
             return torch.arange(self.max_length, device=positions.device) <= positions.unsqueeze(1)
-        if not positions.is_cuda:  # to look at a number costs nothing there, shorter products less
+        if is_near(positions.device):  # shorter products cost less
             self.used = int(positions.max()) + 1
         keys = torch.arange(self.used, device=positions.device)
         return (keys <= positions.unsqueeze(-1)).unsqueeze(1)

@@ -4,7 +4,9 @@ import torch
 from torch import Tensor
 
 from intaglio.generators.backbone import Backbone
+from intaglio.generators.inference.cuda_graph import is_near
 from intaglio.generators.inference.kv_cache import KVCache
+from intaglio.generators.inference.round_graphs import bucket
 from intaglio.generators.orders.flat_pass import FlatPass
 
 
@@ -36,9 +38,11 @@ class RasterWindows:
             tokens: [rows, count, width]; they are certain.
         """
         self.is_empty = False
-        start = -self.backbone.prefix
+        start, x = -self.backbone.prefix, self._beginning(tokens)
+        if not is_near(x.device):  # where passes are recorded, they do not change
+            self._starts(x)
         positions = torch.arange(start, tokens.shape[1], device=tokens.device)
-        return self._pass(self._beginning(tokens), positions)[:, -1:]
+        return self._pass(x, positions, start=0)[:, -1:]
 
     def hidden(
         self,
@@ -80,15 +84,18 @@ class RasterWindows:
             condition: of the items.
         """
         vectors, prefix = self.backbone.condition(condition), self.backbone.prefix
-        if self.last is None:
-            self.last = vectors.new_zeros(self.cache.rows, 1, vectors.shape[-1])
-        self.last[rows] = vectors[:, -1:]
+        self._starts(vectors)[rows] = vectors[:, -1:]
         if prefix > 1:
             cache = KVCache(self.backbone.transformer, len(rows), prefix - 1)
             mask = cache.attention_mask(prefix - 1)
             positions = torch.arange(-prefix, -1, device=rows.device)
             self.backbone(vectors[:, :-1], positions, mask=mask, layer_caches=cache.layer_caches)
             self.cache.copy(cache, rows)
+
+    def reserve(self, tokens: int) -> None:
+        """Look at so many tokens of an item, or some more, where the host does not know how many
+        the passes are about."""
+        self.cache.used = min(self.cache.max_length, bucket(self.backbone.prefix + tokens))
 
     def keep(self, root: Tensor, path: Tensor) -> None:
         """Move a path of a tree to where a chain would stand.
@@ -100,6 +107,12 @@ class RasterWindows:
         start = root + self.backbone.prefix
         self.cache.move(start + path, start + torch.arange(path.shape[1], device=path.device))
 
+    def _starts(self, x: Tensor) -> Tensor:
+        """Memory for the last vectors of conditions, of the type of some embedded tokens."""
+        if self.last is None:
+            self.last = x.new_zeros(self.cache.rows, 1, x.shape[-1])
+        return self.last
+
     def _beginning(self, tokens: Tensor) -> Tensor:
         """The condition and the first tokens, embedded."""
         positions = torch.arange(tokens.shape[1], device=tokens.device)
@@ -109,10 +122,10 @@ class RasterWindows:
     def _embedded(self, tokens: Tensor, positions: Tensor) -> Tensor:
         return self.backbone.embed(tokens, positions.clamp_max(self.positions - 1))
 
-    def _pass(self, x: Tensor, positions: Tensor) -> Tensor:
+    def _pass(self, x: Tensor, positions: Tensor, *, start: int | None = None) -> Tensor:
         cache, slots = self.cache, positions + self.backbone.prefix
         if slots.dim() == 1:  # one behind the other
-            cache.positions, cache.length = slots, int(slots[0])
+            cache.positions, cache.length = slots, int(slots[0]) if start is None else start
             mask = cache.attention_mask(len(slots))
         else:
             mask = cache.attention_mask_at(slots)

@@ -3,7 +3,7 @@
 from weakref import ref
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from intaglio.generators.backbone import Backbone
 from intaglio.generators.inference.cuda_graph import CudaGraph
@@ -23,7 +23,7 @@ class RecordedStep:
     """
 
     def __init__(self, backbone: Backbone, rows: int, max_length: int) -> None:
-        self.backbone, self.weights = ref(backbone), _addresses(backbone)
+        self.backbone, self.weights = ref(backbone), addresses(backbone)
         cache = self.cache = KVCache(backbone.transformer, rows, max_length, static=True)
 
         def step(tokens: Tensor, position: Tensor) -> Tensor:
@@ -52,7 +52,7 @@ class RecordedStep:
         return (
             self.backbone() is backbone
             and (self.cache.rows, self.cache.max_length) == (rows, max_length)
-            and self.weights == _addresses(backbone)
+            and self.weights == addresses(backbone)
         )
 
 
@@ -80,5 +80,6 @@ def is_recorded(device: torch.device) -> bool:
     return device.type == "cuda"
 
 
-def _addresses(backbone: Backbone) -> list[tuple[int, torch.dtype]]:
-    return [(weight.data_ptr(), weight.dtype) for weight in backbone.parameters()]
+def addresses(module: nn.Module) -> list[tuple[int, torch.dtype]]:
+    """Where the weights of a module are, and of which types."""
+    return [(weight.data_ptr(), weight.dtype) for weight in module.parameters()]

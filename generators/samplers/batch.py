@@ -5,6 +5,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from intaglio.generators.generator import Generator
+from intaglio.generators.inference.cuda_graph import is_near
 from intaglio.generators.orders.base import PartialSequence, Request
 from intaglio.generators.orders.permuted import PermutedOrder
 from intaglio.generators.orders.permuted_windows import PermutedWindows
@@ -12,6 +13,8 @@ from intaglio.generators.orders.raster_windows import RasterWindows
 from intaglio.generators.samplers.acceptance.base import Verdict, Window
 from intaglio.generators.samplers.acceptance.tree import Tree
 from intaglio.generators.samplers.statistics import Ledger
+
+ROUNDS_BLIND = 8  # at most, between two looks at how far items of one length have come
 
 
 class DraftedBatch:
@@ -45,7 +48,10 @@ class DraftedBatch:
             self.given = PartialSequence(tokens, self.given.given.gather(1, self.sequence))
         first = int(self.given.given.all(0).sum())
         self.any_given = bool(self.given.given.any())
-        self.front = None if device.type != "cpu" or self.sequence is not None else first
+        self.near = is_near(device)
+        self.front = first if self.near and self.sequence is None else None
+        self.first, self.rounds = first, 0
+        self.bounds, self.gain = (first, first), 0
         self.index = torch.arange(self.total + window + 1, device=device).unsqueeze(0)
         self.lengths = torch.full((self.size,), first, device=device)
         self.stops = torch.full_like(self.lengths, self.total)
@@ -56,7 +62,24 @@ class DraftedBatch:
         """Whether all tokens are certain."""
         if self.front is not None:
             return self.front == self.total
-        return bool((self.lengths == self.total).all())
+        if self.near:
+            return bool((self.lengths == self.total).all())
+        is_out_of_reach = self.end is None and self.bounds[0] + self.gain < self.total
+        if is_out_of_reach and self.rounds < ROUNDS_BLIND:
+            return False
+        least, most = torch.stack(self.lengths.aminmax()).tolist()
+        self.bounds, self.gain, self.rounds = (least, most), 0, 0
+        return least == self.total
+
+    def begin_round(self, window: int) -> None:
+        """Reserve what a round takes, where the host does not know how far the items have come."""
+        if not self.near:
+            self.windows.reserve(min(self.total, self.bounds[1] + self.gain) + window)
+
+    def end_round(self, window: int) -> None:
+        """Count a round, whoever has played it."""
+        self.ledger.passes += self.passes
+        self.gain, self.rounds = self.gain + window + 1, self.rounds + 1
 
     def ended_lengths(self) -> list[int | None]:
         """Tokens of each item that is complete; None of the others."""
@@ -88,9 +111,10 @@ class DraftedBatch:
 
     def restart(self, rows: Tensor, condition: Tensor) -> None:
         """Begin other items in some rows, int64 [count], of which nothing is given."""
-        self.given = PartialSequence(self.given.tokens, self.given.given.index_fill(0, rows, False))
-        self.lengths = self.lengths.index_fill(0, rows, 0)
-        self.stops = self.stops.index_fill(0, rows, self.total)
+        self.given.given.index_fill_(0, rows, False)
+        self.lengths.index_fill_(0, rows, 0)
+        self.stops.index_fill_(0, rows, self.total)
+        self.bounds = 0, self.bounds[1]
         self._find_front()
         both = torch.cat([rows, rows + self.size]) if self.guided else rows
         self.windows.restart(both, self._conditions(condition))
@@ -117,7 +141,7 @@ class DraftedBatch:
     def hidden(self, window: Window, positions: Tensor) -> tuple[Tensor, Tensor | None]:
         """Hidden vectors of positions, [batch, window + 1, dim]; and without the condition."""
         if self.windows.is_empty:
-            hidden = self.windows.begin(self._both(self.given.tokens[:, : int(positions[0, 0])]))
+            hidden = self.windows.begin(self._both(self.given.tokens[:, : self.first]))
         else:
             if self.front is None:
                 last = self.tokens.take_along_dim((positions[:, :1, None] - 1).clamp_min(0), 1)
@@ -162,7 +186,7 @@ class DraftedBatch:
         kept = torch.minimum(run.sum(1) + 1, self.total - self.lengths)
         # what stands behind the tokens that are certain is overwritten by the next windows
         self.tokens.scatter_(1, positions.unsqueeze(-1).expand_as(tokens), tokens)
-        self.lengths = self.lengths + kept
+        self.lengths += kept
         if self.end is not None:
             kept = self._ended(tokens, kept, is_given)
         excess = None
@@ -182,7 +206,8 @@ class DraftedBatch:
         stay = accepted.index(False) if False in accepted else len(accepted)
         kept = min(stay + 1, left)
         self.tokens[:, self.front : self.front + kept] = verdict.tokens[:, :kept]
-        self.front, self.lengths = self.front + kept, self.lengths + kept
+        self.front += kept
+        self.lengths += kept
         self.ledger.add_same((1, kept, len(accepted), stay), self.passes)
         if verdict.excess is not None:
             self.ledger.add_excess(verdict.excess[:, :left][:, : stay + 1].sum(1))
@@ -193,7 +218,7 @@ class DraftedBatch:
         return self.front is not None and window.tree is None
 
     def _find_front(self) -> None:
-        if self.lengths.device.type == "cpu" and self.sequence is None:
+        if self.near and self.sequence is None:
             lengths = set(self.lengths.tolist())
             self.front = lengths.pop() if len(lengths) == 1 else None
 
@@ -203,8 +228,8 @@ class DraftedBatch:
         ends = (tokens[..., 0] == self.end) & ~is_given & (places < kept.unsqueeze(1))
         ended, place = ends.any(1), ends.long().argmax(1)
         start = self.lengths - kept
-        self.stops = torch.where(ended, start + place, self.stops)
-        self.lengths = torch.where(ended, self.total, self.lengths)
+        self.stops.copy_(torch.where(ended, start + place, self.stops))
+        self.lengths.masked_fill_(ended, self.total)
         return torch.where(ended, place + 1, kept)
 
     def _chain(self, tree: Tree, verdict: Verdict, positions: Tensor) -> tuple[Verdict, Tensor]:

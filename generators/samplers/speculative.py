@@ -65,6 +65,7 @@ class SpeculativeSampler(Sampler):
             window = AdaptiveWindow() if self.rule.pathwise else WINDOW
         self.window = window
         self._ledger = Ledger(0, torch.device("cpu"))
+        self._idle: Rounds | None = None
 
     @property
     def statistics(self) -> Statistics:
@@ -100,10 +101,13 @@ class SpeculativeSampler(Sampler):
         if batch.is_complete():
             step = Step(0, batch.total, batch.next_positions(0))
             yield Event(step, start.tokens, batch.mask() if has_end else None)
-        while not batch.is_complete():
-            step = rounds.play()
-            tokens = self._shown(generator, start, batch.certain())
-            yield Event(step, tokens, batch.mask() if has_end else None)
+        try:
+            while not batch.is_complete():
+                step = rounds.play()
+                tokens = self._shown(generator, start, batch.certain())
+                yield Event(step, tokens, batch.mask() if has_end else None)
+        finally:
+            self._keep(rounds)
 
     @torch.no_grad()
     def generate_many(
@@ -161,11 +165,21 @@ class SpeculativeSampler(Sampler):
                 given += 1
 
     def _rounds(self, generator: Generator, request: Request) -> Rounds:
-        """The rounds of a batch, which `statistics` is then about."""
-        speculation = Speculation(self.drafter, self.rule, self.window, self.guidance)
-        rounds = Rounds(generator, request, speculation)
+        """The rounds of a batch, which `statistics` is then about; where they are recorded, those
+        of the last batch if they fit."""
+        rounds, self._idle = self._idle, None
+        if rounds is not None and rounds.fits(generator, request):
+            rounds.restart(request)
+        else:
+            speculation = Speculation(self.drafter, self.rule, self.window, self.guidance)
+            rounds = Rounds(generator, request, speculation)
         self._ledger = rounds.batch.ledger
         return rounds
+
+    def _keep(self, rounds: Rounds) -> None:
+        """Keep rounds that are recorded for the next batch, however far this one came."""
+        if rounds.graphs.recorded:
+            self._idle = rounds
 
     def _check(self, generator: Generator) -> None:
         """Refuse a generator that cannot be drawn so."""

@@ -53,16 +53,18 @@ class Ledger:
     Args:
         batch: items.
         device: of the counts, where they stay until someone asks.
+
+    Attributes:
+        passes: over the batch.
     """
 
     def __init__(self, batch: int, device: torch.device) -> None:
-        self._passes, self._same = 0, [0, 0, 0, 0]
+        self.passes, self._same = 0, [0, 0, 0, 0]
         self._counts = torch.zeros(4, batch, dtype=torch.int64, device=device)
         self._excess = torch.zeros(batch, dtype=torch.float64, device=device)
 
     def add_same(self, counts: Sequence[int], passes: int = 1) -> None:
         """As `add`, the same counts of all items and no excess, where no tensors are needed."""
-        self._passes += passes
         counts = [counts[0] * passes, *counts[1:]]
         self._same = [old + new for old, new in zip(self._same, counts, strict=True)]
 
@@ -75,7 +77,6 @@ class Ledger:
             excess: float [batch]; None is 0.
             passes: that it took.
         """
-        self._passes += passes
         self._counts[0] += counts[0] * passes
         self._counts[1:] += counts[1:]
         if excess is not None:
@@ -85,6 +86,12 @@ class Ledger:
         """Count what a round adds to it, float [batch]."""
         self._excess += excess
 
+    def clear(self) -> None:
+        """Begin to count anew."""
+        self.passes, self._same = 0, [0, 0, 0, 0]
+        self._counts.zero_()
+        self._excess.zero_()
+
     def _all(self) -> Tensor:
         return self._counts + self._counts.new_tensor(self._same).unsqueeze(1)
 
@@ -92,7 +99,7 @@ class Ledger:
         """Of all items."""
         passes, tokens, drafts, accepted = self._all().sum(1).tolist()
         excess = float(self._excess.sum())
-        return Statistics(self._passes, passes, tokens, drafts, accepted, excess)
+        return Statistics(self.passes, passes, tokens, drafts, accepted, excess)
 
     def items(self) -> list[Statistics]:
         """Of each item."""

@@ -57,7 +57,7 @@ class AdjacencyDrafter(Drafter):
         shape = generator.shape
         grid = len(shape) == 2 and isinstance(generator.order, RasterOrder)
         columns = shape[1] if self.above and grid else 0
-        return _AdjacencyDrafting(self, request.partial.given.shape[1], columns)
+        return _AdjacencyDrafting(self, request.partial.given.shape[1], columns, device)
 
 
 class Successors(NamedTuple):
@@ -121,10 +121,13 @@ def _put(table: Tensor, rows: Tensor, values: Tensor, counts: Tensor) -> None:
 
 
 class _AdjacencyDrafting(Drafting):
-    def __init__(self, drafter: AdjacencyDrafter, total: int, columns: int) -> None:
+    def __init__(
+        self, drafter: AdjacencyDrafter, total: int, columns: int, device: torch.device
+    ) -> None:
         self.tables, self.total, self.columns = drafter.tables, total, columns
         widest = min(table.last.shape[1] for table in self.tables)
         self.branching = tuple(min(count, widest) for count in drafter.branching)
+        self.none = torch.tensor([len(table.last) for table in self.tables], device=device)
         self.read: _Entries | None = None
 
     def propose(self, prefix: Prefix, draws: Draws) -> Window:
@@ -158,15 +161,18 @@ class _AdjacencyDrafting(Drafting):
             likely = target.topk(table.last.shape[1], dim=-1).indices
             table.learn(ids.flatten(), above.flatten(), likely.flatten(0, 1), read.inside.flatten())
 
+    def refill(self, rows: Tensor) -> bool:
+        """See `Drafting.refill`: the tables are of all items."""
+        return True
+
     def _above(self, prefix: Prefix, positions: Tensor, count: int) -> Tensor:
         """Tokens above positions of each item, int64 [batch, count, groups]."""
         if not self.columns:
             batch, _, groups = prefix.tokens.shape
             return prefix.tokens.new_full((batch, count, groups), UNKNOWN)
         index = (positions - self.columns).view(-1, 1, 1)
-        none = torch.tensor([len(table.last) for table in self.tables], device=index.device)
         found = prefix.tokens.take_along_dim(index.clamp(0, self.total - 1), 1)
-        found = torch.where(index < 0, none, found)
+        found = torch.where(index < 0, self.none, found)
         found = found.masked_fill(index >= prefix.lengths.view(-1, 1, 1), UNKNOWN)
         return found.expand(-1, count, -1)
 

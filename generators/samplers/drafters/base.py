@@ -49,9 +49,12 @@ class Drafting:
 
     Attributes:
         passes: of the target that every proposal takes.
+        changing: names of the attributes that rounds set anew: tensors and numbers, also in lists
+            and tuples. Other tensors change in their places only.
     """
 
     passes = 0
+    changing: tuple[str, ...] = ()
 
     def propose(self, prefix: Prefix, draws: Draws) -> Window:
         """Drafts for the next positions.

@@ -9,6 +9,7 @@ from torch import Tensor
 from intaglio.generators.generator import Generator
 from intaglio.generators.heads.independent import drawn
 from intaglio.generators.inference.counter_rng import Draws, Role
+from intaglio.generators.inference.cuda_graph import is_near
 from intaglio.generators.orders.base import Request
 from intaglio.generators.samplers.acceptance.base import Window
 from intaglio.generators.samplers.acceptance.tree import Tree, grown
@@ -70,6 +71,8 @@ class JacobiDrafter(Drafter):
 
 
 class _JacobiDrafting(Drafting):
+    changing = ("last",)
+
     def __init__(self, drafter: JacobiDrafter, batch: int, vocab: tuple[int, ...]) -> None:
         self.coupling, self.initial = drafter.coupling, drafter.initial
         self.batch, self.vocab = batch, vocab
@@ -128,7 +131,7 @@ class _JacobiDrafting(Drafting):
         """The tokens of `_predicted`, for a rule that does not ask what they are drawn from."""
         target, verdict, kept, _, _ = last
         levels, predicted = draws.positions.shape[1], verdict.tokens.shape[1]
-        if not kept.is_cuda and len(set(kept.tolist())) == 1:
+        if is_near(kept.device) and len(set(kept.tolist())) == 1:
             tokens = verdict.tokens[:, int(kept[0]) :][:, :levels]
             known = tokens.shape[1]
             if known < levels:
@@ -138,8 +141,9 @@ class _JacobiDrafting(Drafting):
             return tokens
         index = kept.unsqueeze(1) + torch.arange(levels, device=kept.device)
         tokens = verdict.tokens.take_along_dim(index.clamp_max(predicted - 1).unsqueeze(-1), 1)
-        # on a CPU, to look at a number costs less than races that nobody needs
-        reached = 0 if kept.is_cuda else max(0, min(levels, predicted - int(kept.max())))
+        # to look at a number may cost less than races that nobody needs
+        near = is_near(kept.device)
+        reached = max(0, min(levels, predicted - int(kept.max()))) if near else 0
         rest = draws._replace(positions=draws.positions[:, reached:])
         fresh = (index[:, reached:] >= predicted).unsqueeze(-1)
         new = self._drawn([one[:, -1:] for one in target], rest)

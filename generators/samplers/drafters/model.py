@@ -108,6 +108,8 @@ class ModelDrafting(Drafting):
         window: see `Drafter.begin`.
     """
 
+    changing = ("unread", "longest")
+
     def __init__(
         self,
         generator: Generator,

@@ -25,6 +25,8 @@ class PredictedVectors(Drafting):
         keep_tokens: whether it keeps what the rule has put there.
     """
 
+    changing = ("last",)
+
     def __init__(self, tokens: Tensor, *, same_numbers: bool, keep_tokens: bool) -> None:
         self.same_numbers, self.keep_tokens = same_numbers, keep_tokens
         self.example = tokens[:, :1]
