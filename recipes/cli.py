@@ -55,6 +55,8 @@ COMMANDS = {
         "doctor": "show what is installed, what works and what is missing",
     },
 }
+ENDING = ("SIGINT", "SIGTERM", "SIGHUP")
+USUAL = (signal.SIG_DFL, signal.default_int_handler)
 EXAMPLES = """\
 examples:
   intaglio demo                                        hear a codec: writes demo/report.html
@@ -71,7 +73,7 @@ def main() -> int:
     Returns:
         The exit status: 0 for success, 1 for an error of the user and 2 for wrong usage, which are
         reported in one line, 130 if interrupted. The parser exits with 2 itself, SIGTERM with 143
-        and SIGHUP with 129.
+        and SIGHUP with 129, also in one line.
     """
     try:
         try:
@@ -79,10 +81,13 @@ def main() -> int:
         finally:
             sys.stdout.flush()  # here, where a broken pipe is caught
     except KeyboardInterrupt:
-        return 130
+        say("interrupted")
+        return 128 + signal.SIGINT
     except SystemExit as stop:  # how Lightning ends an interrupted training
         if isinstance(stop.__context__, KeyboardInterrupt):
-            return 130
+            return 128 + signal.SIGINT
+        if isinstance(stop.code, int) and stop.code > 128:
+            say(f"ended by {signal.Signals(stop.code - 128).name}")
         raise
     except BrokenPipeError:  # the reader of our output has closed it, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -167,9 +172,10 @@ def _run(words: list[str]) -> int:
 
 @contextmanager
 def _cleaning_up() -> Iterator[None]:
-    """End on signals as if interrupted: nothing half-written stays. A training has its own way."""
-    ending = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    usual = [number for number in ending if signal.getsignal(number) is signal.SIG_DFL]
+    """End on signals in order: nothing half-written stays. A training has its own way."""
+    ending = [getattr(signal, name) for name in ENDING if hasattr(signal, name)]
+    before = {number: signal.getsignal(number) for number in ending}
+    usual = [number for number, way in before.items() if way in USUAL]
     if threading.current_thread() is not threading.main_thread():
         usual = []
     for number in usual:
@@ -178,12 +184,30 @@ def _cleaning_up() -> Iterator[None]:
         yield
     finally:
         for number in usual:
-            signal.signal(number, signal.SIG_DFL)
+            signal.signal(number, before[number])
 
 
 def _end(number: int, frame: FrameType | None) -> None:
-    signal.signal(number, signal.SIG_IGN)  # a second one must not disturb the cleaning
+    if _in_callback(frame):
+        again = threading.Timer(0.01, os.kill, (os.getpid(), number))
+        again.daemon = True
+        return again.start()
+    for each in ENDING:  # another one must not disturb the cleaning
+        if hasattr(signal, each):
+            signal.signal(getattr(signal, each), signal.SIG_IGN)
+    if number == signal.SIGINT:
+        raise KeyboardInterrupt
     raise SystemExit(128 + number)
+
+
+def _in_callback(frame: FrameType | None) -> bool:
+    """Whether a frame was called by libsndfile, which would lose an exception."""
+    while frame is not None:
+        code = frame.f_code
+        if code.co_name.startswith("vio_") and code.co_filename.endswith("soundfile.py"):
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _with_paths(words: list[str]) -> list[str]:

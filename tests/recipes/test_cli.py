@@ -1,13 +1,18 @@
 """The console script: help, exit statuses, recipes by name, training through Lightning."""
 
 import errno
+import io
 import os
+import signal
 import subprocess
 import sys
+import time
 import warnings
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
+import soundfile
 import torch
 import yaml
 
@@ -143,7 +148,7 @@ def test_the_traceback_is_shown_on_request(intaglio, command, monkeypatch):
 
 
 @pytest.mark.parametrize("lightning", [False, True])
-def test_an_interrupt_exits_quietly_with_130(intaglio, command, lightning):
+def test_an_interrupt_is_one_line_and_exits_with_130(intaglio, command, lightning):
     def run(args):
         try:
             raise KeyboardInterrupt
@@ -153,7 +158,31 @@ def test_an_interrupt_exits_quietly_with_130(intaglio, command, lightning):
             raise
 
     command(run)
-    assert intaglio("info", "x") == (130, "", "")
+    assert intaglio("info", "x") == (130, "", "" if lightning else "intaglio: interrupted\n")
+
+
+@pytest.mark.parametrize(
+    ("number", "status", "line"),
+    [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "ended by SIGTERM")],
+)
+def test_a_signal_is_not_lost_where_a_library_calls_back(intaglio, command, number, status, line):
+    """libsndfile loses exceptions of what it calls, and goes on with a damaged file."""
+
+    class Sending(io.BytesIO):
+        def write(self, content):
+            if not self.getvalue():
+                os.kill(os.getpid(), number)
+            return super().write(content)
+
+    file = Sending()
+
+    def run(args):
+        soundfile.write(file, np.zeros(100), 8000, format="WAV")
+        time.sleep(10)
+
+    command(run)
+    assert intaglio("info", "x") == (status, "", f"intaglio: {line}\n")
+    assert len(file.getvalue()) == 244
 
 
 def test_the_status_of_a_command_is_the_exit_status(intaglio, command):
