@@ -11,7 +11,7 @@ from typing import Any
 
 CARD = "export.json"
 LLAMA = ("model.safetensors", "config.json", "generation_config.json")
-SUFFIXES = (".onnx", ".onnx.data", ".ts", ".pt2")
+SUFFIXES = ("_stream.onnx", ".onnx", ".onnx.data", ".ts", ".pt2")
 # Whatever a card says, no other file is ever removed.
 NAMES = {
     *(f"{part}{suffix}" for part in ("encoder", "decoder") for suffix in SUFFIXES),

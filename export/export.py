@@ -9,14 +9,15 @@ from intaglio.codecs import Codec
 from intaglio.codecs.folding import fold
 from intaglio.data.formats.atomic import replacing_set
 from intaglio.data.formats.named import named
-from intaglio.export import onnx, program, torchscript
+from intaglio.export import onnx, program, stream, torchscript
 from intaglio.export.card import CARD, check_free, earlier, kept, listed, write
 from intaglio.export.graphs import Graphs, check
 from intaglio.export.signals import signal_of
 from intaglio.export.verify import verify
 
 FORMATS: dict[str, ModuleType] = {"onnx": onnx, "torchscript": torchscript, "program": program}
-ENDINGS = {"onnx": ".onnx", "torchscript": ".ts", "program": ".pt2"}
+STREAM = "stream"  # step by step, with explicit state, as ONNX
+ENDINGS = {"onnx": ".onnx", "torchscript": ".ts", "program": ".pt2", STREAM: "_stream.onnx"}
 
 
 def export(
@@ -33,7 +34,7 @@ def export(
         codec: a codec on the CPU; its weight normalisation is folded in.
         folder: where the files go; made if absent. They appear in one step, and replace those of
             an earlier export, but for other formats of the same codec.
-        formats: of ``onnx``, ``torchscript`` and ``program``.
+        formats: of ``onnx``, ``torchscript``, ``program``, and ``stream`` of causal codecs.
         overwrite: also replace an export of another codec, and files that no export lists.
         progress: called with each step, in words, before it is done; some take a minute.
 
@@ -46,12 +47,14 @@ def export(
             these names that no export lists; no file is written or replaced then.
         ModuleNotFoundError: a package that the format needs is missing.
     """
-    unknown = [name for name in formats if name not in FORMATS]
+    unknown = [name for name in formats if name not in ENDINGS]
     if unknown or not formats:
-        raise ValueError(f"formats are {', '.join(FORMATS)}; got {', '.join(unknown) or 'none'}")
-    if "onnx" in formats:
+        raise ValueError(f"formats are {', '.join(ENDINGS)}; got {', '.join(unknown) or 'none'}")
+    if "onnx" in formats or STREAM in formats:
         onnx.check_installed()
     check(codec)
+    if STREAM in formats:
+        stream.StepGraphs(codec)
     folder = named(folder, "folder for the export")
     names = [f"{part}{ENDINGS[name]}" for name in formats for part in ("encoder", "decoder")]
     if not overwrite:
@@ -65,6 +68,9 @@ def export(
     with replacing_set(folder, drop=drop) as new:
         for kind in formats:
             progress(f"{kind}: writing")
+            if kind == STREAM:
+                records.append(stream.write(codec, new))
+                continue
             FORMATS[kind].write(graphs, new)
             paths = sorted(path for path in new.iterdir() if path.name not in listed(records))
             progress(f"{kind}: comparing it with the codec")

@@ -67,8 +67,8 @@ class Graphs:
         source, target = self.examples()
         of_signal, of_ids = self.open_axes
         return (
-            _capture(self.encoder, source, [of_signal]),
-            _capture(self.decoder, target, [of_ids, (0,)]),
+            capture(self.encoder, source, [of_signal]),
+            capture(self.decoder, target, [of_ids, (0,)]),
         )
 
 
@@ -86,10 +86,16 @@ def check(codec: Codec) -> None:
         raise ValueError(f"{codec.name} {reason}; use it from Python, or export another codec")
 
 
-def _capture(
+def capture(
     graph: nn.Module, examples: tuple[Tensor, ...], axes: list[tuple[int, ...]]
 ) -> ExportedProgram:
-    """A graph with open axes; those of an example of one item stay as they are."""
+    """A graph with open axes; those of an example of one item stay as they are.
+
+    Args:
+        graph: what is recorded.
+        examples: its inputs.
+        axes: open axes of each input; none of any if empty.
+    """
     dims = tuple(
         {axis: Dim.DYNAMIC for axis in opened if example.shape[axis] > 1}
         for example, opened in zip(examples, axes, strict=False)

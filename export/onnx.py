@@ -34,32 +34,47 @@ def write(graphs: Graphs, folder: Path) -> list[Path]:
     paths = [folder / "encoder.onnx", folder / "decoder.onnx"]
     names = (((graphs.signal,), "ids"), (graphs.names, graphs.signal))
     for program, (sources, target), path in zip(graphs.programs, names, paths, strict=True):
-        _write(program, sources, target, path)
+        write_program(program, sources, [target], path)
     return paths
 
 
 def run(folder: Path) -> tuple[Runner, Runner]:
     """Encoder and decoder in ONNX Runtime, as functions of tensors."""
     check_installed()
+    encode, decode = (runner(folder / name) for name in ("encoder.onnx", "decoder.onnx"))
+    return lambda x: encode(x)[0], lambda *inputs: decode(*inputs)[0]
+
+
+def runner(path: Path) -> Callable[..., list[Tensor]]:
+    """A file in ONNX Runtime, as a function of its inputs that gives all of its outputs."""
     import onnxruntime
 
-    def session(name: str) -> Runner:
-        loaded = onnxruntime.InferenceSession(folder / name, providers=["CPUExecutionProvider"])
-        names = [source.name for source in loaded.get_inputs()]
+    loaded = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    names = [source.name for source in loaded.get_inputs()]
 
-        def called(*values: Tensor) -> Tensor:
-            feeds = dict(zip(names, (value.numpy() for value in values), strict=True))
-            return torch.from_numpy(loaded.run(None, feeds)[0])
+    def called(*values: Tensor) -> list[Tensor]:
+        feeds = dict(zip(names, (value.numpy() for value in values), strict=True))
+        return [torch.from_numpy(value) for value in loaded.run(None, feeds)]
 
-        return called
-
-    return session("encoder.onnx"), session("decoder.onnx")
+    return called
 
 
-def _write(program: ExportedProgram, sources: Sequence[str], target: str, path: Path) -> None:
-    noise = logging.getLogger("torch.onnx")
-    level = noise.level
-    noise.setLevel(logging.ERROR)  # it reports each optional package that is not installed
+def write_program(
+    program: ExportedProgram, sources: Sequence[str], targets: Sequence[str], path: Path
+) -> None:
+    """Write an exported program as ONNX.
+
+    Args:
+        program: what is written.
+        sources: names of its inputs.
+        targets: names of its outputs.
+        path: the file.
+    """
+    # they report each optional package that is not installed, and constants among the outputs
+    noise = [logging.getLogger(name) for name in ("torch.onnx", "onnx_ir")]
+    levels = [one.level for one in noise]
+    for one in noise:
+        one.setLevel(logging.ERROR)
     try:
         with open_lstm(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # deprecations inside the exporter, not ours to mend
@@ -67,13 +82,14 @@ def _write(program: ExportedProgram, sources: Sequence[str], target: str, path: 
                 program,
                 dynamo=True,
                 input_names=list(sources),
-                output_names=[target],
+                output_names=list(targets),
                 opset_version=OPSET,
                 custom_translation_table={torch.ops.aten.lstm.input: _lstm_node()},
                 verbose=False,
             )
     finally:
-        noise.setLevel(level)
+        for one, level in zip(noise, levels, strict=True):
+            one.setLevel(level)
     assert exported is not None
     exported.save(path, external_data=False)
 

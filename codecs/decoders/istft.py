@@ -138,7 +138,7 @@ class ISTFTHead(StreamingLayer):
     def start(self, batch: int) -> State:
         """No frame has added to anything; see `InverseSTFT.step`."""
         zeros = self.inverse.window.new_zeros(batch, 1, self.inverse.overlap)
-        return {"overlap": zeros, "envelope": zeros}
+        return {"overlap": zeros, "envelope": zeros.clone()}
 
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         """The next frames, `delay` samples late."""

@@ -39,7 +39,7 @@ class ResidualLSTM(StreamingLayer):
         """Hidden and cell states of zeros, [batch, layers, channels]."""
         size = batch, self.lstm.num_layers, self.lstm.hidden_size
         zeros = next(self.lstm.parameters()).new_zeros(size)
-        return {"hidden": zeros, "cell": zeros}
+        return {"hidden": zeros, "cell": zeros.clone()}
 
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         """As `run`."""

@@ -25,7 +25,9 @@ class StreamingLayer(nn.Module):
     """Base of the layers whose output depends on earlier input."""
 
     def start(self, batch: int) -> State:
-        """What the layer remembers before the first step of ``batch`` signals.
+        """What the layer remembers before the first step of ``batch`` signals: tensors of zeros.
+
+        Each has memory of its own.
 
         Raises:
             ValueError: the layer looks ahead, or needs the whole signal.

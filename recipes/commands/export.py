@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from intaglio.export.export import FORMATS, export
+from intaglio.export.export import ENDINGS, export
 from intaglio.recipes.commands.options.codec import chosen_any_codec
 from intaglio.recipes.commands.options.trust import add_trust_option
 from intaglio.recipes.commands.options.words import names
@@ -17,7 +17,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
         "Each export is run before it is put in place, on signals of ten lengths or on several\n"
         "images, alone and in batches; it is refused if a token differs. Batches may have any\n"
-        "size and signals any length; images have the size that the codec was trained on.\n\n"
+        "size and signals any length; images have the size that the codec was trained on.\n"
+        "stream: ONNX of one step of a causal codec, with its state as input and output.\n\n"
         "An autoregressive generator becomes a LlamaForCausalLM if a Llama can express it;\n"
         "it is refused if its logits differ. export.json explains its ids.\n\n"
         "examples:\n  intaglio export demo/codec -o exported --format onnx,torchscript,program\n"
@@ -34,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--format",
         type=_formats,
         default="onnx",
-        help="onnx, torchscript, program, or several of these separated by commas; "
+        help="onnx, torchscript, program, stream, or several of these separated by commas; "
         "llama for a generator (onnx)",
     )
     parser.add_argument(
@@ -63,8 +64,8 @@ def run(args: argparse.Namespace) -> None:
 def _formats(text: str) -> list[str]:
     """Formats of a codec, or that of a generator, for argparse."""
     found = names(text)
-    if unknown := [name for name in found if name not in (*FORMATS, LLAMA)]:
-        known = ", ".join((*FORMATS, LLAMA))
+    if unknown := [name for name in found if name not in (*ENDINGS, LLAMA)]:
+        known = ", ".join((*ENDINGS, LLAMA))
         raise argparse.ArgumentTypeError(f"formats are {known}, not {', '.join(unknown)}")
     if LLAMA in found and len(found) > 1:
         raise argparse.ArgumentTypeError(f"{LLAMA} is for a generator, the others are for a codec")
