@@ -56,19 +56,23 @@ def checked_size(path: Path, *, largest: float = 1.0) -> int:
     return size
 
 
-def stored_shapes(path: Path) -> Shapes:
+def stored_shapes(path: Path, what: str = "bundle") -> Shapes:
     """Shapes in a safetensors file by name, of which only the header is read.
+
+    Args:
+        path: of the file.
+        what: to copy again if it is damaged.
 
     Raises:
         FileNotFoundError: there is none.
         ValueError: it is damaged, too large, or no such file.
     """
     if checked_size(path) < 8:
-        raise ValueError(f"{path} is damaged: it has no header; copy the bundle again")
+        raise ValueError(f"{path} is damaged: it has no header; copy the {what} again")
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
     if length > MAX_HEADER_BYTES:
-        raise ValueError(f"{path} is damaged: it has no sensible header; copy the bundle again")
+        raise ValueError(f"{path} is damaged: it has no sensible header; copy the {what} again")
     try:
         with safe_open(path, framework="pt") as stored:
             names = list(stored.keys())
@@ -76,7 +80,7 @@ def stored_shapes(path: Path) -> Shapes:
                 raise ValueError(f"{path} has {len(names)} tensors, more than {MAX_TENSORS}")
             return {name: tuple(stored.get_slice(name).get_shape()) for name in names}
     except SafetensorError as error:
-        raise ValueError(f"{path} is damaged: {error}; copy the bundle again") from error
+        raise ValueError(f"{path} is damaged: {error}; copy the {what} again") from error
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from intaglio.recipes.commands.options.codec import (
     load_any_codec,
 )
 from intaglio.recipes.commands.options.sampler import add_sampler_options, sampler_of, sampling
+from intaglio.recipes.commands.options.speculation import keep_learned
 from intaglio.recipes.commands.options.words import SEED, whole
 from intaglio.recipes.errors import WrongUsage
 from intaglio.recipes.modalities import modality_of
@@ -132,6 +133,8 @@ def run(args: argparse.Namespace) -> None:
         per_shard=args.per_shard,
         overwrite=args.overwrite,
     )
+    if isinstance(sampler, SpeculativeSampler):
+        keep_learned(args.drafter, sampler.drafter)
     if args.grid:
         titles = [title_of(generator, request) for request in requests[:: args.count]]
         images = [file.path for file in files]

@@ -35,7 +35,8 @@ class AdjacencyDrafter(Drafter):
 
     Attributes:
         tables: of each group, once something was drawn; another drafter of this generator can go on
-            with them.
+            with them (`successor_file`).
+        source: where they come from, if not from what was drawn.
 
     Raises:
         ValueError: a number of drafts is below 1.
@@ -46,12 +47,24 @@ class AdjacencyDrafter(Drafter):
             raise ValueError(f"1 draft or more follows another, got {list(branching)}")
         self.branching, self.above = tuple(branching), above
         self.tables: list[Successors] = []
+        self.source: str | None = None
 
     def begin(self, generator: Generator, request: Request, window: int) -> Drafting:
-        """See `Drafter.begin`; tables of other tokens are forgotten."""
+        """See `Drafter.begin`; tables of other tokens are forgotten.
+
+        Raises:
+            ValueError: they come from a file.
+        """
         width, device = max(self.branching), request.seeds.device
         wanted = [(size, min(width, size)) for size in generator.head.vocab]
-        if [tuple(one.last.shape) for one in self.tables] != wanted:
+        sizes = [tuple(one.last.shape) for one in self.tables]
+        known = [size for size, _ in sizes]
+        if self.source is not None and known != [size for size, _ in wanted]:
+            raise ValueError(
+                f"{self.source} is of tokens of {known} ids, and {generator.name} draws others, of "
+                f"{list(generator.head.vocab)}"
+            )
+        if self.source is None and sizes != wanted:
             self.tables = [Successors.empty(*one, device) for one in wanted]
         self.tables = [Successors(*(part.to(device) for part in one)) for one in self.tables]
         shape = generator.shape

@@ -8,6 +8,7 @@ import argparse
 import inspect
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 from intaglio.codecs import Codec
@@ -25,6 +26,7 @@ from intaglio.generators.samplers.acceptance.multi_draft import (
     SampleMatch,
 )
 from intaglio.generators.samplers.acceptance.relaxed import Annealed, TVBudget
+from intaglio.generators.samplers.drafters import successor_file
 from intaglio.generators.samplers.drafters.adjacency import AdjacencyDrafter
 from intaglio.generators.samplers.drafters.any_order import AnyOrderDrafter
 from intaglio.generators.samplers.drafters.base import Drafter
@@ -74,9 +76,13 @@ def model(
     )
 
 
-def adjacency(branching: str = "4x2x1", above: bool = True) -> AdjacencyDrafter:
-    """The drafter, with branching as in 4x2x1."""
-    return AdjacencyDrafter(_counts(branching), above=above)
+def adjacency(
+    branching: str = "4x2x1", above: bool = True, table: str | None = None
+) -> AdjacencyDrafter:
+    """The drafter, with branching as in 4x2x1, and with the table of a file if it is there."""
+    if table is None or not Path(table).exists():
+        return AdjacencyDrafter(_counts(branching), above=above)
+    return successor_file.load(table, _counts(branching), above=above)
 
 
 def any_order(guidance: float = 1.0) -> AnyOrderDrafter:
@@ -130,6 +136,18 @@ def drafter_of(text: str, rule: AcceptanceRule, codec: Codec | None = None) -> D
         ValueError: there is none, or an option is wrong.
     """
     return _built(text, DRAFTERS, {"rule": rule, "codec": codec})
+
+
+def keep_learned(text: str, drafter: Drafter) -> None:
+    """Write the table that ``adjacency:table=FILE`` names, with what was learned since.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    if isinstance(drafter, AdjacencyDrafter) and drafter.tables:
+        _, options = _parsed(text, DRAFTERS, "drafter")
+        if options.get("table"):
+            successor_file.save(drafter, options["table"])
 
 
 def rule_of(text: str, codec: Codec | None = None) -> AcceptanceRule:
