@@ -7,6 +7,7 @@ import torch
 from torch import Generator, Tensor
 
 from intaglio.codecs import AudioCodec, Codec, ImageCodec
+from intaglio.codecs.decoders.tokens_only import TokensOnly
 from intaglio.export.graph_modules import (
     DecoderGraph,
     ImageGraph,
@@ -66,7 +67,9 @@ class WaveSignal(Signal):
         self.codec = codec
 
     def reason_against(self) -> str | None:
-        """Segments cannot be exported."""
+        """Segments cannot be exported, nor what has no decoder."""
+        if isinstance(self.codec.decoder, TokensOnly):
+            return "only encodes, and an export takes an encoder and a decoder"
         if self.codec.segments is None and not self.codec.normalise:
             return None
         return "codes segments by their loudness, which no exported graph holds yet"

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .latents import LatentDecoder as LatentDecoder
     from .proxy import ProxyDecoder as ProxyDecoder
     from .seanet import SEANetDecoder as SEANetDecoder
+    from .tokens_only import TokensOnly as TokensOnly
     from .vocos import VocosDecoder as VocosDecoder
 else:
     __getattr__, __dir__, __all__ = lazy_names(__name__)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .dac import DACEncoder as DACEncoder
     from .latents import DenseEncoder as DenseEncoder
     from .latents import LatentEncoder as LatentEncoder
+    from .recogniser import RecogniserEncoder as RecogniserEncoder
     from .seanet import SEANetEncoder as SEANetEncoder
     from .spectral import SpectralEncoder as SpectralEncoder
 else:

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from intaglio.codecs.encoders.base import AudioEncoder
-from intaglio.codecs.layers.conv1d import Conv1d, PadMode
+from intaglio.codecs.layers.conv1d import Conv1d
+from intaglio.codecs.layers.stft import fourier_convolution
 from intaglio.codecs.streaming.streams import Blocks, Stream, Sum, chain
 
 FLOOR = 1e-8  # of the squared magnitudes
@@ -64,7 +65,7 @@ class SpectralEncoder(AudioEncoder):
         self.hop_length = frame_hop * math.prod(strides)
         self.rates = (frame_hop, 1, *strides)[: len(num_layers)]  # reductions before each stage
         self.causal = causal
-        self.frames = _transform(n_fft, frame_hop, causal)
+        self.frames = fourier_convolution(n_fft, frame_hop, causal=causal)
         scale = 1 / sum(num_layers)
         channels = [n_fft // 2 + 1] + [width] * len(strides)
         self.stages = nn.ModuleList(
@@ -153,24 +154,6 @@ class _Block(nn.Module):
     def _mixed(self, x: Tensor) -> Tensor:
         x = self.reduce(F.gelu(self.expand(self.norm(x.transpose(1, 2)))))
         return (self.scale * x).transpose(1, 2)
-
-
-def _transform(n_fft: int, hop: int, causal: bool) -> Conv1d:
-    """The real and the imaginary part of a short-time Fourier transform, as a convolution.
-
-    So it takes streams, items of any lengths, and exported graphs without complex numbers.
-    """
-    bins = torch.arange(n_fft // 2 + 1, dtype=torch.float64)
-    angle = 2 * math.pi / n_fft * torch.outer(bins, torch.arange(n_fft, dtype=torch.float64))
-    window = torch.hann_window(n_fft, dtype=torch.float64)
-    basis = torch.cat([window * angle.cos(), -window * angle.sin()])
-    mode: PadMode = "constant" if causal else "reflect"
-    layer = Conv1d(
-        1, len(basis), n_fft, stride=hop, bias=False, causal=causal, pad_mode=mode, norm="none"
-    )
-    del layer.conv.weight
-    layer.conv.register_buffer("weight", basis.float().unsqueeze(1), persistent=False)
-    return layer
 
 
 def _log_magnitudes(x: Tensor) -> Tensor:

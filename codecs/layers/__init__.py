@@ -16,7 +16,10 @@ if TYPE_CHECKING:
     from .conv2d import ResBlock2d as ResBlock2d
     from .conv2d import Upsample2d as Upsample2d
     from .local_attention import LocalAttention as LocalAttention
+    from .log_mel import LogMelSpectrogram as LogMelSpectrogram
     from .lstm import ResidualLSTM as ResidualLSTM
+    from .memory_transformer import MemoryAttention as MemoryAttention
+    from .memory_transformer import MemoryTransformer as MemoryTransformer
     from .noise import NoiseBlock as NoiseBlock
     from .norm import AdaLayerNorm as AdaLayerNorm
     from .norm import GroupNorm1d as GroupNorm1d

@@ -25,6 +25,14 @@ def sine_grid(rows: int, columns: int, dim: int) -> Tensor:
     return torch.cat([angles.sin(), angles.cos()], dim=1)
 
 
+def sine_positions(count: int, dim: int) -> Tensor:
+    """Sines, then cosines, of positions in a sequence, float32 [count, dim] (as Whisper's)."""
+    half = dim // 2
+    rate = ROPE_THETA ** -(torch.arange(half, dtype=torch.float64) / max(1, half - 1))
+    angles = torch.outer(torch.arange(count, dtype=torch.float64), rate)
+    return torch.cat([angles.sin(), angles.cos()], dim=1).float()
+
+
 def sine_time(time: Tensor, dim: int, *, max_period: float = 256.0) -> Tensor:
     """Cosines and sines of times in [0, 1], float32 [batch, dim].
 

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from intaglio.codecs.layers.conv1d import Conv1d, PadMode
+
 SLANEY_BREAK_HZ = 1000.0  # linear below, logarithmic above
 SLANEY_MELS_PER_HZ = 3 / 200
 SLANEY_LOG_STEP = math.log(6.4) / 27
@@ -197,6 +199,38 @@ class MelSpectrogram(nn.Module):
         magnitudes = self.stft(x).abs()
         with torch.autocast(x.device.type, enabled=False):
             return self.filters.float() @ magnitudes.pow(self.power)
+
+
+def fourier_convolution(n_fft: int, hop_length: int, *, causal: bool = False) -> Conv1d:
+    """The real and the imaginary part of a short-time Fourier transform, as a convolution.
+
+    So it takes streams, items of any lengths, and exported graphs without complex numbers. The
+    channels of the output are the real parts of all bins, then their imaginary parts.
+
+    Args:
+        n_fft: samples of a transform, under a Hann window.
+        hop_length: samples from one transform to the next.
+        causal: whether a transform ends with its own hop; the signal then begins with zeros, and
+            is mirrored at its ends otherwise.
+    """
+    bins = torch.arange(n_fft // 2 + 1, dtype=torch.float64)
+    angle = 2 * math.pi / n_fft * torch.outer(bins, torch.arange(n_fft, dtype=torch.float64))
+    window = torch.hann_window(n_fft, dtype=torch.float64)
+    basis = torch.cat([window * angle.cos(), -window * angle.sin()])
+    mode: PadMode = "constant" if causal else "reflect"
+    layer = Conv1d(
+        1,
+        len(basis),
+        n_fft,
+        stride=hop_length,
+        bias=False,
+        causal=causal,
+        pad_mode=mode,
+        norm="none",
+    )
+    del layer.conv.weight
+    layer.conv.register_buffer("weight", basis.float().unsqueeze(1), persistent=False)
+    return layer
 
 
 def _hz_to_mel(hz: Tensor, scale: str) -> Tensor:

@@ -16,11 +16,10 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from intaglio.codecs.layers.stft import MelSpectrogram
+from intaglio.codecs.layers.log_mel import RATE, LogMelSpectrogram
 from intaglio.codecs.losses.base import ReconstructionLoss
 from intaglio.codecs.losses.perceptual import FeatureNetwork
 
-RATE = 16_000  # Hz
 HEAD = 64  # channels of an attention head
 HALF = 4  # number of float16 among the types of CTranslate2
 
@@ -58,9 +57,7 @@ class WhisperEncoder(FeatureNetwork):
             raise ValueError(f"taps are among the blocks 0 to {count - 1}, got {list(taps)}")
         self.taps = tuple(taps)
         self.dtype = torch.bfloat16 if bfloat16 else torch.float32
-        self.mels = MelSpectrogram(
-            RATE, 400, hop_length=160, num_mels=num_mels, norm="slaney", scale="slaney", power=2
-        )
+        self.mels = LogMelSpectrogram(num_mels)
         self.conv1 = nn.Conv1d(num_mels, dim, 3, padding=1)
         self.conv2 = nn.Conv1d(dim, dim, 3, stride=2, padding=1)
         self.blocks = nn.ModuleList(_Block(dim, dim // HEAD, 4 * dim) for _ in range(max(taps) + 1))
@@ -96,9 +93,7 @@ class WhisperEncoder(FeatureNetwork):
 
     def log_mels(self, x: Tensor) -> Tensor:
         """What Whisper sees, [batch, mels, frames] at 100 Hz: 8 decades below the loudest."""
-        mels = self.mels(x.squeeze(1))[..., :-1].clamp(min=1e-10).log10()
-        loudest = mels.amax((1, 2), keepdim=True)
-        return (torch.maximum(mels, loudest - 8) + 4) / 4
+        return self.mels(x)
 
     def _fill(self, weights: dict[str, Tensor]) -> None:
         def copy(layer: nn.Module, name: str, kinds: Sequence[str] = ("weight", "bias")) -> None:

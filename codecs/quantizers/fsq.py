@@ -27,6 +27,7 @@ class FSQ(Quantizer):
         standardise: positions of an item, each of whose dimensions is brought to zero mean and unit
             variance over the items before it is bounded (`PositionNorm`); None leaves them.
         noise_dropout: probability that an item of a training batch passes bounded but not rounded.
+        margin: share by which the bounds lie outside the outermost levels; S3 has -0.001.
 
     Raises:
         ValueError: levels or a probability out of range.
@@ -42,14 +43,18 @@ class FSQ(Quantizer):
         *,
         standardise: int | None = None,
         noise_dropout: float = 0.0,
+        margin: float = 1e-3,
     ) -> None:
         super().__init__()
         if not levels or min(levels) < 3:
             raise ValueError(f"FSQ needs at least one dimension of at least 3 levels, got {levels}")
         if not 0 <= noise_dropout <= 1:
             raise ValueError(f"a probability lies in [0, 1], got noise_dropout {noise_dropout}")
+        if not -0.1 <= margin <= 0.1:
+            raise ValueError(f"margin lies in [-0.1, 0.1], got {margin}")
         self.dim = dim
         self.vocab = (math.prod(levels),)
+        self.margin = margin
         self.noise_dropout = noise_dropout
         self.project_in = nn.Linear(dim, len(levels)) if dim != len(levels) else nn.Identity()
         self.project_out = nn.Linear(len(levels), dim) if dim != len(levels) else nn.Identity()
@@ -94,7 +99,7 @@ class FSQ(Quantizer):
             return self.project_out((digits - half) / half)
 
     def _bound(self, projected: Tensor) -> Tensor:
-        half = (self.levels - 1) * (1 + 1e-3) / 2
+        half = (self.levels - 1) * (1 + self.margin) / 2
         offset = torch.where(self.levels % 2 == 0, 0.5, 0.0)
         shift = (offset / half).atanh()
         return (projected + shift).tanh() * half - offset
