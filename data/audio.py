@@ -1,6 +1,6 @@
 """Audio for training codecs: a folder, a manifest or a named set to batches."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -154,7 +154,7 @@ class AudioFolder(Folder):
     """
 
     kind, noun, suffixes = "audio", "clip", SUFFIXES
-    collate_training = staticmethod(collate_crops)
+    collate_training: Callable[[list[Any]], dict[str, Any]] = staticmethod(collate_crops)
     collate_whole = staticmethod(collate_clips)
 
     def __init__(
@@ -226,7 +226,7 @@ class AudioFolder(Folder):
         """Reader of the clips of one side of the split."""
         return Reader(files, self.sample_rate, damage, channels=self.channels, cache=self.cache)
 
-    def training_items(self, reader: Reader) -> Crops:
+    def training_items(self, reader: Reader) -> Dataset[Any]:
         """Random crops."""
         return Crops(reader, self.crop_size, self.gain, self.speed, self.seed)
 

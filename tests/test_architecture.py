@@ -57,6 +57,7 @@ FLOORS = {
         "audio": 5,
         "image": 5,
         "tokens": 6,
+        "utterances": 6,
         "synthetic.modules": 6,
     },
     "generators": {

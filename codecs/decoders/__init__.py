@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .latents import DenseDecoder as DenseDecoder
     from .latents import LatentDecoder as LatentDecoder
     from .proxy import ProxyDecoder as ProxyDecoder
+    from .recogniser import RecogniserDecoder as RecogniserDecoder
     from .seanet import SEANetDecoder as SEANetDecoder
     from .tokens_only import TokensOnly as TokensOnly
     from .vocos import VocosDecoder as VocosDecoder

@@ -7,6 +7,7 @@ next is a quantizer, and then the other half, `intaglio.codecs.decoders.recognis
 import math
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -31,6 +32,8 @@ class RecogniserEncoder(AudioEncoder):
         memory: taps of the blocks' memories; 0 for none (version 1).
         unit_length: bring latents to length 1 (version 1).
         dropout: see `MemoryTransformer`.
+        masks: stretches of time, and as many of mels, that are blanked in training (SpecAugment;
+            Park et al., 2019).
 
     Raises:
         ValueError: other than two strides, or see `MemoryTransformer`.
@@ -48,6 +51,7 @@ class RecogniserEncoder(AudioEncoder):
         memory: int = 31,
         unit_length: bool = False,
         dropout: float = 0.0,
+        masks: int = 0,
     ) -> None:
         super().__init__()
         if len(strides) != 2:
@@ -55,6 +59,7 @@ class RecogniserEncoder(AudioEncoder):
         self.dim = dim
         self.hop_length = HOP * math.prod(strides)
         self.strides, self.rotary, self.unit_length = tuple(strides), rotary, unit_length
+        self.masks = masks
         self.log_mels = LogMelSpectrogram(num_mels)
         self.conv1, self.conv2 = (
             Conv1d(size, dim, 3, stride=stride, pad_mode="constant", norm="none")
@@ -67,6 +72,8 @@ class RecogniserEncoder(AudioEncoder):
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Latents, [batch, ceil(samples / hop_length), dim]; see `AudioEncoder`."""
         x = self.log_mels(x, lengths).to(x.dtype)
+        if self.training:
+            x = blanked(x, self.masks)
         lengths = None if lengths is None else -(-lengths // HOP)
         for conv, stride in zip((self.conv1, self.conv2), self.strides, strict=True):
             x = F.gelu(conv(x, lengths))
@@ -76,3 +83,19 @@ class RecogniserEncoder(AudioEncoder):
             x = x + sine_positions(x.shape[1], self.dim).to(x)
         x = self.transformer(x, lengths)
         return F.normalize(x, dim=-1) if self.unit_length else x
+
+
+def blanked(mels: Tensor, count: int) -> Tensor:
+    """Log-mels [batch, mels, frames] of which some stretches are 0 (SpecAugment).
+
+    Args:
+        mels: of each item other stretches are drawn, by torch's global generator.
+        count: stretches of up to a fifth of the mels, and of up to a twentieth of the frames.
+    """
+    for axis, share in ((1, 0.2), (2, 0.05)) * count:
+        size = mels.shape[axis]
+        start, width = torch.rand(2, len(mels), 1, device=mels.device) * size
+        steps = torch.arange(size, device=mels.device)
+        hidden = (steps >= start) & (steps < start + share * width)
+        mels = mels.masked_fill(hidden.unsqueeze(3 - axis), 0)
+    return mels

@@ -9,7 +9,7 @@ import torch
 from lightning import LightningDataModule
 from torch.utils.data import DataLoader, Dataset
 
-from intaglio.data.audio import AudioFolder, Crop, WholeClip, collate_clips, collate_crops
+from intaglio.data.audio import AudioFolder, WholeClip, collate_clips
 from intaglio.data.image import ImageFolder, ImageItem, collate_images
 from intaglio.data.modules import Loading
 from intaglio.data.synthetic.audio import speechlike
@@ -43,7 +43,7 @@ def debug_images(
     return made(size, batch_size=batch_size, num_workers=num_workers)
 
 
-class _Signals(Dataset[Crop]):
+class _Signals(Dataset[WholeClip]):
     def __init__(self, count: int, size: int, sample_rate: int, seed: int, channels: int) -> None:
         self.count, self.size, self.sample_rate, self.seed = count, size, sample_rate, seed
         self.channels = channels
@@ -51,10 +51,10 @@ class _Signals(Dataset[Crop]):
     def __len__(self) -> int:
         return self.count
 
-    def __getitem__(self, key: tuple[int, int]) -> Crop:
+    def __getitem__(self, key: tuple[int, int]) -> WholeClip:
         generator = generator_of(self.seed, *key)
         rows = [speechlike(self.size, self.sample_rate, generator) for _ in range(self.channels)]
-        return Crop(torch.stack(rows), f"synthetic/{key[1]}")
+        return WholeClip(torch.stack(rows), "", f"synthetic/{key[1]}")
 
 
 class _Clips(Dataset[WholeClip]):
@@ -65,8 +65,7 @@ class _Clips(Dataset[WholeClip]):
         return len(self.signals)
 
     def __getitem__(self, index: int) -> WholeClip:
-        wave, path = self.signals[-1, index]
-        return WholeClip(wave, "", path)
+        return self.signals[-1, index]
 
 
 class SyntheticAudio(Loading):
@@ -104,13 +103,14 @@ class SyntheticAudio(Loading):
         self.samples_per_epoch, self.validation_samples = samples_per_epoch, validation_samples
         self.channels = channels
 
-    def train_dataloader(self) -> DataLoader[Crop]:
-        """Batches of ``wave`` [batch, channels, samples], ``lengths`` [batch], and ``path``."""
+    def train_dataloader(self) -> DataLoader[WholeClip]:
+        """Batches of ``wave`` [batch, channels, samples], ``lengths`` [batch], and the lists
+        ``path`` and ``text``, whose texts are all empty."""
         signals = self._signals(self.samples_per_epoch, self.seed)
-        return self.in_passes(signals, collate_crops, count=len(signals))
+        return self.in_passes(signals, collate_clips, count=len(signals))
 
     def val_dataloader(self) -> DataLoader[WholeClip]:
-        """The same with the list ``text``, all empty."""
+        """Signals that stay the same."""
         return self._whole(self.seed + 1)
 
     def test_dataloader(self) -> DataLoader[WholeClip]:

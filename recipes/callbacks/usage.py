@@ -33,7 +33,9 @@ class CodeUsage(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Count the codes of a step."""
+        """Count the codes of a step; a codec without any has nothing to count."""
+        if not _codec(pl_module).vocab:
+            return
         self.counts = self._added(self.counts, pl_module, outputs["ids"])
         self.steps += 1
         if self.steps < self.window:
@@ -53,7 +55,8 @@ class CodeUsage(Callback):
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Reset the count."""
-        self.epoch = self._added(None, pl_module, torch.zeros(0, len(_codec(pl_module).vocab)))
+        if vocab := _codec(pl_module).vocab:
+            self.epoch = self._added(None, pl_module, torch.zeros(0, len(vocab)))
 
     def on_validation_batch_end(
         self,
@@ -65,7 +68,8 @@ class CodeUsage(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Count the codes of a batch of clips."""
-        self.epoch = self._added(self.epoch, pl_module, outputs["ids"])
+        if self.epoch is not None:
+            self.epoch = self._added(self.epoch, pl_module, outputs["ids"])
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the usage over the whole validation set."""

@@ -10,7 +10,7 @@ import torch
 import yaml
 
 from intaglio.codecs import load
-from intaglio.codecs.audio import dac, encodec, mimi, snac, wavtokenizer
+from intaglio.codecs.audio import dac, encodec, mimi, s3, s3_small, snac, wavtokenizer
 from intaglio.codecs.discriminators.complex_stft import ComplexSTFTDiscriminator
 from intaglio.codecs.discriminators.period import MultiPeriodDiscriminator
 from intaglio.codecs.discriminators.stft import (
@@ -110,6 +110,45 @@ def test_two_steps_leave_a_checkpoint_that_loads(name, in_tmp_path, monkeypatch)
     content = torch.load(checkpoint, weights_only=True)
     assert content["global_step"] == 2
     assert "class_path" in content["recipe"]
+
+
+@pytest.mark.parametrize(
+    ("name", "quantizer"),
+    [
+        ("audio/s3", ""),
+        ("audio/s3_small", ""),
+        ("audio/s3_small", "intaglio.codecs.quantizers.continuous.IdentityBottleneck"),
+    ],
+)
+def test_recognisers_take_two_steps_with_and_without_tokens(
+    name, quantizer, in_tmp_path, monkeypatch
+):
+    monkeypatch.setattr(s3, "DIM", 64)
+    monkeypatch.setattr(s3_small, "DIM", 64)
+    full = s3.RecogniserEncoder
+    for module in (s3, s3_small):
+        monkeypatch.setattr(
+            module, "RecogniserEncoder", lambda *_, strides, **__: full(64, 1, 2, strides=strides)
+        )
+    half = s3_small.RecogniserDecoder
+    monkeypatch.setattr(
+        s3_small, "RecogniserDecoder", lambda _, hop, *__, **___: half(64, hop, 1, 2, text_depth=1)
+    )
+    small = ["--trainer.logger=lightning.pytorch.loggers.CSVLogger", "--trainer.logger.save_dir=."]
+    small += ["--trainer.logger.name=run", "--trainer.logger.version="]
+    if name == "audio/s3":
+        sizes = {"dim": 64, "depth": 1, "heads": 2, "text_depth": 1}
+        small += [f"--model.codec.decoder.{key}={value}" for key, value in sizes.items()]
+    if quantizer:
+        small += [f"--model.codec.quantizer={quantizer}", "--model.codec.quantizer.dim=64"]
+    words = ["fit", "-c", name, *small, "-c", "overlays/debug"]
+    monkeypatch.setattr("sys.argv", ["intaglio", *words, "--trainer.enable_progress_bar=false"])
+    assert cli.main() == 0
+    assert torch.load("run/checkpoints/last.ckpt", weights_only=True)["global_step"] == 2
+    assert "train/ctc" in Path("run/metrics.csv").read_text()
+    codec = load("run/checkpoints/last.ckpt")
+    ids = codec.encode(torch.randn(1, 1, 641)).ids
+    assert ids.shape == (1, 2, 0 if quantizer else 1)
 
 
 def test_a_run_validates_tests_and_predicts_from_its_own_files(in_tmp_path, monkeypatch):
