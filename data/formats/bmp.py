@@ -10,6 +10,9 @@ from PIL import BmpImagePlugin, Image
 RUNS = re.compile(rb"(?:[^\0].){1,4096}+", re.DOTALL)
 FREE_ESCAPES = 1 << 14  # and one more for each row and each
 ESCAPE_PIXELS = 6
+MOVE_COST = 40  # escapes; what skips pixels is rare
+FEW_RUNS = 64  # bytes of runs that are sooner expanded one by one
+NIBBLES = bytes.maketrans(b"0123456789abcdef", bytes(range(16)))
 LINE_END, END, MOVE = 0, 1, 2  # behind a zero; a larger number of pixels follows as they are
 
 
@@ -41,20 +44,23 @@ def run_length_image(image: BmpImagePlugin.BmpImageFile, content: mmap.mmap) -> 
 
 def _rows(data: bytes, width: int, height: int, *, four_bits: bool) -> np.ndarray:
     """Entries of the palette, uint8 [height, width], in the order of the file."""
-    rows = np.zeros((height, width), np.uint8)
+    pixels = bytearray(width * height)
+    repeated = _repeated(four_bits)
     escapes = FREE_ESCAPES + height + width * height // ESCAPE_PIXELS
     at = x = y = 0
     while y < height and at + 2 <= len(data):
+        start = y * width
         if runs := RUNS.match(data, at):
             at = runs.end()
-            entries = _expanded(runs[0], width - x, four_bits)
-            rows[y, x : x + len(entries)] = entries
-            x += len(entries)
+            for entries in _expanded(runs[0], width - x, repeated, four_bits):
+                entries = entries[: width - x]
+                pixels[start + x : start + x + len(entries)] = entries
+                x += len(entries)
             continue
-        escapes -= 1
+        code, at = data[at + 1], at + 2
+        escapes -= MOVE_COST if code == MOVE else 1
         if escapes < 0:
             raise ValueError("it is made of too many pieces for its size")
-        code, at = data[at + 1], at + 2
         if code == END:
             break
         if code == LINE_END:
@@ -62,28 +68,37 @@ def _rows(data: bytes, width: int, height: int, *, four_bits: bool) -> np.ndarra
         elif code == MOVE:
             x, y, at = min(width, x + data[at]), y + data[at + 1], at + 2
         else:
-            entries = np.frombuffer(
-                data[at : at + (code + 1) // 2 if four_bits else at + code], np.uint8
-            )
-            at += len(entries) + len(entries) % 2
+            size = (code + 1) // 2 if four_bits else code
+            entries = data[at : at + size]
+            at += size + size % 2
             if four_bits:
-                entries = np.stack([entries >> 4, entries & 15], 1).ravel()[:code]
+                entries = entries.hex().encode().translate(NIBBLES)[:code]
             entries = entries[: width - x]
-            rows[y, x : x + len(entries)] = entries
+            pixels[start + x : start + x + len(entries)] = entries
             x += len(entries)
     if y < height - 1 or y == height - 1 and x < width:
         raise ValueError(f"it is truncated: {height} x {width} pixels in {len(data)} bytes")
-    return rows
+    return np.frombuffer(pixels, np.uint8).reshape(height, width)
 
 
-def _expanded(runs: bytes, room: int, four_bits: bool) -> np.ndarray:
+def _repeated(four_bits: bool) -> list[bytes]:
+    """The longest run of each value."""
+    if four_bits:
+        return [bytes((value >> 4, value & 15)) * 128 for value in range(256)]
+    return [bytes((value,)) * 255 for value in range(256)]
+
+
+def _expanded(runs: bytes, room: int, repeated: list[bytes], four_bits: bool) -> list[bytes]:
     """Entries of runs in one row, which has room for so many."""
+    if len(runs) <= FEW_RUNS:
+        pairs = zip(runs[::2], runs[1::2], strict=True)
+        return [repeated[value][:length] for length, value in pairs]
     lengths, values = np.frombuffer(runs, np.uint8).reshape(-1, 2).T
     ends = np.cumsum(lengths, dtype=np.int64)
     ends[ends > room] = room
     counts = np.diff(np.concatenate([[0], ends]))
-    if not four_bits:
-        return np.repeat(values, counts)
-    odd = (np.arange(ends[-1]) - np.repeat(ends - counts, counts)) & 1
     both = np.repeat(values, counts)
-    return np.where(odd, both & 15, both >> 4).astype(np.uint8)
+    if four_bits:
+        odd = (np.arange(ends[-1]) - np.repeat(ends - counts, counts)) & 1
+        both = np.where(odd, both & 15, both >> 4).astype(np.uint8)
+    return [both.tobytes()]

@@ -5,6 +5,7 @@ import struct
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from intaglio.data.formats.image import read_image
@@ -49,6 +50,22 @@ def test_run_lengths_are_what_pillow_reads(tmp_path):
         with Image.open(tmp_path / "a.bmp") as image:
             expected = np.asarray(image.convert("RGB"))
         assert np.array_equal(read_image(tmp_path / "a.bmp").permute(1, 2, 0).numpy(), expected)
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+def test_many_runs_of_a_row_are_what_few_are(tmp_path, bits):
+    """They are expanded in another way."""
+    draw, grey = random.Random(1), b"".join(bytes([n] * 3 + [0]) for n in range(1 << bits))
+    runs = [bytes([draw.randint(1, 9), draw.randrange(256)]) for _ in range(600)]
+    rows = b"".join(b"".join(runs[first : first + 200]) + b"\0\0" for first in (0, 200, 400))
+    (tmp_path / "many.bmp").write_bytes(bmp(950, 3, bits, rows + b"\0\1", grey))
+    for first in (0, 200, 400):  # a move to where one is begins a new piece
+        for place in range(first + 9, first + 200, 10):
+            runs[place] += b"\0\2\0\0"
+    rows = b"".join(b"".join(runs[first : first + 200]) + b"\0\0" for first in (0, 200, 400))
+    (tmp_path / "few.bmp").write_bytes(bmp(950, 3, bits, rows + b"\0\1", grey))
+    many, few = (read_image(tmp_path / f"{name}.bmp") for name in ("many", "few"))
+    assert torch.equal(many, few) and len(many.unique()) > 1
 
 
 def test_runs_end_with_their_row_and_an_empty_row_is_one(tmp_path):

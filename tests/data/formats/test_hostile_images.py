@@ -139,6 +139,8 @@ def bombs():
         "pixels behind the row": b"\1\2" * 1_000_000,
         "moves": b"\0\2\1\0" * 1_000_000,
         "no moves": b"\0\2\0\0" * 1_000_000,
+        "few pixels": b"\0\3ab" * 100_000,
+        "runs and moves": b"\1\2\0\2\0\0" * 100_000,
     }.items():
         for bits in (4, 8):
             yield f"{name} in {bits} bits.bmp", bmp(2_000, 2_000, bits, piece)
