@@ -46,7 +46,7 @@ class Grouped(RejectionRule):
                 f"a group has 1 or more tokens, and bounds are 0 or more, not {size}, {distance} "
                 f"and {difference}"
             )
-        self.codes, self.size, self.corrected = tuple(codes), size, corrected
+        self.codes, self.size, self.corrected = list(codes), size, corrected
         self.distance, self.difference = distance, difference
 
     def judge(self, p: Tensor, q: Tensor | None, x: Tensor, *, group: int) -> Judgement:
@@ -93,7 +93,7 @@ class CoarseGrained(RejectionRule):
             total = one.double().sum(0)
             if bool((one < 0).any()) or not torch.allclose(total, torch.ones_like(total)):
                 raise ValueError("the shares of an id in its groups are 0 or more and add up to 1")
-        self.weights = tuple(weights)
+        self.weights = list(weights)
 
     def judge(self, p: Tensor, q: Tensor | None, x: Tensor, *, group: int) -> Judgement:
         """See `RejectionRule.judge`."""

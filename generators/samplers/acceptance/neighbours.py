@@ -47,7 +47,7 @@ class LatentNeighbour(RejectionRule):
         for table in neighbours:
             if bool((table == table.new_tensor(range(len(table))).unsqueeze(-1)).any()):
                 raise ValueError("an id is no neighbour of itself")
-        self.neighbours, self.delta, self.factor = tuple(neighbours), delta, factor
+        self.neighbours, self.delta, self.factor = list(neighbours), delta, factor
 
     def judge(self, p: Tensor, q: Tensor | None, x: Tensor, *, group: int) -> Judgement:
         """See `RejectionRule.judge`."""

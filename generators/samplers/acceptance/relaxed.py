@@ -7,8 +7,6 @@ that an exact rule keeps. All such rules cost the same for the same number of to
 differ in which tokens come too often.
 """
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -96,8 +94,9 @@ def certain(p: Tensor, x: Tensor) -> Tensor:
     return F.one_hot(x, p.shape[-1]).to(p.dtype).log()
 
 
-def table_of(tables: Sequence[Tensor], group: int, p: Tensor, *, dim: int = 0) -> Tensor:
-    """What a rule knows of the ids of a group, on the device of their log-probabilities.
+def table_of(tables: list[Tensor], group: int, p: Tensor, *, dim: int = 0) -> Tensor:
+    """What a rule knows of the ids of a group, which moves to the device of their
+    log-probabilities and stays there.
 
     Args:
         tables: of all groups.
@@ -114,7 +113,8 @@ def table_of(tables: Sequence[Tensor], group: int, p: Tensor, *, dim: int = 0) -
             f"the rule knows which of {known} ids are alike, and the generator draws group {group} "
             f"of a token out of {p.shape[-1]}"
         )
-    return tables[group].to(p.device)
+    tables[group] = tables[group].to(p.device)
+    return tables[group]
 
 
 def at(values: Tensor, ids: Tensor) -> Tensor:

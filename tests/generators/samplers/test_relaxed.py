@@ -451,7 +451,7 @@ def test_the_closed_form_fails_on_wrong_rules(monkeypatch):
     with pytest.raises(ValueError, match="no neighbour of itself"):
         LatentNeighbour([itself], delta=0.06)
     mutant = LatentNeighbour([NEAREST], delta=0.06)
-    mutant.neighbours = (itself,)
+    mutant.neighbours = [itself]
     broken = {
         "LANTERN": mutant,
         "LANTERN++": LatentNeighbour([NEAREST], factor=3.0),

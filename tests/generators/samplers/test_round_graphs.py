@@ -5,6 +5,7 @@ Without a device, tensors without numbers stand for those of one, and a tape for
 
 import traceback
 from contextlib import contextmanager
+from copy import deepcopy
 
 import pytest
 import torch
@@ -22,13 +23,15 @@ from intaglio.generators.orders import raster_windows
 from intaglio.generators.orders.base import PartialSequence
 from intaglio.generators.samplers import batch as batches
 from intaglio.generators.samplers import rounds
+from intaglio.generators.samplers.acceptance.codes import nearest_codes, overlapping
 from intaglio.generators.samplers.acceptance.exact import GumbelMatch, ModifiedRejection
-from intaglio.generators.samplers.acceptance.grouped import Grouped
+from intaglio.generators.samplers.acceptance.grouped import CoarseGrained, Grouped
 from intaglio.generators.samplers.acceptance.multi_draft import (
     KSeq,
     RecursiveRejection,
     SampleMatch,
 )
+from intaglio.generators.samplers.acceptance.neighbours import LatentNeighbour
 from intaglio.generators.samplers.acceptance.relaxed import Annealed, TVBudget
 from intaglio.generators.samplers.adaptive_window import AdaptiveWindow
 from intaglio.generators.samplers.drafters import jacobi
@@ -51,13 +54,18 @@ METHODS = {
     "beams": (lambda small: ModelDrafter(small, beams=2), RecursiveRejection()),
     "budget": (lambda _: JacobiDrafter("maximal"), TVBudget(0.1)),
     "annealed": (lambda _: JacobiDrafter("maximal"), Annealed()),
-    "grouped": (lambda _: JacobiDrafter("maximal"), Grouped(CODES, size=3)),
+    "grouped": (lambda _: JacobiDrafter("maximal"), Grouped(CODES, size=3, distance=2.0)),
+    "coarse": (lambda _: JacobiDrafter("maximal"), CoarseGrained([overlapping(CODES[0], 3)])),
+    "neighbour": (
+        lambda _: JacobiDrafter("maximal"),
+        LatentNeighbour([nearest_codes(CODES[0], 2)], factor=1.5),
+    ),
 }
-REJECTION = METHODS["rejection"]
 
 
 def sampler(method, small, window=WINDOW, **options):
     drafter, rule = METHODS[method]
+    rule = deepcopy(rule)  # its tables go where they are used
     options = options or OPTIONS
     return SpeculativeSampler(drafter=drafter(small), rule=rule, window=window, **options)
 
@@ -116,7 +124,7 @@ def device_without_numbers(monkeypatch):
     monkeypatch.setattr(rounds, "is_recorded", lambda device: False)
     # as the kernel does it, in one operation; in torch it takes 150, which look at nothing
     monkeypatch.setattr(Draws, "_words", words_without_numbers)
-    with FakeTensorMode(), Watch() as watch, torch.no_grad():
+    with FakeTensorMode(allow_non_fake_inputs=True), Watch() as watch, torch.no_grad():
         yield watch
 
 
@@ -225,6 +233,8 @@ def taped(monkeypatch):
     monkeypatch.setattr(rounds, "is_recorded", lambda device: True)
     for module in (batches, kv_cache, jacobi, raster_windows):
         monkeypatch.setattr(module, "is_near", lambda device: False)
+    # so that caches of few tokens have several lengths
+    monkeypatch.setattr(raster_windows, "bucket", lambda tokens: -(-tokens // 8) * 8)
     return tapes, replays
 
 
@@ -247,7 +257,7 @@ def test_recorded_rounds_draw_the_same(raster, monkeypatch, request, method):
     for (tokens, statistics), (same, others) in zip(wanted, found, strict=True):
         assert torch.equal(tokens, same)
         assert statistics == pytest.approx(others)
-    assert len(replays) > 2 * len(tapes) >= 2
+    assert len(replays) >= len(tapes) >= 2
 
 
 def test_recorded_rounds_of_items_of_any_length_and_with_given_tokens(raster, request):
@@ -278,7 +288,7 @@ def test_items_that_begin_in_free_rows_have_recorded_rounds(raster, taped):
     tapes.clear(), replays.clear()
     found = torch.stack([*drawing.generate_many(generator, condition, batch_size=3, seed=5)])
     assert torch.equal(found, wanted)
-    assert len(tapes) <= 6 and len(replays) > 3 * len(tapes)
+    assert len(replays) > 2 * len(tapes)
 
 
 def test_an_adaptive_window_learns_from_replays_only(raster, taped):
@@ -342,6 +352,51 @@ def test_the_host_looks_rarely(raster, taped, monkeypatch):
     assert looks.count(2) <= 64 / 8 + 2
 
 
+def goes_on(rounds_played, count=50):
+    """A mutant may never come to an end."""
+
+    def play(self, plain=rounds.Rounds.play):
+        rounds_played.append(self)
+        assert len(rounds_played) < count, "the tokens do not become certain"
+        return plain(self)
+
+    return play
+
+
+@pytest.mark.parametrize("mutant", ["stale state", "moved lengths", "short caches", "one length"])
+def test_wrong_recordings_are_seen(raster, monkeypatch, request, mutant):
+    generator = raster(shape=(6, 6), vocab=VOCAB, dtype=torch.float64)
+    wanted = sampler("rejection", None).generate(generator, torch.arange(5) % 3, seed=3)
+    request.getfixturevalue("taped")
+    monkeypatch.setattr(rounds.Rounds, "play", goes_on([]))
+    call, commit = RoundGraphs.call, batches.DraftedBatch.commit
+    if mutant == "stale state":
+        first = []
+
+        def stale(self, key, function, state):
+            first.append(state)
+            return call(self, key, function, state if len(first) < 5 else first[3])
+
+        monkeypatch.setattr(RoundGraphs, "call", stale)
+    if mutant == "moved lengths":
+
+        def moved(self, *args):
+            old, before = self.lengths, self.lengths.clone()
+            found = commit(self, *args)
+            self.lengths = old.clone()
+            old.copy_(before)
+            return found
+
+        monkeypatch.setattr(batches.DraftedBatch, "commit", moved)
+    if mutant == "short caches":
+        monkeypatch.setattr(raster_windows, "bucket", lambda tokens: tokens - 4)
+    if mutant == "one length":
+        monkeypatch.setattr(RoundGraphs, "call", lambda self, key, *args: call(self, key[0], *args))
+    with pytest.raises((AssertionError, RuntimeError, IndexError)):
+        found = sampler("rejection", None).generate(generator, torch.arange(5) % 3, seed=3)
+        assert torch.equal(found, wanted)
+
+
 def test_lengths_of_caches_are_few():
     assert [bucket(count) for count in (1, 64, 65, 128, 129, 300)] == [64, 64, 128, 128, 256, 512]
 
@@ -351,8 +406,9 @@ def test_lengths_of_caches_are_few():
 @pytest.mark.filterwarnings("ignore:Synchronization debug mode is a prototype")
 @pytest.mark.parametrize("method", METHODS)
 def test_graphs_draw_the_same_without_waiting_for_the_host(raster, monkeypatch, method):
-    options = {"shape": SHAPE, "vocab": VOCAB, "dtype": torch.float64}
+    options = {"shape": (8, 8), "vocab": VOCAB, "dtype": torch.float64}
     generator, small = raster(**options).cuda(), raster(**options).cuda()
+    small.head.linear.weight.data.mul_(0.7)
     condition = torch.arange(5).cuda() % 3
     with monkeypatch.context() as patch:
         patch.setattr(rounds, "is_recorded", lambda device: False)
@@ -362,7 +418,7 @@ def test_graphs_draw_the_same_without_waiting_for_the_host(raster, monkeypatch, 
     def watched(self):
         nonlocal number
         number += 1
-        if number < 6:  # until rounds of each form are recorded
+        if number < 6 or self.number > 9:  # where a form is new, it is recorded
             return play(self)
         torch.cuda.set_sync_debug_mode("error")
         try:
