@@ -9,7 +9,17 @@ from intaglio.recipes.commands.options.evaluation import check_folders
 from intaglio.recipes.commands.options.words import whole
 from intaglio.recipes.errors import WrongUsage
 
-SUBJECTS = ("codec", "image", "quantizer", "memory", "decode", "sampler", "head", "refinement")
+SUBJECTS = (
+    "codec",
+    "image",
+    "quantizer",
+    "memory",
+    "decode",
+    "sampler",
+    "head",
+    "refinement",
+    "stream",
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -5,9 +5,12 @@ import argparse
 from intaglio.data.formats import entropy
 from intaglio.recipes.commands.options.codec import add_codec_options, chosen_any_codec
 from intaglio.recipes.commands.options.jobs import add_job_options, job_options
+from intaglio.recipes.commands.options.words import whole
+from intaglio.recipes.errors import WrongUsage
 from intaglio.recipes.modalities import modality_of
 from intaglio.recipes.modalities.files import encode_files
 from intaglio.recipes.modalities.options import add_modality_options, modality_options
+from intaglio.recipes.tokenization.encode_live import run_live
 
 EPILOG = """\
 examples:
@@ -15,6 +18,7 @@ examples:
   intaglio encode recordings/ more/take1.flac -o tokens/ --codec demo/codec
   intaglio encode concert.flac -o concert.intaglio --stereo mid-side --bitrate 12000
   ffmpeg -i talk.mkv -f wav - | intaglio encode - -o - > talk.intaglio
+  arecord -f S16_LE -r 24000 | intaglio encode --stream - -o - --codec CAUSAL
   intaglio encode pictures/ -o tokens/ --codec BUNDLE
 
 The codec decides whether recordings or images are read. Recordings may be of any length. They are
@@ -45,6 +49,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--entropy", action="store_true", help="entropy-code where that saves bytes"
     )
+    parser.add_argument(
+        "--stream",
+        action="store_true",
+        help="encode standard input while it comes, by a causal codec: a WAV stream of 16 or 32 "
+        "bits; with -o -, the ids of every position are printed at once",
+    )
+    parser.add_argument(
+        "--pcm-rate",
+        type=whole(1),
+        metavar="HZ",
+        help="with --stream: bare 16-bit little-endian samples of one channel at this rate come",
+    )
     add_job_options(parser)
     add_modality_options(parser, "encode")
 
@@ -63,6 +79,14 @@ def run(args: argparse.Namespace) -> None:
     codec = chosen_any_codec(args)
     modality = modality_of(codec)
     given = modality_options(codec, modality, "encode", args)
+    if args.stream or args.pcm_rate:
+        if not (args.stream and args.inputs == ["-"]):
+            raise WrongUsage("--stream and --pcm-rate are for standard input: --stream -")
+        if args.entropy or not set(given) <= {"levels", "bitrate"}:
+            raise WrongUsage("--stream takes --levels or --bitrate, no other options of encoding")
+        options = modality.encoding(**given)
+        run_live(codec, options, args.out, pcm_rate=args.pcm_rate, overwrite=args.overwrite)
+        return
     encode_files(
         codec,
         args.inputs,

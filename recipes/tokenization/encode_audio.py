@@ -68,7 +68,7 @@ def encode_audio_file(codec: AudioCodec, job: FileJob, options: AudioEncoding) -
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
         source = SourceAudio(info.sample_rate, info.frames, info.channels, stereo)
-        levels = _levels(codec, options, source.streams)
+        levels = chosen_levels(codec, options, source.streams)
         if options.loudness is not None:
             mixed = codec.channels == 1 and stereo == "mix"
             gain = _gain(_blocks(path, source), mixed, source, options.loudness)
@@ -114,8 +114,12 @@ def _blocks(path: Path, source: SourceAudio, share: float = 1.0) -> Iterator[Ten
     return watched(blocks, source.length / rate, rate)
 
 
-def _levels(codec: AudioCodec, options: AudioEncoding, streams: int) -> int:
-    """How many levels to use for each of the streams."""
+def chosen_levels(codec: AudioCodec, options: AudioEncoding, streams: int) -> int:
+    """How many levels to use for each of the streams of a recording.
+
+    Raises:
+        ValueError: the codec does not have or reach them.
+    """
     if options.levels is not None:
         if not 1 <= options.levels <= codec.depth:
             raise ValueError(f"{codec.name} has {codec.depth} levels, cannot use {options.levels}")
