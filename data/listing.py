@@ -94,8 +94,8 @@ def find(root: str | Path, suffixes: Collection[str], *, kind: str) -> tuple[Pat
         kind: of the files: "audio" or "image".
 
     Raises:
-        ValueError: there is no such file in the folder, the manifest is damaged, or the set is of
-            another kind.
+        ValueError: there is no such file in the folder, a file is given in its place, the manifest
+            is damaged, or the set is of another kind.
         FileNotFoundError: there is nothing at ``root``.
     """
     root = _located(str(root), kind)
@@ -107,6 +107,8 @@ def find(root: str | Path, suffixes: Collection[str], *, kind: str) -> tuple[Pat
         ]
         folder = root
     else:
+        if root.suffix.lower() in suffixes and root.is_file():
+            raise ValueError(f"{root} is an {kind} file itself; give its folder or a manifest")
         manifest = root / MANIFEST if root.is_dir() else root
         records = read_manifest(manifest)
         folder = manifest.parent

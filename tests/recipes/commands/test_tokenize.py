@@ -335,6 +335,8 @@ def test_wrong_options_are_one_line(refusal, folder, bundle, tmp_path, words, re
 def test_wrong_places_are_one_line(refusal, folder, bundle, tmp_path):
     words = ("--codec", bundle, "-o", tmp_path / "out")
     assert "not a folder, a manifest or the name" in refusal("tokenize", tmp_path / "gone", *words)
+    line = refusal("tokenize", folder / "00.wav", *words)
+    assert line == f"{folder / '00.wav'} is an audio file itself; give its folder or a manifest"
     (tmp_path / "empty").mkdir()
     assert "no audio files" in refusal("tokenize", tmp_path / "empty", *words)
     assert "lies within" in refusal("tokenize", folder, "-o", folder / "out", "--codec", bundle)
