@@ -1,5 +1,6 @@
 """Rounds of a sampler as CUDA graphs: all kernels of a round start at once, without the host."""
 
+import warnings
 from collections.abc import Callable, Hashable
 from typing import Any, NamedTuple
 
@@ -33,7 +34,8 @@ class RoundGraphs:
     addresses.
 
     Attributes:
-        recorded: whether calls are; otherwise all are plain ones.
+        recorded: whether calls are; otherwise all are plain ones, as after a recording that has
+            failed, which is said in a warning.
     """
 
     def __init__(self, recorded: bool) -> None:
@@ -64,7 +66,17 @@ class RoundGraphs:
             kept = [one.clone(memory_format=torch.contiguous_format) for one in tensors]
             rest = iter(kept)
             copied = [next(rest) if isinstance(one, Tensor) else one for one in leaves]
-            graph, outputs = self._record(function, tree_unflatten(copied, spec))
+            try:
+                graph, outputs = self._record(function, tree_unflatten(copied, spec))
+            except RuntimeError as error:
+                problem = " ".join(str(error).split())
+                warnings.warn(
+                    f"a round could not be recorded as a CUDA graph: {problem}. Rounds go on "
+                    "without, more slowly, with the same tokens.",
+                    stacklevel=2,
+                )
+                self.recorded = False
+                return function(*args), False
             recording = self._recordings[form] = _Recording(graph, kept, outputs)
         for mine, new in zip(recording.inputs, tensors, strict=True):
             mine.copy_(new)

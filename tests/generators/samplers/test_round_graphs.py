@@ -339,6 +339,19 @@ def test_recordings_are_of_their_weights_and_forms(raster, taped):
     assert drawing._idle is not idle
 
 
+def test_what_cannot_be_recorded_is_said_once_and_played(raster, taped, monkeypatch):
+    def fails(*_):
+        raise RuntimeError("operation not permitted\nwhen stream is capturing")
+
+    generator = raster(shape=SHAPE, vocab=VOCAB, dtype=torch.float64)
+    wanted = sampler("gumbel", None, window=0).generate(generator, torch.arange(3), seed=1)
+    monkeypatch.setattr(RoundGraphs, "_record", fails)
+    drawing = sampler("gumbel", None)
+    with pytest.warns(UserWarning, match="CUDA graph: operation not permitted when") as record:
+        assert torch.equal(drawing.generate(generator, torch.arange(3), seed=1), wanted)
+    assert len(record) == 1 and drawing._idle is None
+
+
 def test_the_host_looks_rarely(raster, taped, monkeypatch):
     """Items of one length cannot be complete before enough rounds were played."""
     generator = raster(shape=(8, 8), vocab=VOCAB, dtype=torch.float64)
