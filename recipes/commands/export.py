@@ -90,4 +90,5 @@ def _print_files(folder: str, record: dict[str, Any]) -> None:
 def _tried(shapes: list[list[int]]) -> str:
     if len(shapes[0]) == 4:
         return f"in {sum(shape[0] for shape in shapes)} images"
-    return f"at {len({shape[-1] for shape in shapes})} lengths"
+    lengths = len({shape[-1] for shape in shapes})
+    return f"at {lengths} lengths" if lengths > 1 else "chunk by chunk"
