@@ -16,7 +16,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*encountered in:RuntimeWarning"
 def _large_tiles(monkeypatch, device):
     """An interpreter takes as long for a small tile as for a large one."""
     if device.type == "cpu":
-        monkeypatch.setattr(rejection, "TILE", 1 << 16)
+        monkeypatch.setattr(rejection, "TILE", 1 << 14)
 
 
 def window_and_target(batch, window, vocab, device, known=True):
@@ -62,7 +62,7 @@ def check(module, batch, window, vocab, device, *, known=True):
     behind = ~reached & (positions < window)
     assert torch.equal(found[behind], drafts.tokens[behind[:, :-1]])
     assert (found[~reached & (positions == window)] == -1).all()
-    assert not window or 0.01 < accepted.float().mean() < 0.99
+    assert not window or 0 < accepted.float().mean() < 1
 
 
 SIZES = {"many": (400, 5, (37,)), "groups": (200, 4, (5, 9)), "none": (200, 0, (7,))}
