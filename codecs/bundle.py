@@ -51,7 +51,8 @@ def fingerprint(part: Part) -> str:
 
 def _fingerprint(part: Part, state: dict[str, Tensor]) -> str:
     """As `fingerprint`, if the part had these weights, folded."""
-    digest = hashlib.sha256(_canonical(describe(part, defaults=False)).encode())
+    recipe = json.dumps(describe(part, defaults=False), sort_keys=True, separators=(",", ":"))
+    digest = hashlib.sha256(recipe.encode())
     for name, tensor in sorted(state.items()):
         digest.update(f"{name}{list(tensor.shape)}{tensor.dtype}".encode())
         data = tensor.detach().cpu().contiguous().view(-1).view(torch.uint8)
@@ -62,7 +63,8 @@ def _fingerprint(part: Part, state: dict[str, Tensor]) -> str:
 def save(part: Part, folder: str | Path, *, half: bool = False) -> Path:
     """Write ``part`` as a bundle, in one step: an existing one is replaced, or stays if this fails.
 
-    Other files of the folder are kept.
+    Other files of the folder are kept. Weights of other precisions are written as float32, which
+    they are read as.
 
     Args:
         part: what is written; not changed.
@@ -76,8 +78,10 @@ def save(part: Part, folder: str | Path, *, half: bool = False) -> Path:
             no bundle; they stay.
     """
     folder = named(folder, "folder for the bundle")
+    if folder.exists() and not folder.is_dir():
+        raise NotADirectoryError(f"{folder} is a file, a bundle is a folder; choose another name")
     _check_free(folder)
-    state = folded_state(part)
+    state = {name: _single(tensor) for name, tensor in folded_state(part).items()}
     stored = {name: _rounded(name, tensor) for name, tensor in state.items()} if half else state
     state = {name: tensor.to(state[name].dtype) for name, tensor in stored.items()}
     # .clone(): tensors that share memory are refused by the format
@@ -113,6 +117,10 @@ def _check_free(folder: Path) -> None:
     )
 
 
+def _single(tensor: Tensor) -> Tensor:
+    return tensor.float() if tensor.is_floating_point() else tensor
+
+
 def _rounded(name: str, tensor: Tensor) -> Tensor:
     rounded = tensor.half() if tensor.dtype == torch.float32 else tensor
     if bool((rounded.isfinite() != tensor.isfinite()).any()):
@@ -144,7 +152,7 @@ def read(folder: str | Path, trainable: bool = False) -> Part:
         state = load_safetensors(weights)
     except SafetensorError as error:
         raise ValueError(f"{folder / WEIGHTS} cannot be read: {error}") from error
-    part = _filled(fold(build(config["recipe"])), state, str(folder))
+    part = _filled(fold(build(config["recipe"])).float(), state, str(folder))
     if fingerprint(part) != config["fingerprint"]:
         raise ValueError(
             f"{folder / CONFIG} does not belong to its weights: the fingerprint differs; "
@@ -286,12 +294,6 @@ def _filled(part: Any, state: dict[str, Tensor], source: str) -> Any:
     try:
         part.load_state_dict(state)
     except RuntimeError as error:
-        reason = " ".join(str(error).split())
-        raise ValueError(
-            f"the weights in {source} do not fit its recipe: {reason[:300]}"
-        ) from error
+        reason = " ".join(str(error).split())[:300]
+        raise ValueError(f"the weights in {source} do not fit its recipe: {reason}") from error
     return part
-
-
-def _canonical(value: Any) -> str:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"))

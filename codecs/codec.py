@@ -37,13 +37,14 @@ class Hashed(NamedTuple):
     Attributes:
         recipe: constructor arguments.
         tensors: parameters and buffers. They are held, so that no other tensor takes their address.
-        versions: address and number of changes in place of each of them.
+        versions: address, number of changes in place and sum of the bits of each of them; fused
+            optimizers and changes through ``.data`` are not counted.
         fingerprint: the hash of all this.
     """
 
     recipe: dict[str, Any]
     tensors: list[Tensor]
-    versions: list[tuple[int, int]]
+    versions: list[tuple[int, int, int]]
     fingerprint: str
 
     def holds(self, other: "Hashed") -> bool:
@@ -53,6 +54,12 @@ class Hashed(NamedTuple):
             and self.versions == other.versions
             and all(a is b for a, b in zip(self.tensors, other.tensors, strict=True))
         )
+
+
+def _sum_of_bits(tensor: Tensor) -> Tensor:
+    """Of a tensor's elements as integers, modulo a power of 2 that depends on their size."""
+    kind = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[tensor.element_size()]
+    return tensor.detach().contiguous().view(-1).view(kind).sum(dtype=kind).long()
 
 
 class Codec(Part):
@@ -108,12 +115,15 @@ class Codec(Part):
         """Hash of configuration and weights, 32 hexadecimal digits; equal codecs, equal tokens.
 
         In evaluation mode the weights are hashed once, and again after any of them has changed.
-        Changes that PyTorch does not count, through ``.data`` or NumPy, go unseen.
         """
         tensors = list(self.state_dict(keep_vars=True).values())
         if self.training or any(tensor.is_inference() for tensor in tensors):
             return fingerprint(self)
-        versions = [(tensor.data_ptr(), tensor._version) for tensor in tensors]
+        sums = torch.stack([_sum_of_bits(tensor) for tensor in tensors]).tolist()
+        versions = [
+            (tensor.data_ptr(), tensor._version, bits)
+            for tensor, bits in zip(tensors, sums, strict=True)
+        ]
         now = Hashed(describe(self), tensors, versions, "")
         if self._hashed is None or not self._hashed.holds(now):
             self._hashed = now._replace(fingerprint=fingerprint(self))

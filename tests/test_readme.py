@@ -23,7 +23,9 @@ FOLDERS = (ROOT / "docs", ROOT / "recipes")
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(page for one in FOLDERS for page in one.rglob("*.md"))])
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 PLACEHOLDERS = ("RUN/config.yaml", "COMMAND")
-SHELL = "aplay done echo ffmpeg intaglio make pip pre-commit pytest sleep tensorboard uv".split()
+SHELL = (
+    "aplay arecord done echo ffmpeg intaglio make pip pre-commit pytest sleep tensorboard uv"
+).split()
 
 each_document = pytest.mark.parametrize(
     "document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT))

@@ -21,16 +21,13 @@ from intaglio.codecs.layers.tracing import exporting
 SCORES_AT_ONCE = 1 << 22  # entries of a score matrix that `nearest` holds at a time: 16 MiB
 
 
-def nearest(
-    x: Tensor, codebook: Tensor, *, by_product: bool = False, half_norm: Tensor | None = None
-) -> Tensor:
+def nearest(x: Tensor, codebook: Tensor, *, by_product: bool = False) -> Tensor:
     """Index of the nearest codebook row (Euclidean), int64 [vectors], of each row of ``x``.
 
     Args:
         x: [vectors, dim].
         codebook: [codes, dim].
         by_product: the row of the largest inner product instead.
-        half_norm: `half_norms` of the codebook, if they are known.
 
     Distances are compared as x·c - |c|² / 2, one matrix product and no [vectors, codes, dim]
     tensor; long inputs go in slices, so memory does not grow with them. The slices share their
@@ -39,8 +36,8 @@ def nearest(
     x, codebook = x.detach(), codebook.detach()
     if by_product:
         half_norm = codebook.new_zeros(codebook.shape[0])
-    elif half_norm is None:
-        half_norm = half_norms(codebook)
+    else:
+        half_norm = codebook.square().sum(1).mul(-0.5)
     transposed = codebook.t()
     if exporting():
         return torch.addmm(half_norm, x, transposed).argmax(1)
@@ -52,11 +49,6 @@ def nearest(
         torch.addmm(half_norm, part, transposed, out=scores[: len(part)])
         torch.argmax(scores[: len(part)], 1, out=ids[first : first + rows])
     return ids
-
-
-def half_norms(codebook: Tensor) -> Tensor:
-    """-|c|² / 2 of each code, [codes]."""
-    return codebook.detach().square().sum(1).mul(-0.5)
 
 
 class Codebook(nn.Module):
@@ -120,26 +112,11 @@ class Codebook(nn.Module):
             self.register_buffer("share", torch.zeros(size))
         self.register_buffer("initialised", torch.tensor(kmeans_iterations == 0))
         self.register_buffer("updates", torch.tensor(0))
-        self._lengths: tuple[object, Tensor] | None = None  # of the codes, and when
 
     @property
     def searched(self) -> Tensor:
         """The codes as vectors are compared with them, [codes, dim]."""
         return F.normalize(self.codes, dim=-1) if self._on_demand else self.codes
-
-    def nearest(self, vectors: Tensor) -> Tensor:
-        """Ids, int64 [vectors], of the codes nearest to vectors [vectors, dim].
-
-        Lengths of codes are computed once, and again after a change, for that takes longer than
-        the search of a few vectors; changes through ``.data`` go unseen, as in `Codec.fingerprint`.
-        """
-        codes = self.codes
-        if self.training or exporting() or self._on_demand or codes.is_inference():
-            return nearest(vectors, self.searched)
-        now = codes.data_ptr(), codes._version, codes.dtype
-        if self._lengths is None or self._lengths[0] != now:
-            self._lengths = now, half_norms(codes)
-        return nearest(vectors, codes, half_norm=self._lengths[1])
 
     def at(self, ids: Tensor) -> Tensor:
         """Codes of ids of any shape, as vectors are compared with them."""

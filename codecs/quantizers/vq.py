@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from intaglio.codecs.quantizers.base import Quantized, Quantizer, mean_square, straight_through
-from intaglio.codecs.quantizers.codebook import Codebook
+from intaglio.codecs.quantizers.codebook import Codebook, nearest
 from intaglio.codecs.quantizers.perturbation import Perturbation
 from intaglio.codecs.quantizers.usage import perplexity
 
@@ -149,7 +149,7 @@ class VectorQuantizer(Quantizer):
         return straight_through(source, codes)
 
     def _ids(self, inputs: Tensor) -> Tensor:
-        return self._codebook.nearest(inputs.flatten(0, 1)).view(inputs.shape[:2])
+        return nearest(inputs.flatten(0, 1), self._codebook.searched).view(inputs.shape[:2])
 
 
 def _rotated(source: Tensor, target: Tensor) -> Tensor:

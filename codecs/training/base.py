@@ -8,6 +8,7 @@ never stopped.
 import hashlib
 import math
 import random
+from collections.abc import Mapping
 from typing import Any
 
 import numpy
@@ -17,6 +18,7 @@ from lightning.pytorch.callbacks import Timer
 from torch import Tensor, nn
 
 from intaglio.codecs.layers.distributed import gathered, summed
+from intaglio.codecs.part import as_written
 from intaglio.codecs.training.suspects import suspects
 
 Batch = dict[str, Any]
@@ -88,10 +90,14 @@ class TrainingTask(LightningModule):
             self.skipped = {"generator": self.skipped}
 
     def _check_model(self, checkpoint: dict[str, Any]) -> None:
-        """Compare the task and the shapes of its weights with those of a checkpoint."""
-        ours, theirs = dict(self.hparams), checkpoint.get("hyper_parameters", {})
-        differ = [name for name in ("_class_path",) if ours.get(name) != theirs.get(name)]
+        """Compare the task, its parts and the shapes of its weights with those of a checkpoint."""
+        ours, theirs = map(as_written, (self.hparams, checkpoint.get("hyper_parameters", {})))
         state = self.state_dict()
+        differ = [name for name in ("_class_path",) if ours.get(name) != theirs.get(name)]
+        for name in sorted({name.partition(".")[0] for name in state} & ours.keys()):
+            recipes = ours[name], theirs.get(name)
+            if all(isinstance(one, Mapping) for one in recipes) and recipes[0] != recipes[1]:
+                differ.append(name)
         shapes, found = _shapes(state), _shapes(checkpoint.get("state_dict", state))
         names = sorted({*shapes, *found})
         differ += [name for name in names if shapes.get(name) != found.get(name)]

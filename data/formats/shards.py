@@ -170,11 +170,11 @@ def check_shard(path: str | Path, row: ShardRow) -> None:
 def check_list(folder: Path) -> None:
     """Compare the shards of a folder, at any depth, with their rows and the lists of these.
 
-    Shards without a list may have no rows: others have made them.
+    Shards without a list have no rows either: others have made them.
 
     Raises:
-        ShardError: a row has no shard, or a list has other shards or rows than there are: some are
-            missing, or those of another set that was to replace this one.
+        ShardError: a row has no shard or is in no list, or a list has other shards or rows than
+            there are: some are missing, or those of another set that was to replace this one.
     """
     files = visible_files(folder)
     shards = [path for path in files if path.suffix == SUFFIX]
@@ -188,6 +188,11 @@ def check_list(folder: Path) -> None:
         nearest = next((parent for parent in shard.parents if parent in of_list), None)
         if nearest is not None:
             of_list[nearest].append(shard)
+        elif _has_row(shard):
+            raise ShardError(
+                f"{shard} has a row, but no {ROWS} lists it: the set is not finished, or a part of "
+                "one; run `intaglio tokenize` again, or copy it whole"
+            )
     for parent, own in of_list.items():
         _check_rows(parent / ROWS, own)
 

@@ -31,12 +31,13 @@ examples:
   intaglio sample GENERATOR --codec CODEC --text moon --inpaint photo.png --mask hole.png -o out
   intaglio sample emoji --text "red heart" -o hearts --drafter jacobi --accept rejection --window 8
 
-Image number n has the seed SEED + n, whatever is drawn along with it. The images are written to
-OUT/000000.png and so on, and OUT/samples.json records how each was made. With --per-shard they go
-into tar shards, each image with a JSON file. After an interruption, run the same command again:
-images that are there are kept. With --overwrite, those of an earlier request stay until all are
-drawn, and are then replaced at once. Without a class or text the samples are unconditional. With
---inpaint, those squares of the image are drawn again in which the mask has a white pixel.
+Image number n has the seed SEED + n, and its tokens are the same whatever is drawn along with it.
+The images are written to OUT/000000.png and so on, and OUT/samples.json records how each was made.
+With --per-shard they go into tar shards, each image with a JSON file. After an interruption, run
+the same command again: images that are there are kept. With --overwrite, those of an earlier
+request stay until all are drawn, and are then replaced at once. Without a class or text the samples
+are unconditional. With --inpaint, those squares of the image are drawn again in which the mask has
+a white pixel.
 
 With --drafter, generators that draw token by token draw several in a pass. --accept gumbel keeps
 what --drafter none would draw, token for token; every other exact rule draws from the same

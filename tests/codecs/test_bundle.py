@@ -93,6 +93,35 @@ def test_a_fingerprint_changes_with_any_weight_and_any_argument(tiny_codec):
     assert other.fingerprint != tiny_codec.fingerprint
 
 
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float64])
+def test_weights_of_other_precisions_are_stored_as_those_that_will_be_read(
+    tiny_codec, tmp_path, kind
+):
+    fold(tiny_codec)
+    expected = copy.deepcopy(tiny_codec).to(kind).float()
+    found = load(save(tiny_codec.to(kind), tmp_path / "bundle"))
+    assert found.fingerprint == expected.fingerprint
+    assert {tensor.dtype for tensor in found.parameters()} == {torch.float32}
+    assert next(tiny_codec.parameters()).dtype == kind
+
+
+def test_a_bundle_is_read_in_single_precision_whatever_is_the_default(tiny_codec, tmp_path):
+    save(tiny_codec, tmp_path)
+    torch.set_default_dtype(torch.float64)
+    try:
+        found = load(tmp_path)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert found.fingerprint == tiny_codec.fingerprint
+
+
+def test_a_file_is_no_folder_for_a_bundle(tiny_codec, tmp_path):
+    (tmp_path / "file").write_bytes(b"mine")
+    with pytest.raises(NotADirectoryError, match="file is a file, a bundle is a folder"):
+        save(tiny_codec, tmp_path / "file")
+    assert (tmp_path / "file").read_bytes() == b"mine"
+
+
 def test_a_bundle_can_be_trained_on(tiny_codec, tmp_path):
     codec = load(save(tiny_codec, tmp_path), trainable=True)
     assert codec.training

@@ -73,6 +73,21 @@ def step(codec):
     optimizer.step()
 
 
+def step_at_once(codec):
+    """A fused optimizer does not count as a change of its tensors."""
+    optimizer = torch.optim.AdamW(codec.decoder.parameters(), lr=1e-3, fused=True)
+    codec(torch.randn(1, 1, 300)).values.square().mean().backward()
+    optimizer.step()
+
+
+def change_the_data(codec):
+    codec.decoder.head.out.bias.data.add_(1e-3)
+
+
+def change_the_array(codec):
+    codec.decoder.head.out.bias.detach().numpy()[3] += 1e-3
+
+
 def convert(codec):
     codec.double()
 
@@ -96,6 +111,9 @@ def change_an_argument_of_a_part(codec):
         replace_a_parameter,
         replace_the_data,
         step,
+        step_at_once,
+        change_the_data,
+        change_the_array,
         convert,
         change_an_argument,
         change_an_argument_of_a_part,

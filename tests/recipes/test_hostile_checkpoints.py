@@ -159,6 +159,15 @@ def test_weights_of_another_model_are_refused_before_they_are_loaded(task):
             made.on_load_checkpoint(other)
 
 
+def test_other_arguments_of_a_part_are_another_model_also_where_all_shapes_are_the_same(task):
+    made, content = task
+    made.hparams["codec"] = {"class_path": "some.codec", "init_args": {"rate": 1}}
+    made.on_load_checkpoint(content | {"hyper_parameters": copy.deepcopy(dict(made.hparams))})
+    other = {"codec": {"class_path": "some.codec", "init_args": {"rate": 2}}}
+    with pytest.raises(ValueError, match="another model: codec differ; give the recipe"):
+        made.on_load_checkpoint(content | {"hyper_parameters": other})
+
+
 def test_a_training_takes_only_its_own_counters_from_a_checkpoint(task):
     made, content = task
     made.on_load_checkpoint(content | {"training": {"codec": 3, "skipped": 2, "batches": "many"}})

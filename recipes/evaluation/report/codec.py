@@ -106,7 +106,7 @@ def codec_report(
         footnote=" ".join(
             [
                 f"torch {torch.__version__}, {time.strftime('%Y-%m-%d')}.",
-                f"{ours.system} was trained with STOI and with features of the recogniser that "
+                f"{ours.system} was trained with STOI, PESQ and features of the recogniser that "
                 "counts word errors among its losses; its card has figures of another recogniser.",
                 *notes(rows, metrics),
             ]

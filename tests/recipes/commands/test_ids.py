@@ -170,6 +170,7 @@ def test_overwrite_replaces_both_files(intaglio, folder):
         ("sub/000001.tar", "sub/000001.tar is missing, its row set/sub/000001.json is there"),
         (["sub/000001.tar", "sub/000001.json"], "000001.tar is missing, set/shards.jsonl lists it"),
         (["shards.jsonl", "000000.tar"], "set/000000.tar is missing, its row"),
+        ("shards.jsonl", "000000.tar has a row, but no shards.jsonl lists it: the set is not fin"),
     ],
 )
 def test_sets_that_are_not_whole_are_refused(intaglio, refusal, folder, listed_set, lost, reason):
