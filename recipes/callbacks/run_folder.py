@@ -13,6 +13,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.trainer.states import TrainerFn
 
+from intaglio.data.formats.locks import sweep
 from intaglio.recipes.callbacks.checkpoint_files import FOLDER, run_folder
 
 LocalLogger = CSVLogger | TensorBoardLogger
@@ -81,7 +82,12 @@ def _new_folder(trainer: Trainer, folder: Path | None) -> Path:
 
 
 def _new_version(folder: Path, roots: set[Path]) -> Path:
-    """Make the first number after all that were used in any of ``roots``, and by nobody else."""
+    """Make the first number after all that were used in any of ``roots``, and by nobody else.
+
+    What starts that were killed have not finished writing is removed from their folders.
+    """
+    for checkpoints in (path for root in roots for path in root.glob(f"version_*/{FOLDER}")):
+        sweep(checkpoints)
     used = [path.name.removeprefix("version_") for root in roots for path in root.glob("version_*")]
     for number in count(max((int(name) + 1 for name in used if name.isdecimal()), default=0)):
         path = folder / f"version_{number}"

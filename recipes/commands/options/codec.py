@@ -94,7 +94,7 @@ def _device(name: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
-        torch.empty(0, device=device)
+        torch.zeros(1, device=device).item()  # "meta" holds no numbers
     except (RuntimeError, AssertionError) as error:  # torch raises either, by the way it was built
         raise WrongUsage(
             f"there is no device {name!r} here; `intaglio doctor` lists them"

@@ -11,6 +11,7 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.loggers.logger import DummyLogger
 from torch.utils.data import DataLoader
 
+from intaglio.data.formats.atomic import replacing
 from intaglio.recipes.callbacks.checkpoint import LastCheckpoint
 from intaglio.recipes.callbacks.checkpoint_files import newest
 from intaglio.recipes.callbacks.run_folder import RunTrainer
@@ -97,6 +98,21 @@ def test_starts_at_the_same_time_get_different_folders(tmp_path):
     assert sorted(trainer.claimed.name for trainer in trainers) == [
         f"version_{number}" for number in range(8)
     ]
+
+
+def test_a_new_start_removes_what_dead_ones_have_left_and_nothing_of_live_ones(tmp_path):
+    dead, live = (tmp_path / f"version_{n}" / "checkpoints" / "last.ckpt" for n in (0, 1))
+    for path in (dead, live):
+        path.parent.mkdir(parents=True)
+    (dead.parent / ".last.ckpt.intaglio-part").write_bytes(b"half")
+    (dead.parent / "previous.ckpt").write_bytes(b"whole")
+    with replacing(live) as part:
+        part.write_bytes(b"whole")
+        trainer = trainer_of(False, tmp_path)
+        trainer.claim()
+    assert trainer.claimed == tmp_path / "version_2"
+    assert [path.name for path in dead.parent.iterdir()] == ["previous.ckpt"]
+    assert live.read_bytes() == b"whole"
 
 
 def test_a_folder_that_another_start_has_just_made_is_left_alone(tmp_path, monkeypatch):
