@@ -113,13 +113,16 @@ def draw(
     """Ids, int64 [batch, positions], of `logits.draw` for guided and warped logits.
 
     Args:
-        logits: [batch, positions, vocab], of any type of floats.
+        logits: [batch, positions, vocab], of any type of floats; of one position, they are those
+            of all.
         null: the same without the condition, or None for no guidance.
         scale: see `guided`.
         warp: temperature and truncation.
         keys: int64 [batch, positions], of random bits.
     """
-    ids = torch.empty(logits.shape[:-1], dtype=torch.int64, device=logits.device)
+    logits = logits.expand(*keys.shape, -1)
+    null = None if null is None else null.expand(*keys.shape, -1)
+    ids = torch.empty(keys.shape, dtype=torch.int64, device=logits.device)
     _launch(logits, null, scale, warp, keys=keys.contiguous(), ids=ids)
     return ids
 

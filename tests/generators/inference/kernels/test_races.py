@@ -106,6 +106,16 @@ def test_logits_may_be_part_of_others(device):
     assert races.draw(every[:0], None, 1.0, Warp(), keys[:0]).shape == (0, 3)
 
 
+@pytest.mark.parametrize("positions", [0, 1, 4])
+def test_logits_of_one_position_are_those_of_all(device, positions):
+    value = logits(7, 5, torch.float32, device)[:, :1]
+    random = torch.Generator().manual_seed(1)
+    keys = torch.randint(-(2**63), 2**63 - 1, (7, positions), generator=random).to(device)
+    drawn = races.draw(value, None, 1.0, Warp(), keys)
+    wanted = value.log_softmax(-1) + gumbel(keys, 5)
+    assert torch.equal(drawn, wanted.argmax(-1)) and drawn.shape == (7, positions)
+
+
 def test_scales_are_of_all_of_items_or_of_positions(device):
     value, null = logits(16, 6, torch.float32, device)[7:].chunk(2)
     for shape in ((1,), (4,), (1, 3), (4, 1), (4, 3)):
