@@ -66,7 +66,7 @@ BUILDERS = [value for value in DEFINED if gives_a_part(value)]
 
 def test_a_part_shows_its_arguments() -> None:
     parameters = inspect.signature(FSQ).parameters
-    assert list(parameters) == ["dim", "levels", "standardise", "noise_dropout"]
+    assert list(parameters) == ["dim", "levels", "standardise", "noise_dropout", "margin"]
     assert parameters["levels"].default == (8, 5, 5, 5)
 
 

@@ -29,6 +29,7 @@ def test_a_description_holds_every_argument_and_its_nested_parts():
             "levels": [5, 5],
             "standardise": None,
             "noise_dropout": 0.0,
+            "margin": 1e-3,
         },
     }
 

@@ -263,7 +263,7 @@ def test_the_ten_lengths_begin_at_one_sample(tiny_codec):
 
 
 def test_an_unknown_format_is_reported(tiny_codec, tmp_path):
-    with pytest.raises(ValueError, match="onnx, torchscript, program; got tflite"):
+    with pytest.raises(ValueError, match="onnx, torchscript, program, stream; got tflite"):
         export(tiny_codec, tmp_path, ["onnx", "tflite"])
 
 

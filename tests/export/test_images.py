@@ -174,10 +174,10 @@ def test_the_command_exports_a_bundle_of_images(in_tmp_path, monkeypatch, capsys
 def test_onnx_calls_its_inputs_by_name(monkeypatch):
     """The signal is `image`, and the inputs other than the ids keep their names."""
     written = []
-    monkeypatch.setattr(onnx, "_write", lambda program, *names: written.append(names[:2]))
+    monkeypatch.setattr(onnx, "write_program", lambda program, *names: written.append(names[:2]))
     monkeypatch.setattr(Graphs, "programs", (None, None))
     onnx.write(Graphs(wetok_like().eval()), Path("folder"))
-    assert written == [(("image",), "ids"), (("ids", "noise"), "image")]
+    assert written == [(("image",), ["ids"]), (("ids", "noise"), ["image"])]
 
 
 @pytest.mark.parametrize(

@@ -64,6 +64,6 @@ def test_mistakes_take_one_line(monkeypatch, capsys):
         (["quantizer", "--tokens", "5"], "only decode takes --tokens"),
         (["decode", "--tokens", "1"], "must be 2 or more"),
     ):
-        assert call(monkeypatch, *words) == 1
+        assert call(monkeypatch, *words) == 2
         error = capsys.readouterr().err
         assert reason in error and error.count("\n") == 1

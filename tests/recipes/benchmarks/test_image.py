@@ -48,5 +48,5 @@ def test_the_search_in_slices_needs_less_memory(monkeypatch):
 
 def test_a_modality_belongs_to_codecs(monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["intaglio", "bench", "quantizer", "image"])
-    assert cli.main() == 1
+    assert cli.main() == 2
     assert "only codec takes a modality" in capsys.readouterr().err

@@ -41,5 +41,5 @@ def test_the_command_writes_the_plot_and_its_numbers(monkeypatch, tmp_path, caps
 
 def test_only_samplers_are_plotted(monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["intaglio", "bench", "memory", "--plot", "x.png"])
-    assert cli.main() == 1
+    assert cli.main() == 2
     assert "only sampler takes --plot" in capsys.readouterr().err

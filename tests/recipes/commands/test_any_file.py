@@ -362,8 +362,8 @@ def test_a_missing_extra_is_reported_before_anything_is_done(
     ("words", "status", "reason"),
     [
         (["--loudness", "3"], 1, "lies in [-70, 0] LUFS"),
-        (["--loudness", "nan"], 1, "lies in [-70, 0] LUFS"),
-        (["--bitrate", "nan"], 1, "more than nan"),
+        (["--loudness", "nan"], 2, "it is a number, not 'nan'"),
+        (["--bitrate", "nan"], 2, "a number above 0, not 'nan'"),
         (["--levels", "2"], 1, "has 1 levels"),
         (["--levels", "2", "--bitrate", "9"], 2, "not allowed with"),
         (["--stereo", "wide"], 2, "invalid choice"),

@@ -28,6 +28,7 @@ def works(monkeypatch):
 
     def told(words):
         choice._works.cache_clear()
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
         monkeypatch.setattr(numbers, "words", lambda *_: asked.append(1) or words())
         monkeypatch.setattr(torch, "zeros", lambda *_, **__: torch.tensor([0]))
         return asked
