@@ -60,10 +60,10 @@ def test_weights_that_disagree_are_no_benchmark(monkeypatch):
 
 
 def test_mistakes_take_one_line(monkeypatch, capsys):
-    for words, reason in (
-        (["quantizer", "--tokens", "5"], "only decode takes --tokens"),
-        (["decode", "--tokens", "1"], "must be 2 or more"),
+    for words, status, reason in (
+        (["quantizer", "--tokens", "5"], 2, "only decode takes --tokens"),
+        (["decode", "--tokens", "1"], 1, "must be 2 or more"),
     ):
-        assert call(monkeypatch, *words) == 2
+        assert call(monkeypatch, *words) == status
         error = capsys.readouterr().err
         assert reason in error and error.count("\n") == 1
