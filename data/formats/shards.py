@@ -181,14 +181,14 @@ def check_list(folder: Path) -> None:
     known = set(shards)
     for path in files:
         shard = path.with_suffix(SUFFIX)
-        if path == row_path(shard) and shard not in known and _has_row(shard):
+        if path == row_path(shard) and shard not in known and has_row(shard):
             raise ShardError(f"{shard} is missing, its row {path} is there; {_COPY}")
     of_list: dict[Path, list[Path]] = {path.parent: [] for path in files if path.name == ROWS}
     for shard in shards:
         nearest = next((parent for parent in shard.parents if parent in of_list), None)
         if nearest is not None:
             of_list[nearest].append(shard)
-        elif _has_row(shard):
+        elif has_row(shard):
             raise ShardError(
                 f"{shard} has a row, but no {ROWS} lists it: the set is not finished, or a part of "
                 "one; run `intaglio tokenize` again, or copy it whole"
@@ -228,7 +228,8 @@ def _check_rows(path: Path, shards: Sequence[Path]) -> None:
         )
 
 
-def _has_row(shard: Path) -> bool:
+def has_row(shard: Path) -> bool:
+    """Whether a shard has a row that can be read."""
     try:
         read_row(shard)
     except (ValueError, OSError):

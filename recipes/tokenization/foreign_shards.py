@@ -5,7 +5,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from intaglio.data.formats.shards import ROWS, ShardRow, read_row, read_shard, row_path
+from intaglio.data.formats.shards import ROWS, ShardRow, has_row, read_shard, row_path
 from intaglio.data.formats.tokens import SUFFIX, read_header
 from intaglio.recipes.tokenization.shard_jobs import AnyTokenizer, ShardJob
 
@@ -24,18 +24,10 @@ def foreign_files(jobs: Sequence[ShardJob], tokenizer: AnyTokenizer, out: Path) 
     found = []
     for shard in (job.target for job in jobs):
         there = [path for path in (shard, row_path(shard)) if path.exists()]
-        if there and not _has_row(shard) and not _has_tokens(shard, tokenizer):
+        if there and not has_row(shard) and not _has_tokens(shard, tokenizer):
             found.append(there[0])
     rows = out / ROWS
     return [*found, rows] if rows.exists() and not _is_list(rows) else found
-
-
-def _has_row(shard: Path) -> bool:
-    try:
-        read_row(shard)
-    except (ValueError, OSError):
-        return False
-    return True
 
 
 def _has_tokens(shard: Path, tokenizer: AnyTokenizer) -> bool:

@@ -32,3 +32,11 @@ def test_an_item_is_the_same_alone_and_with_a_longer_and_louder_one(length):
     alone = layer(wave[:1, :, :length])
     assert alone.shape[2] == -(-length // 160)
     torch.testing.assert_close(batch[:1, :, : alone.shape[2]], alone, atol=1e-9, rtol=0)
+
+
+def test_what_is_mirrored_behind_the_end_is_not_the_loudest():
+    layer = LogMelSpectrogram(40).double()
+    wave = 1e-9 * torch.randn(2, 1, 1600, generator=torch.Generator().manual_seed(2)).double()
+    wave[0, 0, 639] = 1e4
+    batch = layer(wave, torch.tensor([640, 1600]))
+    torch.testing.assert_close(batch[:1, :, :4], layer(wave[:1, :, :640]), atol=1e-9, rtol=0)
