@@ -8,7 +8,7 @@ from torch import Tensor
 from intaglio.generators.conditioning.guidance import guided
 from intaglio.generators.heads.base import Head, SamplingOptions
 from intaglio.generators.inference.counter_rng import Draws, Role
-from intaglio.generators.inference.kernels.choice import is_fused
+from intaglio.generators.inference.kernels.drawing import is_fused
 from intaglio.generators.inference.logits import PLAIN, draw
 
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from intaglio.generators.inference.kernels.choice import is_fused
+from intaglio.generators.inference.kernels.choice import has_numbers
 
 WORD = 0xFFFFFFFF
 MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
@@ -138,7 +138,7 @@ class Draws(NamedTuple):
         number = self.round
         if isinstance(number, int):
             number = torch.full((1,), number, device=device)
-        if is_fused(device):
+        if has_numbers(device):
             from intaglio.generators.inference.kernels.numbers import words
 
             return words(self.seeds, self.positions.to(device), number, int(role), blocks)

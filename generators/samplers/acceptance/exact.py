@@ -4,7 +4,7 @@ from torch import Tensor
 
 from intaglio.generators.heads.independent import drawn
 from intaglio.generators.inference.counter_rng import Draws
-from intaglio.generators.inference.kernels.choice import is_fused
+from intaglio.generators.inference.kernels.drawing import is_fused
 from intaglio.generators.samplers.acceptance.base import (
     TINY,
     AcceptanceRule,

@@ -10,8 +10,8 @@ import torch
 
 from intaglio.generators.conditioning.guidance import Guidance
 from intaglio.generators.heads import independent
-from intaglio.generators.inference import counter_rng
-from intaglio.generators.inference.kernels import choice, numbers, races, rejection
+from intaglio.generators.inference import counter_rng, kernels
+from intaglio.generators.inference.kernels import choice, drawing, numbers, races, rejection
 from intaglio.generators.inference.logits import Warp
 from intaglio.generators.samplers.acceptance import exact
 from intaglio.generators.samplers.drafters.jacobi import JacobiDrafter
@@ -26,24 +26,25 @@ def works(monkeypatch):
     """A CUDA device on which Triton does as it is told; gives what it was asked."""
     asked = []
 
-    def told(words):
-        choice._works.cache_clear()
+    def told(problem):
+        choice.works.cache_clear()
         monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-        monkeypatch.setattr(numbers, "words", lambda *_: asked.append(1) or words())
-        monkeypatch.setattr(torch, "zeros", lambda *_, **__: torch.tensor([0]))
+        for module, name in ((choice, "_philox"), (drawing, "problem")):
+            monkeypatch.setattr(module, name, lambda _: asked.append(1) or problem())
         return asked
 
     yield told
-    choice._works.cache_clear()
+    choice.works.cache_clear()
 
 
 def test_kernels_run_on_cuda_if_they_find_what_they_should(works):
-    asked = works(lambda: torch.tensor(choice.KNOWN))
+    asked = works(lambda: None)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert choice.is_fused(CUDA, 16384) and choice.is_fused(CUDA, 2, choice.MAX_VOCAB)
-        assert not choice.is_fused(CPU, 16384) and not choice.is_fused(CUDA, choice.MAX_VOCAB + 1)
-    assert len(asked) == 1
+        assert drawing.is_fused(CUDA, 16384) and drawing.is_fused(CUDA, 2, drawing.MAX_VOCAB)
+        assert not drawing.is_fused(CPU, 16384)
+        assert not drawing.is_fused(CUDA, drawing.MAX_VOCAB + 1)
+    assert len(asked) == 2  # for numbers, and for what is drawn
 
 
 def fails():
@@ -51,14 +52,44 @@ def fails():
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
-    [(fails, "Failed to find C compiler. Please"), (lambda: torch.tensor([1]), r"gave \(1,\)")],
+    ("problem", "said"),
+    [(fails, "Failed to find C compiler. Please"), (lambda: "Philox gave 1", "Philox gave 1")],
 )
-def test_that_they_do_not_is_said_once(works, words, said):
-    works(words)
+def test_that_they_do_not_is_said_once(works, problem, said):
+    works(problem)
     with pytest.warns(UserWarning, match=f"Triton kernels do not work on cuda: .*{said}") as record:
-        assert not choice.is_fused(CUDA, 16384) and not choice.is_fused(CUDA, 16384)
+        assert not drawing.is_fused(CUDA, 16384) and not drawing.is_fused(CUDA, 16384)
     assert len(record) == 1
+
+
+@pytest.mark.filterwarnings("ignore:.*encountered in:RuntimeWarning")
+def test_these_kernels_have_no_problem(device):
+    assert drawing.problem(device) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "other", "said"),
+    [
+        ("races", "tl.load(keys + row)", "tl.load(keys)", "races have other winners"),
+        ("races", "    if GUIDED:", "    if False:", "races have other winners"),
+        ("races", "    if WARMED:", "    if False:", "races have other winners"),
+        ("rejection", "keep < drafted, tl.math", "keep > drafted, tl.math", "a window was judged"),
+        (
+            "rejection",
+            "tl.exp(target) - tl.exp(drafted)",
+            "tl.exp(drafted) - tl.exp(target)",
+            "a window was judged",
+        ),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:.*encountered in:RuntimeWarning")
+def test_a_kernel_that_finds_something_else_is_a_problem(
+    mutant, monkeypatch, device, name, text, other, said
+):
+    wrong = mutant(name, text, other)
+    monkeypatch.setattr(wrong, "TILE", 1 << 14)  # fewer programs to interpret
+    monkeypatch.setattr(kernels, name, wrong)
+    assert said in str(drawing.problem(device))
 
 
 @pytest.mark.filterwarnings("ignore:.*encountered in:RuntimeWarning")
@@ -91,7 +122,8 @@ def test_items_are_those_of_torch(raster, monkeypatch, device, rule):
         noted(*pair)
     for fused in (False, True):
         for module in (independent, counter_rng, exact):
-            monkeypatch.setattr(module, "is_fused", lambda *_, fused=fused: fused)
+            name = "has_numbers" if module is counter_rng else "is_fused"
+            monkeypatch.setattr(module, name, lambda *_, fused=fused: fused)
         assert not called
         found.append(drawn())
     same = [(one == other).all(1).float().mean() for one, other in zip(*found, strict=True)]
