@@ -13,7 +13,7 @@ from torch import Tensor
 from intaglio.codecs.codec import Codec, Reconstruction
 from intaglio.codecs.decoders.base import AudioDecoder
 from intaglio.codecs.encoders.base import AudioEncoder
-from intaglio.codecs.inputs import check_finite, check_lengths, check_number
+from intaglio.codecs.inputs import check_finite, check_lengths, check_number, check_range
 from intaglio.codecs.quantizers.base import Quantizer
 from intaglio.codecs.streaming.live import LiveStream, live_stream
 from intaglio.codecs.streaming.long_signals import decode_blocks, encode_blocks
@@ -289,6 +289,7 @@ class AudioCodec(Codec):
             raise ValueError(f"there is nothing to encode in a waveform of shape {list(x.shape)}")
         check_finite(x, f"{self.name} takes waveforms")
         if lengths is None:
+            check_range(x, f"{self.name} takes waveforms")
             return
         check_lengths(lengths, x.shape[0])
         if int(lengths.min()) < 1 or int(lengths.max()) > x.shape[-1]:
@@ -296,3 +297,4 @@ class AudioCodec(Codec):
                 f"lengths must lie in [1, {x.shape[-1]}], got {int(lengths.min())} to "
                 f"{int(lengths.max())}"
             )
+        check_range(x[0, :, : int(lengths[0])], f"{self.name} takes waveforms")

@@ -296,4 +296,10 @@ def _filled(part: Any, state: dict[str, Tensor], source: str) -> Any:
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:300]
         raise ValueError(f"the weights in {source} do not fit its recipe: {reason}") from error
+    for name, weight in part.named_parameters():
+        if bool(weight.isnan().any()):
+            raise ValueError(
+                f"the weights in {source} are damaged, or of a training that failed: {name} holds "
+                "NaN; take an earlier checkpoint"
+            )
     return part

@@ -15,7 +15,7 @@ from torch import Generator, Tensor
 from intaglio.codecs.codec import Codec, Reconstruction
 from intaglio.codecs.decoders.base import ImageDecoder
 from intaglio.codecs.encoders.base import ImageEncoder
-from intaglio.codecs.inputs import check_finite, check_latents
+from intaglio.codecs.inputs import check_finite, check_latents, check_range
 from intaglio.codecs.quantizers.base import Quantizer
 from intaglio.codecs.tokens import Tokens
 
@@ -228,6 +228,7 @@ class ImageCodec(Codec):
         if x.shape[0] == 0:
             raise ValueError(f"{self.name} takes at least one image, got {list(x.shape)}")
         check_finite(x, f"{self.name} takes images")
+        check_range(x, f"{self.name} takes images")
         height, width = x.shape[-2:]
         whole = height % self.hop_length == width % self.hop_length == 0
         if self.any_size and min(height, width) > 0 and whole:

@@ -6,11 +6,14 @@ device wait, on CPUs; `Codec.encode` and `Codec.decode` read those of their inpu
 """
 
 import math
+import warnings
 from collections.abc import Sequence
 from itertools import accumulate
 
 import torch
 from torch import Tensor
+
+FAR_BEYOND_ONE = 8.0  # a mix of loud signals may reach 2 or 3
 
 
 def check_number(name: str, value: object, bounds: tuple[int, int]) -> int:
@@ -85,6 +88,17 @@ def check_finite(x: Tensor, expected: str) -> None:
     if wrong.any():
         place = wrong.nonzero()[0].tolist()
         raise ValueError(f"{expected} of finite values, got {x[tuple(place)].item()} at {place}")
+
+
+def check_range(x: Tensor, expected: str) -> None:
+    """Warn if values are far beyond [-1, 1]: integers, most likely, that were only made floats."""
+    largest = max(map(abs, torch.stack(x.detach().aminmax()).tolist())) if x.numel() else 0.0
+    if largest > FAR_BEYOND_ONE:
+        warnings.warn(
+            f"{expected} with values in [-1, 1], got {largest:g}; int16 samples are to be divided "
+            "by 32768, bytes of pixels by 127.5 less 1",
+            stacklevel=4,
+        )
 
 
 def check_lengths(lengths: object, items: int) -> None:

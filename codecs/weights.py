@@ -161,11 +161,11 @@ def fitting(recipe: Any, shapes: Shapes, make: Callable[[Any], Any], source: str
         name = differ[0]
         raise ValueError(
             f"the weights in {source} do not fit its recipe, one of them is damaged or foreign: "
-            f"{name[:80]} is {_shown(found.get(name))}, not {_shown(wanted.get(name))}"
+            f"{name[:80]!r} is {_shown(found.get(name))}, not {_shown(wanted.get(name))}"
         )
     empty = [name for name, value in part.named_parameters() if not value.numel()]
     if empty:
-        raise ValueError(f"the recipe in {source} makes weights of size 0, such as {empty[0]}")
+        raise ValueError(f"the recipe in {source} makes weights of size 0, such as {empty[0]!r}")
 
 
 def shapes_of(state: Mapping[str, Any]) -> Shapes:

@@ -91,11 +91,12 @@ class EfficientNetLite(FeatureNetwork):
         return features
 
     def fitted(self, x: Tensor) -> Tensor:
-        """Images as the network takes them, of its size."""
+        """Images as the network takes them, of its size. Resizing knows no bfloat16 on a CPU."""
+        x = x.float()
         if x.shape[-2:] != (self.size, self.size):
             size = (self.size, self.size)
             x = F.interpolate(x, size, mode="bilinear", antialias=True, align_corners=False)
-        return (127.5 * (x.float() + 1) - 127) / 128
+        return (127.5 * (x + 1) - 127) / 128
 
 
 class PerceptualLoss(ReconstructionLoss):

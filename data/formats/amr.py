@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 FREE_FRAMES = 1 << 12  # of any size; more have, on average, as many bytes as this:
 FRAME_BYTES = 4
+MANY_FRAMES = 1 << 18  # of a file that has more, the first so many may be enough to refuse it
 
 
 class _Form(NamedTuple):
@@ -53,8 +54,15 @@ def amr_samples(path: Path, content: mmap.mmap) -> int | None:
     for several, frames in PATTERNS[form]:
         while found := frames.match(content, at):
             count, at = count + several, found.end()
+            if count > MANY_FRAMES:
+                _check_sizes(path, count, at)
     if at < len(content):
         raise ValueError(f"{path} is truncated: its last frame is cut")
-    if count > FREE_FRAMES and at < FRAME_BYTES * count:
-        raise ValueError(f"{path} is damaged: {count} packets have {at} bytes")
+    if count > FREE_FRAMES:
+        _check_sizes(path, count, at)
     return count * form.samples
+
+
+def _check_sizes(path: Path, count: int, size: int) -> None:
+    if size < FRAME_BYTES * count:
+        raise ValueError(f"{path} is damaged: {count} packets have {size} bytes")

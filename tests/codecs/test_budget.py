@@ -72,7 +72,7 @@ def test_sizes_that_the_weights_cannot_fill_are_refused(folder, where, name, val
 
 def test_other_sizes_within_the_budget_are_refused_before_they_are_made(folder):
     change(folder, "quantizer", "codebook_size", 1000)
-    assert "do not fit its recipe, one of them is damaged or foreign: quan" in refused(folder)
+    assert "do not fit its recipe, one of them is damaged or foreign: 'quan" in refused(folder)
 
 
 @pytest.mark.parametrize(

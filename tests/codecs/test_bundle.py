@@ -313,6 +313,13 @@ def test_what_is_refused_names_the_file_and_gives_no_advice_to_run_its_code(tiny
         assert "torch" not in str(caught.value) and "weights_only" not in str(caught.value)
 
 
+def test_weights_that_are_no_numbers_are_refused(tiny_codec, tmp_path):
+    with torch.no_grad():
+        tiny_codec.decoder.head.out.bias[0] = torch.nan
+    with pytest.raises(ValueError, match="head.out.bias holds NaN"):
+        load(save(tiny_codec, tmp_path))
+
+
 @pytest.mark.parametrize("failing", [1, 2])
 def test_a_disk_that_fails_leaves_the_old_bundle(tiny_codec, tmp_path, monkeypatch, failing):
     save(tiny_codec, tmp_path)

@@ -95,6 +95,8 @@ def _device(name: str) -> torch.device:
     try:
         device = torch.device(name)
         torch.zeros(1, device=device).item()  # "meta" holds no numbers
+        if device.type == "cpu" and device.index:
+            raise RuntimeError("there is one CPU")  # which torch takes any number for
     except (RuntimeError, AssertionError) as error:  # torch raises either, by the way it was built
         raise WrongUsage(
             f"there is no device {name!r} here; `intaglio doctor` lists them"

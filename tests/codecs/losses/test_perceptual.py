@@ -116,6 +116,13 @@ def test_the_shipped_network_knows_what_it_saw(efficient):
     assert efficient.fitted(torch.zeros(2, 3, 100, 60)).shape == (2, 3, 128, 128)
 
 
+def test_images_may_be_of_mixed_precision(efficient):
+    """Half as large as they are compared: CPUs resize no bfloat16."""
+    pair = torch.rand(2, 1, 3, 64, 64)
+    whole, mixed = PerceptualLoss(efficient)(*pair), PerceptualLoss(efficient)(*pair.bfloat16())
+    torch.testing.assert_close(mixed, whole, rtol=0.05, atol=0)
+
+
 def test_a_missing_package_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "efficientnet_lite_pytorch", None)
     with pytest.raises(ModuleNotFoundError, match=r"intaglio\[metrics\]"):

@@ -172,4 +172,5 @@ def test_a_missing_codec_or_device_is_one_line(refusal, record, bundle, tmp_path
     assert "no readable training checkpoint" in refusal(*words, tmp_path / "x.ckpt")
     assert "no device 'toaster'" in refusal(*words, bundle, "--device", "toaster", status=2)
     assert "no device 'meta'" in refusal(*words, bundle, "--device", "meta", status=2)
+    assert "no device 'cpu:7'" in refusal(*words, bundle, "--device", "cpu:7", status=2)
     assert "no device 'cuda:99'" in refusal(*words, bundle, "--device", "cuda:99", status=2)
