@@ -54,14 +54,15 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "annealed": ("annealed:delta=1.1", "annealed:delta=2", "annealed:delta=2,nu=0"),
     "GSD as published": tuple(f"grouped:size={size},corrected=false" for size in (10, 50)),
     "GSD+": tuple(f"grouped:size={size}" for size in (10, 50)),
+    "GSD+, bands": tuple(f"grouped:band={band}" for band in (1.5, 4)),
     "GSD-C": tuple(f"coarse:groups={groups}" for groups in (300, 100)),
     "PCG": tuple(f"coarse:groups={groups},shared=2" for groups in (300, 100)),
     "LANTERN": tuple(f"neighbour:count=100,delta={delta}" for delta in (0.02, 0.1)),
     "LANTERN++": tuple(f"neighbour:factor={factor}" for factor in (2, 5)),
 }
-MARKERS = "oosv^DPX*"
+MARKERS = "oosv^HDPX*"
 COLOURS = (
-    *("#000000", OURS, "#0072B2", "#999999", "#56B4E9"),
+    *("#000000", OURS, "#0072B2", "#999999", "#56B4E9", "#332288"),
     *("#009E73", "#66C2A5", "#CC79A7", "#E69F00"),
 )
 

@@ -19,8 +19,8 @@ def is_fused(device: torch.device, *vocab: int) -> bool:
 
 
 def problem(device: torch.device) -> str | None:
-    """What a race or a verdict has found that it should not, if one has."""
-    from intaglio.generators.inference.kernels import races, rejection
+    """What a race, a verdict or a group has found that it should not, if one has."""
+    from intaglio.generators.inference.kernels import bands, races, rejection
 
     random = torch.Generator().manual_seed(0)
     logits = 2 * torch.randn(16, 1, 257, generator=random).to(device)
@@ -37,4 +37,13 @@ def problem(device: torch.device) -> str | None:
         keys[:3].view(1, 3, 1), tiny=1e-6,
     )  # fmt: skip
     found = accepted.flatten().tolist(), tokens.flatten().tolist()
-    return None if found == VERDICT else f"a window was judged {found}"
+    if found != VERDICT:
+        return f"a window was judged {found}"
+    law = torch.tensor([[[0.4, 0.3, 0.2, 0.1]]], device=device)
+    of_p, of_q = bands.masses(
+        law.log(), law.flip(-1).log(), drafts[:, 1:, 0], band=0.5, difference=1, distance=2.5,
+        codes=torch.tensor([[0.0], [2.0], [5.0], [3.0]], device=device),
+    )  # fmt: skip
+    masses = of_p.item(), of_q.item()  # of the first two ids: of the third the code is too far
+    near = all(abs(one - other) < 1e-5 for one, other in zip(masses, (0.7, 0.3), strict=True))
+    return None if near else f"a group has {masses}"

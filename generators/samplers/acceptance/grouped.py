@@ -1,11 +1,12 @@
 """Approximate rules that compare groups of tokens which look or sound alike, not single tokens."""
 
 from collections.abc import Sequence
-from math import inf
+from math import inf, log
 
 import torch
 from torch import Tensor
 
+from intaglio.generators.inference.kernels.drawing import is_fused
 from intaglio.generators.samplers.acceptance.base import Judgement, RejectionRule, ratio
 from intaglio.generators.samplers.acceptance.relaxed import at, certain, exactly, judged, table_of
 
@@ -25,6 +26,8 @@ class Grouped(RejectionRule):
         distance: Euclidean, between the codes of a group, at most.
         difference: between their probabilities, at most; 0.15 is published.
         corrected: whether to keep a draft at least as often as an exact rule.
+        band: in place of ranks, and so of a sort: tokens of a group have at most so many times the
+            probability of the draft, and at least its ``1 / band``, however many they are.
 
     Raises:
         ValueError: there is no token in a group.
@@ -40,18 +43,31 @@ class Grouped(RejectionRule):
         distance: float = inf,
         difference: float = 0.15,
         corrected: bool = True,
+        band: float | None = None,
     ) -> None:
+        if band is not None and not band >= 1:
+            raise ValueError(f"a band of probabilities is 1 or more, not {band}")
         if size < 1 or not distance >= 0 or not difference >= 0:
             raise ValueError(
                 f"a group has 1 or more tokens, and bounds are 0 or more, not {size}, {distance} "
                 f"and {difference}"
             )
         self.codes, self.size, self.corrected = list(codes), size, corrected
-        self.distance, self.difference = distance, difference
+        self.distance, self.difference, self.band = distance, difference, band
 
     def judge(self, p: Tensor, q: Tensor | None, x: Tensor, *, group: int) -> Judgement:
         """See `RejectionRule.judge`."""
         q = certain(p, x) if q is None else q
+        of_both = (
+            self._by_rank(p, q, x, group) if self.band is None else self._by_band(p, q, x, group)
+        )
+        keep = ratio(*of_both)
+        if self.corrected:
+            keep = torch.maximum(keep, exactly(p, q, x).keep)
+        return judged(p, q, x, keep)
+
+    def _by_rank(self, p: Tensor, q: Tensor, x: Tensor, group: int) -> tuple[Tensor, Tensor]:
+        """What the target and the drafts have of the group of each draft, [batch, window]."""
         order = p.argsort(dim=-1, descending=True, stable=True)
         rank = (order == x.unsqueeze(-1)).long().argmax(-1)
         size = min(self.size, p.shape[-1])
@@ -63,10 +79,32 @@ class Grouped(RejectionRule):
             codes = table_of(self.codes, group, p)
             apart = (codes[members] - codes[x].unsqueeze(-2)).norm(dim=-1)
             near &= apart <= self.distance
-        keep = ratio((target * near).sum(-1), (drafted * near).sum(-1))
-        if self.corrected:
-            keep = torch.maximum(keep, exactly(p, q, x).keep)
-        return judged(p, q, x, keep)
+        return (target * near).sum(-1), (drafted * near).sum(-1)
+
+    def _by_band(self, p: Tensor, q: Tensor, x: Tensor, group: int) -> tuple[Tensor, Tensor]:
+        """The same of groups by probability; on CUDA in one kernel."""
+        assert self.band is not None
+        codes = table_of(self.codes, group, p) if self.distance < inf else None
+        if is_fused(p.device, p.shape[-1]):
+            from intaglio.generators.inference.kernels import bands
+
+            return bands.masses(
+                p,
+                q,
+                x,
+                band=log(self.band),
+                difference=self.difference,
+                distance=self.distance,
+                codes=codes,
+            )
+        target, here = p.exp(), at(p, x).unsqueeze(-1)
+        near = (p - here).abs() <= log(self.band)
+        near |= torch.arange(p.shape[-1], device=x.device) == x.unsqueeze(-1)  # if p has none of it
+        near &= (target - here.exp()).abs() <= self.difference
+        if codes is not None:  # without a product of matrices, by which an id is not at 0 of itself
+            exactly_apart = "donot_use_mm_for_euclid_dist"
+            near &= torch.cdist(codes[x], codes, compute_mode=exactly_apart) <= self.distance
+        return (target * near).sum(-1), (q.exp() * near).sum(-1)
 
 
 class CoarseGrained(RejectionRule):

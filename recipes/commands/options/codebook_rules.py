@@ -14,6 +14,7 @@ def grouped(
     distance: float = inf,
     difference: float = 0.15,
     corrected: bool = True,
+    band: float | None = None,
 ) -> Grouped:
     """GSD+, or GSD as published; see `Grouped`."""
     return Grouped(
@@ -22,6 +23,7 @@ def grouped(
         distance=distance,
         difference=difference,
         corrected=corrected,
+        band=band,
     )
 
 

@@ -91,6 +91,22 @@ def published_group(size, distance=math.inf, difference=math.inf):
     return of_each(keep)
 
 
+def group_in_band(band, distance=math.inf, difference=math.inf):
+    def keep(p, q, x):
+        members = [
+            v
+            for v in range(len(p))
+            if v == x
+            or p[x] / band <= p[v] <= p[x] * band
+            and p[v] > 0
+            and abs(p[v] - p[x]) <= difference
+            and APART[v][x] <= distance
+        ]
+        return exact([sum(p[v] for v in members)], [sum(q[v] for v in members)], 0)
+
+    return of_each(keep)
+
+
 def corrected(*arguments):
     published = published_group(*arguments)
     return lambda p, q: torch.maximum(published(p, q), of_each(exact)(p, q))
@@ -143,6 +159,11 @@ RULES = {
         ordinary,
     ),
     "GSD+": (Grouped([CODES], size=10, distance=2.0), corrected(10, 2.0, 0.15), ordinary),
+    "GSD in bands": (
+        Grouped([CODES], band=1.7, distance=2.0, difference=0.02, corrected=False),
+        group_in_band(1.7, 2.0, 0.02),
+        ordinary,
+    ),
     "LANTERN": (LatentNeighbour([NEAREST], delta=0.06), neighbours(delta=0.06), ordinary),
     "LANTERN++": (LatentNeighbour([NEAREST], factor=2.0), neighbours(factor=2.0), ordinary),
     "GSD-C": (CoarseGrained([DISJOINT]), coarse(DISJOINT), coarse_residual(DISJOINT)),
@@ -565,6 +586,7 @@ def test_what_is_drawn_again_has_the_distribution_of_the_target(name):
         (lambda: Annealed(0.9), "delta is 1 or more"),
         (lambda: Annealed(1.5, -1), "nu 0 or more"),
         (lambda: Grouped([CODES], size=0), "1 or more tokens"),
+        (lambda: Grouped([CODES], band=0.9), "1 or more, not 0.9"),
         (lambda: LatentNeighbour([NEAREST]), "one bound"),
         (lambda: LatentNeighbour([NEAREST], delta=0.1, factor=2.0), "one bound"),
         (lambda: LatentNeighbour([NEAREST], delta=5), "delta is 0 to 1"),

@@ -80,6 +80,7 @@ def test_these_kernels_have_no_problem(device):
             "tl.exp(drafted) - tl.exp(target)",
             "a window was judged",
         ),
+        ("bands", "tl.sqrt(apart) <= distance", "apart <= distance", "a group has"),
     ],
 )
 @pytest.mark.filterwarnings("ignore:.*encountered in:RuntimeWarning")
@@ -136,22 +137,23 @@ import sys
 import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
-from intaglio.generators.inference.kernels import numbers, races, rejection
+from intaglio.generators.inference.kernels import bands, numbers, races, rejection
 
 size, capability = int(sys.argv[1]), int(sys.argv[2])
 pointers = {
     **dict.fromkeys("seeds positions rounds out keys ids drafts tokens".split(), "*i64"),
     **dict.fromkeys("logits null".split(), "*bf16"),
-    **dict.fromkeys("scales temperatures log_probs p q".split(), "*fp32"),
+    **dict.fromkeys("scales temperatures log_probs p q codes of_p of_q".split(), "*fp32"),
     **dict.fromkeys("accepted own".split(), "*i1"),
-    "numbers": "*fp64", "top_p": "fp32", "tiny": "fp32",
+    "numbers": "*fp64", **dict.fromkeys("top_p tiny band difference distance".split(), "fp32"),
 }
-flags = dict.fromkeys("GUIDED WARMED TOP_K TOP_P RACE KEEP DRAWN EVERYWHERE".split(), True)
+flags = dict.fromkeys("GUIDED WARMED TOP_K TOP_P RACE KEEP DRAWN EVERYWHERE NEAR".split(), True)
 for kernel, sizes in (
     (numbers._words_kernel, {"SIZE": 128}),
     (races._race_kernel, {"SIZE": size, "ROWS": max(1, 1024 // size)}),
     (rejection._accept_kernel, {"SIZE": 128}),
     (rejection._replace_kernel, {"SIZE": size, "ROWS": max(1, 1024 // size), "SLOTS": 16}),
+    (bands._band_kernel, {"SIZE": size, "DIM": 8, "ROWS": max(1, 1024 // size)}),
 ):
     every = {**flags, **sizes}
     constants = {name: every[name] for name in kernel.arg_names if name in every}
@@ -185,4 +187,4 @@ def test_kernels_compile_for_devices(tmp_path, size, capability):
         env=environment,
     )
     assert run.returncode == 0, run.stderr[-2000:]
-    assert run.stdout.count("\n") == 4
+    assert run.stdout.count("\n") == 5
