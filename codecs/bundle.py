@@ -23,6 +23,7 @@ from intaglio.codecs.shipped import BUNDLE_FILES, located, shipped_names
 from intaglio.codecs.trust import trusting
 from intaglio.codecs.weights import (
     checked_size,
+    filled,
     fitting,
     read_checkpoint,
     shapes_of,
@@ -152,7 +153,7 @@ def read(folder: str | Path, trainable: bool = False) -> Part:
         state = load_safetensors(weights)
     except SafetensorError as error:
         raise ValueError(f"{folder / WEIGHTS} cannot be read: {error}") from error
-    part = _filled(fold(build(config["recipe"])).float(), state, str(folder))
+    part = filled(fold(build(config["recipe"])).float(), state, str(folder))
     if fingerprint(part) != config["fingerprint"]:
         raise ValueError(
             f"{folder / CONFIG} does not belong to its weights: the fingerprint differs; "
@@ -282,24 +283,9 @@ def restore(
     own = {str(key)[len(prefix) :]: value for key, value in every if str(key).startswith(prefix)}
     state = tensors_of(own, path) | tensors_of(averaged, path)
     fitting(recipe, shapes_of(state), build, str(checkpoint))
-    part = _filled(build(recipe), state, str(checkpoint))
+    part = filled(build(recipe), state, str(checkpoint))
     return part if trainable else cast(Part, fold(part))
 
 
 def _mapping(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
-
-
-def _filled(part: Any, state: dict[str, Tensor], source: str) -> Any:
-    try:
-        part.load_state_dict(state)
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())[:300]
-        raise ValueError(f"the weights in {source} do not fit its recipe: {reason}") from error
-    for name, weight in part.named_parameters():
-        if bool(weight.isnan().any()):
-            raise ValueError(
-                f"the weights in {source} are damaged, or of a training that failed: {name} holds "
-                "NaN; take an earlier checkpoint"
-            )
-    return part

@@ -168,6 +168,26 @@ def fitting(recipe: Any, shapes: Shapes, make: Callable[[Any], Any], source: str
         raise ValueError(f"the recipe in {source} makes weights of size 0, such as {empty[0]!r}")
 
 
+def filled(part: Any, state: dict[str, Tensor], source: str) -> Any:
+    """A part that is given its weights, of which the shapes are known to fit.
+
+    Raises:
+        ValueError: they do not, or a parameter has NaN.
+    """
+    try:
+        part.load_state_dict(state)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:300]
+        raise ValueError(f"the weights in {source} do not fit its recipe: {reason}") from error
+    for name, weight in part.named_parameters():
+        if bool(weight.isnan().any()):
+            raise ValueError(
+                f"the weights in {source} are damaged, or of a training that failed: {name} holds "
+                "NaN; take an earlier checkpoint"
+            )
+    return part
+
+
 def shapes_of(state: Mapping[str, Any]) -> Shapes:
     """Shapes of the tensors of a state by name."""
     return {
