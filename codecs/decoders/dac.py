@@ -33,6 +33,11 @@ class DACDecoder(AudioDecoder):
         depthwise: SNAC: wide convolutions treat every channel alone.
         window: SNAC: latents of a window of local attention after the first layer; None for none.
         noise: SNAC: noise of a learned strength in every stage; see `NoiseBlock`.
+        causal: whether samples depend on no later latents, so that it can be streamed (LM-SPT's
+            option).
+
+    Raises:
+        ValueError: a causal decoder with attention to whole windows or with noise.
     """
 
     def __init__(
@@ -45,12 +50,21 @@ class DACDecoder(AudioDecoder):
         depthwise: bool = False,
         window: int | None = None,
         noise: bool = False,
+        causal: bool = False,
     ) -> None:
         super().__init__()
+        if causal and (window or noise):
+            raise ValueError(
+                f"a causal DAC decoder has no local attention and no noise; window is {window}, "
+                f"noise {noise}"
+            )
         self.dim = dim
+        self.causal = causal
         self.hop_length = math.prod(strides)
-        self.mix = Conv1d(dim, dim, 7, groups=dim, pad_mode="constant") if depthwise else None
-        self.stem = Conv1d(dim, width, 1 if depthwise else 7, pad_mode="constant")
+        self.mix = None
+        if depthwise:
+            self.mix = Conv1d(dim, dim, 7, groups=dim, causal=causal, pad_mode="constant")
+        self.stem = Conv1d(dim, width, 1 if depthwise else 7, causal=causal, pad_mode="constant")
         self.attention = LocalAttention(width, window) if window else None
         self.strides = tuple(reversed(strides))
         self.snakes = nn.ModuleList()
@@ -59,12 +73,14 @@ class DACDecoder(AudioDecoder):
         self.blocks = nn.ModuleList()
         for stage, stride in enumerate(self.strides):
             self.snakes.append(Snake(width))
-            self.ups.append(ConvTranspose1d(width, width // 2, stride))
+            self.ups.append(ConvTranspose1d(width, width // 2, stride, causal=causal))
             width //= 2
             self.noises.append(NoiseBlock(width, seed=stage) if noise else nn.Identity())
-            self.blocks.extend(SnakeBlock(width, d, depthwise=depthwise) for d in DILATIONS)
+            self.blocks.extend(
+                SnakeBlock(width, d, depthwise=depthwise, causal=causal) for d in DILATIONS
+            )
         self.last_snake = Snake(width)
-        self.head = Conv1d(width, channels, 7, pad_mode="constant")
+        self.head = Conv1d(width, channels, 7, causal=causal, pad_mode="constant")
         self.apply(start_small)
 
     def forward(self, latents: Tensor, mask: Tensor | None = None) -> Tensor:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from .bottleneck import BottleneckEncoder as BottleneckEncoder
     from .convnet2d import ConvEncoder as ConvEncoder
     from .dac import DACEncoder as DACEncoder
+    from .dual import DualEncoder as DualEncoder
     from .latents import DenseEncoder as DenseEncoder
     from .latents import LatentEncoder as LatentEncoder
     from .recogniser import RecogniserEncoder as RecogniserEncoder

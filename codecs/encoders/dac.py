@@ -31,9 +31,12 @@ class DACEncoder(AudioEncoder):
         depthwise: SNAC: wide convolutions treat every channel alone, and one of 7 taps ends the
             encoder instead of Snake and 3 taps; ``dim`` must then be the last width.
         window: SNAC: latents of a window of local attention before the last layer; None for none.
+        causal: whether a latent depends on no sample behind its own hop, so that it can be
+            streamed (LM-SPT's option).
 
     Raises:
-        ValueError: ``depthwise`` with a ``dim`` that is not the last width.
+        ValueError: ``depthwise`` with a ``dim`` that is not the last width, or a causal encoder
+            with attention to whole windows.
     """
 
     def __init__(
@@ -46,21 +49,29 @@ class DACEncoder(AudioEncoder):
         multiple: int = 1,
         depthwise: bool = False,
         window: int | None = None,
+        causal: bool = False,
     ) -> None:
         super().__init__()
+        if causal and window:
+            raise ValueError(f"a causal DAC encoder has no local attention; window is {window}")
         self.dim = dim
+        self.causal = causal
         self.hop_length = math.prod(strides)
         self.multiple = multiple
-        self.stem = Conv1d(channels, width, 7, pad_mode="constant")
+        self.stem = Conv1d(channels, width, 7, causal=causal, pad_mode="constant")
         self.strides = tuple(strides)
         self.blocks = nn.ModuleList()
         self.snakes = nn.ModuleList()
         self.downs = nn.ModuleList()
         for stride in strides:
-            self.blocks.extend(SnakeBlock(width, d, depthwise=depthwise) for d in DILATIONS)
+            self.blocks.extend(
+                SnakeBlock(width, d, depthwise=depthwise, causal=causal) for d in DILATIONS
+            )
             self.snakes.append(Snake(width))
             self.downs.append(
-                Conv1d(width, 2 * width, 2 * stride, stride=stride, pad_mode="constant")
+                Conv1d(
+                    width, 2 * width, 2 * stride, stride=stride, causal=causal, pad_mode="constant"
+                )
             )
             width *= 2
         if depthwise and dim != width:
@@ -72,6 +83,7 @@ class DACEncoder(AudioEncoder):
             dim,
             7 if depthwise else 3,
             groups=width if depthwise else 1,
+            causal=causal,
             pad_mode="constant",
         )
         self.apply(start_small)

@@ -57,14 +57,23 @@ class SnakeBlock(nn.Module):
         channels: channels in and out.
         dilation: steps between the taps.
         depthwise: the first convolution treats every channel alone (SNAC).
+        causal: see `Conv1d`.
     """
 
-    def __init__(self, channels: int, dilation: int, *, depthwise: bool = False) -> None:
+    def __init__(
+        self, channels: int, dilation: int, *, depthwise: bool = False, causal: bool = False
+    ) -> None:
         super().__init__()
         groups = channels if depthwise else 1
         self.snakes = nn.ModuleList(Snake(channels) for _ in range(2))
         self.wide = Conv1d(
-            channels, channels, 7, dilation=dilation, groups=groups, pad_mode="constant"
+            channels,
+            channels,
+            7,
+            dilation=dilation,
+            groups=groups,
+            causal=causal,
+            pad_mode="constant",
         )
         self.narrow = Conv1d(channels, channels, 1)
 

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from .pixel import PixelLoss as PixelLoss
     from .pixel import SSIMLoss as SSIMLoss
     from .quality import PESQLoss as PESQLoss
+    from .resynthesis import CodecEncoder as CodecEncoder
+    from .resynthesis import ResynthesisLoss as ResynthesisLoss
     from .stft import MultiScaleSTFTLoss as MultiScaleSTFTLoss
     from .waveform import WaveformLoss as WaveformLoss
     from .whisper import DeepFeatureLoss as DeepFeatureLoss

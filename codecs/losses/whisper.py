@@ -147,18 +147,20 @@ class _Block(nn.Module):
 
 
 class DeepFeatureLoss(ReconstructionLoss):
-    """Mean absolute difference of a frozen network's features (Germain, Chen and Koltun, 2019).
+    """Mean absolute difference of a frozen network's features (Germain, Chen and Koltun, 2019), or
+    their mean square.
 
     Each channel counts in units of its standard deviation over the originals of the batch, so that
     the few channels of large values that transformers have do not decide alone.
 
     Args:
         network: gives the features.
+        squared: take the mean square (LM-SPT).
     """
 
-    def __init__(self, network: FeatureNetwork) -> None:
+    def __init__(self, network: FeatureNetwork, *, squared: bool = False) -> None:
         super().__init__()
-        self.network = network
+        self.network, self.squared = network, squared
 
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
         """Scalar distance of what the network takes; the mean over its maps."""
@@ -168,7 +170,8 @@ class DeepFeatureLoss(ReconstructionLoss):
         for a, b in zip(self.network(output), wanted, strict=True):
             kept = [dim for dim in range(b.ndim) if dim != 1]
             scale = b.std(kept, keepdim=True) + 1e-3
-            terms.append(((a - b) / scale).abs().mean())
+            difference = (a - b) / scale
+            terms.append((difference.square() if self.squared else difference.abs()).mean())
         return torch.stack(terms).mean()
 
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .continuous import IdentityBottleneck as IdentityBottleneck
     from .continuous import KLBottleneck as KLBottleneck
     from .dimensionwise import DimensionwiseQuantizer as DimensionwiseQuantizer
+    from .dual import DualQuantizer as DualQuantizer
     from .factorized import FactorizedVectorQuantizer as FactorizedVectorQuantizer
     from .fsq import FSQ as FSQ
     from .ibq import IndexBackpropagationQuantizer as IndexBackpropagationQuantizer

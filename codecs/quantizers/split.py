@@ -5,6 +5,8 @@ levels carry is so not the coarsest part of the waveform, and may be trained to 
 the features of a speech network (`FeatureDistillation` with ``semantic``).
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -65,20 +67,8 @@ class SplitQuantizer(Quantizer):
                 passed = torch.where(kept, result.values, projected)
                 values.append(self.project_out[name](passed))
                 results.append(result)
-        shares = torch.tensor([len(half.level_groups) for half in (self.semantic, self.acoustic)])
-        shares = shares / shares.sum()
-        losses, stats = (
-            {
-                name: sum(
-                    share * getattr(result, kind)[name]
-                    for share, result in zip(shares.tolist(), results, strict=True)
-                )
-                for name in getattr(results[0], kind)
-            }
-            for kind in ("losses", "stats")
-        )
-        ids = torch.cat([result.ids for result in results], dim=-1)
-        return Quantized(values[0] + values[1], ids, losses, stats, semantic=values[0])
+        counts = [len(half.level_groups) for half in (self.semantic, self.acoustic)]
+        return joined(results, counts, values)
 
     def encode_ids(self, latents: Tensor) -> Tensor:
         """Ids of all levels, int64 [batch, positions, groups]."""
@@ -104,3 +94,25 @@ class SplitQuantizer(Quantizer):
             if ids.shape[-1] > groups:
                 y = y + self.project_out["acoustic"](self.acoustic.decode_ids(ids[..., groups:]))
         return y
+
+
+def joined(results: Sequence[Quantized], counts: Sequence[int], values: list[Tensor]) -> Quantized:
+    """Semantic levels and acoustic ones as one result, whose values are the sum.
+
+    Args:
+        results: of both quantizers, whose losses and statistics have the same names.
+        counts: levels of both, by which their losses and statistics are averaged.
+        values: what both add to the output.
+    """
+    losses, stats = (
+        {
+            name: sum(
+                count / sum(counts) * getattr(result, kind)[name]
+                for count, result in zip(counts, results, strict=True)
+            )
+            for name in getattr(results[0], kind)
+        }
+        for kind in ("losses", "stats")
+    )
+    ids = torch.cat([result.ids for result in results], dim=-1)
+    return Quantized(values[0] + values[1], ids, losses, stats, semantic=values[0])

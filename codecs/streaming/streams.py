@@ -64,7 +64,19 @@ class Sum(Stream):
         ]
         size = min(y.shape[-1] for y in ready)
         self.waiting = [y[..., size:] for y in ready]
-        return ready[0][..., :size] + ready[1][..., :size]
+        return self.combined(ready[0][..., :size], ready[1][..., :size])
+
+    def combined(self, first: Tensor, second: Tensor) -> Tensor:
+        """What the outputs of both, of the same steps, give."""
+        return first + second
+
+
+class SideBySide(Sum):
+    """Two streams of one input, the channels of the first before those of the second."""
+
+    def combined(self, first: Tensor, second: Tensor) -> Tensor:
+        """[batch, channels of both, steps]."""
+        return torch.cat([first, second], dim=1)
 
 
 class Blocks(Stream):

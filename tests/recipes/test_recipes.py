@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from omegaconf import OmegaConf
 
 from intaglio.codecs import load
-from intaglio.codecs.audio import dac, encodec, mimi, s3, s3_small, snac, wavtokenizer
+from intaglio.codecs.audio import dac, encodec, lm_spt, mimi, s3, s3_small, snac, wavtokenizer
+from intaglio.codecs.bundle import save
+from intaglio.codecs.discriminators import stft
 from intaglio.codecs.discriminators.complex_stft import ComplexSTFTDiscriminator
 from intaglio.codecs.discriminators.period import MultiPeriodDiscriminator
-from intaglio.codecs.discriminators.stft import (
-    MultiBandDiscriminator,
-    MultiResolutionDiscriminator,
-)
+from intaglio.codecs.discriminators.stft import MultiResolutionDiscriminator
 from intaglio.codecs.image.magvit2 import magvit2
 from intaglio.codecs.image.titok import titok
 from intaglio.codecs.image.wetok import wetok
@@ -72,14 +72,16 @@ def narrow(monkeypatch):
         "VectorQuantizer": {"kmeans_iterations": 1},
         "bottleneck_codec": {"depth": 1, "code": 8},
     }
-    for module in (dac, encodec, mimi, wavtokenizer):
+    for module in (dac, encodec, lm_spt, mimi, wavtokenizer):
         for name, fewer in sizes.items():
             if full := getattr(module, name, None):
                 monkeypatch.setattr(module, name, _with(full, fewer))
+    monkeypatch.setattr(lm_spt, "DIM", 64)
+    band = stft._BandSubDiscriminator
+    monkeypatch.setattr(stft, "_BandSubDiscriminator", lambda x, _, edges: band(x, 4, edges))
     monkeypatch.setitem(snac.SIZES, 24_000, ((2, 4, 8, 8), (4, 2, 1), 8, 128, None))
     for discriminator, fewer in (
         (MultiPeriodDiscriminator, {"channels": (4, 8, 8, 8, 8)}),
-        (MultiBandDiscriminator, {"channels": 4}),
         (MultiResolutionDiscriminator, {"channels": 4}),
         (ComplexSTFTDiscriminator, {"width": 4}),
     ):
@@ -216,6 +218,34 @@ def test_the_stages_of_a_recipe_name_parts_of_its_codec(build, learning):
     assert learning[1] not in learns[0] and learning[1] in learns[1]
     assert any(name.startswith("encoder") for name in learns[0])
     assert not any(name.startswith(("encoder", "quantizer")) for name in learns[1])
+
+
+@pytest.mark.parametrize("plain", [False, True], ids=["own judge, 25 Hz", "plain distillation"])
+def test_what_the_recipe_of_lm_spt_small_offers(plain, in_tmp_path, monkeypatch):
+    """Its options as the head of the recipe writes them, with the log where the recipe puts it."""
+    head = (FOLDER / "audio" / "lm_spt_small.yaml").read_text()
+    given = re.findall(r"--model\.\S+[= ]\S+", head)
+    assert len(given) == 4
+    save(s3_small.s3_small(), given[-1].partition("=")[2])
+    options = [word for option in given for word in option.split()]
+    words = ["-c", "overlays/plain_distillation"] if plain else options
+    words = ["fit", "-c", "audio/lm_spt_small", *words, "-c", "overlays/debug"]
+    words += ["--trainer.default_root_dir=run", "--trainer.enable_progress_bar=false"]
+    monkeypatch.setattr("sys.argv", ["intaglio", *words])
+    assert cli.main() == 0
+    [log] = Path("run").rglob("metrics.csv")
+    assert "train/meaning" in log.read_text()
+    codec = load(next(Path("run").rglob("last.ckpt")))
+    assert codec.frame_rate == (12.5 if plain else 25)
+
+
+@pytest.mark.parametrize("name", [name for name in SYSTEMS if name.startswith("audio/")])
+def test_the_logs_lie_in_the_folder_of_the_run(name):
+    """The paths of a recipe as they stand, which tests that bring loggers of their own replace."""
+    trainer = OmegaConf.load(FOLDER / f"{name}.yaml").trainer
+    loggers = trainer.logger if OmegaConf.is_list(trainer.logger) else [trainer.logger]
+    for logger in loggers:
+        assert logger.init_args.save_dir == trainer.default_root_dir
 
 
 def test_there_are_recipes():

@@ -14,6 +14,7 @@ from intaglio.codecs.quantizers.base import Quantizer
 from intaglio.codecs.quantizers.binary import BinaryQuantizer
 from intaglio.codecs.quantizers.continuous import ContinuousBottleneck
 from intaglio.codecs.quantizers.dimensionwise import DimensionwiseQuantizer
+from intaglio.codecs.quantizers.dual import DualQuantizer
 from intaglio.codecs.quantizers.factorized import FactorizedVectorQuantizer
 from intaglio.codecs.quantizers.fsq import FSQ
 from intaglio.codecs.quantizers.ibq import IndexBackpropagationQuantizer
@@ -72,11 +73,11 @@ def all_kinds(base):
 
 
 def test_no_quantizer_is_left_out():
-    """But those without ids, and the one that has other inputs, which has tests of its own."""
+    """But those without ids, and those that have other inputs, which have tests of their own."""
     for module in pkgutil.iter_modules(quantizers.__path__):
         importlib.import_module(f"{quantizers.__name__}.{module.name}")
     found = {kind for kind in all_kinds(Quantizer) if kind.__module__.startswith("intaglio.")}
-    apart = {Quantizer, PostTrainingQuantizer} | all_kinds(ContinuousBottleneck)
+    apart = {Quantizer, PostTrainingQuantizer, DualQuantizer} | all_kinds(ContinuousBottleneck)
     tested = {type(make()) for make in MAKERS.values()}
     assert {kind.__name__ for kind in found - apart - tested} == set()
 
