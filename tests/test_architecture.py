@@ -87,6 +87,7 @@ FLOORS = {
         "evaluation.audio": 4,
         "evaluation.image": 4,
         "evaluation.generators": 5,
+        "evaluation.probing": 6,
         "evaluation.figures": 6,
         "evaluation.report": 7,
         "benchmarks": 7,

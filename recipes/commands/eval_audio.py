@@ -26,6 +26,7 @@ from intaglio.recipes.evaluation.audio.comparison import (
     evaluate_codec,
 )
 from intaglio.recipes.evaluation.audio.metrics import select
+from intaglio.recipes.evaluation.audio.operating_points import points as points_of
 from intaglio.recipes.evaluation.audio.recordings import (
     duration,
     file_name,
@@ -35,6 +36,7 @@ from intaglio.recipes.evaluation.audio.recordings import (
 from intaglio.recipes.evaluation.comparison import evaluate
 from intaglio.recipes.evaluation.figures.canvas import check_installed
 from intaglio.recipes.evaluation.items import Item, choose
+from intaglio.recipes.evaluation.probing.probing import PROBES, STEPS, Probing, columns_of
 from intaglio.recipes.evaluation.rows import Row
 from intaglio.recipes.evaluation.scores import Metric
 from intaglio.recipes.evaluation.tables import (
@@ -53,6 +55,7 @@ from intaglio.recipes.evaluation.usage import (
 
 ABOUT = "measure the quality of audio codecs on recordings, next to classic codecs"
 BASELINES = "opus-6k,codec2-1200"
+DEFAULT_PROBES = ("speaker", "words")
 EXAMPLES = f"""\
   intaglio eval audio --codec demo/codec --data recordings/
   intaglio eval audio --codec demo/codec --data speech-prompts --split test --json eval.json
@@ -63,7 +66,8 @@ examples:
 {EXAMPLES}
 
 With --suite, --codec and --data may be repeated, and a codec may be followed by @ and bit rates
-(bits per second): for each, as many of its levels are used as fit. Without @, all are used.
+(bits per second): for each, as many of its levels are used as fit; or by L and a number of levels,
+such as @L1 for the first codebook alone. Without @, all are used.
 
 The table marks metrics whose package is missing and baselines whose program is missing.
 Damaged files are skipped, named, and make the exit status 1.
@@ -107,6 +111,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="classic codecs: opus-6k, opus-12k…, codec2-1200, -1300, -2400, -3200, or none "
         f"({BASELINES})",
     )
+    parser.add_argument(
+        "--probes",
+        type=names,
+        metavar="NAMES",
+        help=f"of a suite, what is predicted from tokens: {', '.join(PROBES)} (a language model "
+        f"that is trained on them), or none ({','.join(DEFAULT_PROBES)})",
+    )
+    parser.add_argument(
+        "--lm-steps",
+        type=whole(1),
+        default=STEPS,
+        metavar="N",
+        help=f"of the training of the language model of each row ({STEPS})",
+    )
     parser.add_argument("--plot", metavar="FILE", help="draw quality over bit rate, as PNG")
     parser.add_argument("--save-audio", metavar="FOLDER", help="write every decoded recording")
 
@@ -127,10 +145,12 @@ def run(args: argparse.Namespace) -> None:
     baselines = [baseline(name) for name in args.baselines if name != "none"]
     chosen = {name: _chosen(args, name) for name in args.data}
     if args.suite:
-        points = suite.points(sources, lambda source: load_codec(source, args.device))
+        points = points_of(sources, lambda source: load_codec(source, args.device))
         read = _run_suite(args, points, chosen, metrics, baselines)
     elif codec is None or len(sources) > 1 or len(args.data) > 1:
         raise WrongUsage(f"several codecs or data sets are compared with --suite {suite.NAME}")
+    elif args.probes:
+        raise WrongUsage(f"--probes are a part of --suite {suite.NAME}")
     else:
         read = _run_single(args, codec, chosen, metrics, baselines)
     count = sum(len(records) for _, records in chosen.values())
@@ -184,18 +204,23 @@ def _run_suite(
     if args.plot and len(chosen) > 1:
         raise WrongUsage(f"--plot draws one data set, not {len(chosen)}")
     entries: list[suite.Entry] = []
+    probes = [name for name in args.probes or DEFAULT_PROBES if name != "none"]
+    columns = [*metrics, *columns_of(probes)]
     read = 0
     for name, found in chosen.items():
         items = read_recordings(*found, None)
         read += len(items)
         _announce(args, name, items)
+        probing = Probing(items, probes, seed=args.seed, steps=args.lm_steps)
         systems = audio_systems(points, baselines)
-        for result in evaluate(systems, items, metrics=metrics, seed=args.seed, progress=True):
+        for made in evaluate(systems, items, metrics=metrics, seed=args.seed, progress=True):
+            result = probing.probed(made, points)
             entries.append(suite.entry(name, result, points, items))
             if args.save_audio and result.output:
                 folder = Path(args.save_audio) / (file_name(name) if len(chosen) > 1 else "")
                 save_audio(folder / file_name(result.row.system), items, result.output.decoded)
-    table, lines = suite.table(entries, metrics)
+        entries += [suite.Entry(name, row, None) for row in probing.references()]
+    table, lines = suite.table(entries, columns)
     print_table(table)
     print("\n".join(lines))
     if args.json:

@@ -21,12 +21,16 @@ class Item(NamedTuple):
         content: waveform, float [samples], in [-1, 1]; or pixels, uint8 [3, height, width].
         sample_rate: of a waveform, in Hz; 0 of an image.
         text: transcript or caption; "" if unknown.
+        speaker: of a recording; "" if unknown.
+        source: what it was made from; items of one source are held out together.
     """
 
     name: str
     content: Tensor
     sample_rate: int = 0
     text: str = ""
+    speaker: str = ""
+    source: str = ""
 
 
 Features = Callable[[Sequence[Tensor]], Tensor]  # contents of items to [items, dim]

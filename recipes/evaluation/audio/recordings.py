@@ -7,7 +7,7 @@ from pathlib import Path
 from torch import Tensor
 
 from intaglio.data.formats.wave import read_wave, write_wave
-from intaglio.data.manifest import Record
+from intaglio.data.manifest import Record, source_key
 from intaglio.recipes.evaluation.items import Item, read_items
 
 
@@ -25,7 +25,7 @@ def read_recordings(folder: Path, chosen: Sequence[Record], sample_rate: int | N
 
     def read(record: Record) -> Item:
         wave, rate = read_wave(folder / record.path, sample_rate)
-        return Item(record.path, wave[0], rate, record.text)
+        return Item(record.path, wave[0], rate, record.text, record.speaker, source_key(record))
 
     return read_items(folder, chosen, read)
 

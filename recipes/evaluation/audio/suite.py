@@ -1,23 +1,21 @@
 """The suite ``audio-tokens``: codecs at several bit rates, with the use that they make of tokens.
 
 The reconstruction part of "Discrete Audio Tokens: More Than a Survey!" (Mousavi et al., TMLR 2025),
-as far as its metrics run without fetching models. Its probing and language-model parts are not
-here.
+as far as its metrics run without fetching models; `intaglio.recipes.evaluation.probing` has its
+probing and language-model parts.
 """
 
 import math
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean, median
 from typing import Any, NamedTuple
 
 from rich.table import Table
 
-from intaglio.codecs import AudioCodec
 from intaglio.codecs.tokens import Tokens
-from intaglio.recipes.errors import WrongUsage
 from intaglio.recipes.evaluation.audio.comparison import OperatingPoint, token_bits
+from intaglio.recipes.evaluation.audio.operating_points import nominal_rate
 from intaglio.recipes.evaluation.items import Item
 from intaglio.recipes.evaluation.rows import Row, SystemResult
 from intaglio.recipes.evaluation.scores import Metric
@@ -67,48 +65,6 @@ class Entry(NamedTuple):
     data: str
     row: Row
     statistics: CodecStatistics | None
-
-
-def points(specs: Sequence[str], load: Callable[[str], AudioCodec]) -> list[OperatingPoint]:
-    """Codecs and bit rates that are written ``BUNDLE`` (full depth) or ``BUNDLE@3000,6000``.
-
-    A bit rate allows as many levels as stay within it; the point is named by the bits that these
-    take. Codecs of the same name are named by their bundles.
-
-    Args:
-        specs: of one codec each.
-        load: gives the codec of a bundle.
-
-    Raises:
-        ValueError: a bit rate that is no number or below the codec's lowest, or two of one codec
-            that allow the same levels; and as ``load``.
-    """
-    found = []
-    split = [_split(spec) for spec in specs]
-    codecs = [load(source) for source, _ in split]
-    counts = Counter(codec.name for codec in codecs)
-    for codec, (source, rates) in zip(codecs, split, strict=True):
-        name = codec.name if counts[codec.name] == 1 else source
-        if not rates:
-            found.append(OperatingPoint(name, codec))
-        for rate in rates:
-            if rate < nominal_rate(codec, 1) * (1 - 1e-9):
-                raise ValueError(
-                    f"{codec.name} takes {nominal_rate(codec, 1):.0f} bits a second at least, more "
-                    f"than {rate:g}"
-                )
-            levels = codec.levels_at(rate)
-            found.append(OperatingPoint(f"{name}@{nominal_rate(codec, levels):.0f}", codec, levels))
-    twice = [name for name, count in Counter(point.name for point in found).items() if count > 1]
-    if twice:
-        raise ValueError(f"{twice[0]} would be two rows; give bit rates a level of it apart")
-    return found
-
-
-def nominal_rate(codec: AudioCodec, levels: int) -> float:
-    """Bits per second of the ids of a codec's first levels."""
-    groups = sum(codec.quantizer.level_groups[:levels])
-    return codec.frame_rate * sum(math.log2(size) for size in codec.vocab[:groups])
 
 
 def statistics_of(
@@ -267,17 +223,3 @@ def _fields(statistics: CodecStatistics, first: CodecStatistics) -> dict[str, An
             "relative_time": statistics.real_time_factor / first.real_time_factor,
         },
     }
-
-
-def _split(spec: str) -> tuple[str, list[float]]:
-    """Bundle and bit rates; a path that exists is a bundle, whatever it looks like."""
-    source, at, text = spec.rpartition("@")
-    if not at or Path(spec).exists():
-        return spec, []
-    try:
-        rates = [float(rate) for rate in text.split(",")]
-    except ValueError:
-        rates = []
-    if not source or not rates or not all(0 < rate < math.inf for rate in rates):
-        raise WrongUsage(f"{spec!r} is no codec with bit rates: write BUNDLE@3000,6000")
-    return source, rates

@@ -1,7 +1,7 @@
-"""Linear probes on features of pictures: the class of a picture, and its caption by retrieval.
+"""Linear probes on features of items: the class of one, and its caption or text by retrieval.
 
-They are trained on the decoded tokens of real training items, so that real held-out items, decoded
-by the same codec, show what a perfect generator would reach.
+Of generators they are trained on the decoded tokens of real training items, so that real held-out
+items, decoded by the same codec, show what a perfect generator would reach.
 """
 
 import zlib

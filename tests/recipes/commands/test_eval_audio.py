@@ -1,6 +1,7 @@
 """``intaglio eval audio``: what it prints and writes, what it reads, and how it fails."""
 
 import json
+import math
 
 import pytest
 import soundfile
@@ -105,6 +106,37 @@ def test_the_suite_has_a_row_for_every_codec_rate_and_data_set(
     assert soundfile.info(saved).frames == soundfile.info(saved).samplerate == 22_050
 
 
+def test_the_suite_probes_tokens_of_every_row(intaglio, record, stereo, tmp_path):
+    records = []
+    for n in range(12):
+        record(tmp_path / "said" / f"{n}.wav", 2000, 16_000)
+        records.append(Record(f"{n}.wav", text=f"word {n}", speaker="ab"[n % 2]))
+    write_manifest(tmp_path / "said" / "manifest.jsonl", records)
+    status, out, err = intaglio(
+        "eval", "audio", *SUITE, "--codec", f"{stereo}@L1,L2", "--data", tmp_path / "said",
+        "--metrics", "mel", "--baselines", "opus-6k", "--json", tmp_path / "s.json",
+        "--probes", "speaker,words,lm", "--lm-steps", "1",
+    )  # fmt: skip
+    assert status == 0, err
+    rows = {row["system"]: row for row in json.loads((tmp_path / "s.json").read_text())}
+    assert list(rows) == ["original", "wide@800", "wide@2000", "opus-6k", "chance", "majority"]
+    probes = {"speaker", "words", "lm", "lm_bigram", "lm_unigram", "lm_perplexity"}
+    measured = {name: row["metrics"].keys() & probes for name, row in rows.items()}
+    assert measured["original"] == measured["chance"] == {"speaker", "words"}
+    assert measured["wide@800"] == measured["wide@2000"] == probes
+    assert (measured["opus-6k"], measured["majority"]) == (set(), {"speaker"})
+    assert rows["chance"]["metrics"]["speaker"] == 50
+    for name in probes:
+        low, high = rows["wide@800"]["intervals"][name]
+        assert low <= rows["wide@800"]["metrics"][name] <= high
+    assert rows["wide@800"]["language_model"]["steps"] == 1
+    assert rows["wide@2000"]["probing"] == {"folds": 5, "features": 2 * 8 + 256}
+    for name, ids in (("wide@800", 400), ("wide@2000", 800)):
+        found = rows[name]["metrics"]
+        assert found["lm"] == pytest.approx(ids * math.log(found["lm_perplexity"]))
+    assert "speaker" in out and "chance" in out and "majority" in out
+
+
 def test_the_suite_says_what_it_leaves_out(intaglio, data, bundle):
     words = ("--metrics", "mel,wer", "--baselines", "none")
     status, out, err = intaglio("eval", "audio", *SUITE, "--codec", bundle, "--data", data, *words)
@@ -112,6 +144,7 @@ def test_the_suite_says_what_it_leaves_out(intaglio, data, bundle):
     header = next(line for line in out.splitlines() if "system" in line)
     assert "bit/s" in header and "WER" not in out.replace("left out: WER (", "")
     assert "left out: WER (" in out
+    assert "speaker (a probe takes two speakers of 5 recordings in a manifest, got 0)" in out
 
 
 def test_rates_that_a_codec_does_not_have(refusal, data, stereo):
@@ -151,6 +184,8 @@ def test_a_manifest_cannot_write_outside_the_folder(intaglio, record, bundle, tm
         (("--limit", "0"), "--limit: it is a whole number from 1"),
         ((*SUITE, "--rate", "0"), "--rate: it is a whole number from 1"),
         (("--rate", "999"), "1000 Hz at least, not at 999"),
+        (("--probes", "lm"), "--probes are a part of --suite audio-tokens"),
+        ((*SUITE, "--probes", "smell"), "unknown probe smell; there are speaker, words, lm, none"),
         (("--codec", "nowhere"), "compared with --suite audio-tokens"),
         ((*SUITE, "--codec", "nowhere@"), "'nowhere@' is no codec with bit"),
     ],

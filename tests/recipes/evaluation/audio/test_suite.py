@@ -14,14 +14,8 @@ from intaglio.data.formats.resampling import resample
 from intaglio.data.synthetic.audio import speechlike
 from intaglio.recipes.evaluation.audio.comparison import OperatingPoint, audio_systems
 from intaglio.recipes.evaluation.audio.metrics import SISDR, STOI, MelDistance
-from intaglio.recipes.evaluation.audio.suite import (
-    entry,
-    entry_records,
-    nominal_rate,
-    points,
-    statistics_of,
-    table,
-)
+from intaglio.recipes.evaluation.audio.operating_points import nominal_rate, points
+from intaglio.recipes.evaluation.audio.suite import entry, entry_records, statistics_of, table
 from intaglio.recipes.evaluation.comparison import evaluate
 from intaglio.recipes.evaluation.items import Item
 
@@ -158,6 +152,9 @@ def test_specs_become_points():
         ("c@800", 1),
     ]
     assert found[0].codec is found[1].codec is made["runs/a"]
+    by_levels = points(["runs/a@L1,L2", "b@L1,1600"], made.__getitem__)
+    assert [point.levels for point in by_levels] == [1, 2, 1, 2]
+    assert [point.name for point in by_levels] == ["a@800", "a@1600", "b@800", "b@1600"]
     assert [nominal_rate(made["b"], levels) for levels in (1, 2)] == [800, 1600]
 
 
@@ -168,7 +165,23 @@ def test_a_folder_with_an_at_is_a_folder(in_tmp_path):
     ]
 
 
-@pytest.mark.parametrize("spec", ["a@", "@800", "a@x", "a@800,", "a@-800", "a@nan", "a@inf", "a@0"])
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "a@",
+        "@800",
+        "a@x",
+        "a@800,",
+        "a@-800",
+        "a@nan",
+        "a@inf",
+        "a@0",
+        "a@L0",
+        "a@L",
+        "a@Lx",
+        "@L1",
+    ],
+)
 def test_specs_that_name_no_rate_are_refused(spec):
     with pytest.raises(ValueError, match=f"'{spec}' is no codec with bit rates: write BUNDLE@3000"):
         points([spec], lambda source: Echo())
@@ -177,6 +190,7 @@ def test_specs_that_name_no_rate_are_refused(spec):
 @pytest.mark.parametrize(
     ("specs", "reason"),
     [
+        (["a@L3"], "echo has 2 levels, not 3"),
         (["a@799"], "echo takes 800 bits a second at least, more than 799"),
         (["a@800,1500"], "echo@800 would be two rows"),
         (["a", "a"], "a would be two rows"),

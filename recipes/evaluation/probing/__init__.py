@@ -1,0 +1,1 @@
+"""What frozen tokens of a codec hold: linear probes, and how predictable the tokens are."""
