@@ -3,8 +3,9 @@
 Our own sizes (2026), closer to the layers of the paper's first version (Jo et al., 2025;
 arXiv 2506.16738): encoders with a transformer behind them, and Vocos' decoder, with one block where
 speech is resynthesised from the semantic level. The encoders see spectrograms, not waveforms, which
-costs a CPU less; and the decoder also learns from the semantic level alone, so that a first level
-can be decoded without the others.
+costs a CPU less; codes are running means, of which a small training uses more than of learned ones;
+and the decoder also learns from the semantic level alone, so that it can decode that level without
+the others.
 """
 
 from intaglio.codecs.audio.lm_spt import checked
@@ -17,8 +18,8 @@ from intaglio.codecs.encoders.bottleneck import BottleneckEncoder
 from intaglio.codecs.encoders.dual import DualEncoder
 from intaglio.codecs.encoders.spectral import SpectralEncoder
 from intaglio.codecs.quantizers.dual import DualQuantizer
-from intaglio.codecs.quantizers.factorized import FactorizedVectorQuantizer
 from intaglio.codecs.quantizers.residual import ResidualQuantizer
+from intaglio.codecs.quantizers.vq import VectorQuantizer
 
 DIM = 128
 HOP = 320  # samples: the transformers work at 50 Hz
@@ -28,7 +29,7 @@ WINDOW = 250  # latents of 50 Hz: five seconds
 def lm_spt_small(
     frame_rate: float = 12.5, *, levels: int = 8, codebook_size: int = 1024
 ) -> AudioCodec:
-    """Build the codec with fresh weights: 4.9 million parameters; 1 kbit/s at 12.5 Hz.
+    """Build the codec with fresh weights: 4.8 million parameters; 1 kbit/s at 12.5 Hz.
 
     Args:
         frame_rate: positions a second: 25, 12.5 or 6.25.
@@ -43,12 +44,12 @@ def lm_spt_small(
         raise ValueError(
             f"lm_spt_small has a semantic and at least one acoustic level, not {levels}"
         )
-    books = [FactorizedVectorQuantizer(DIM, codebook_size) for _ in range(levels)]
+    books = [VectorQuantizer(DIM, codebook_size, kmeans_iterations=50) for _ in range(levels)]
     return AudioCodec(
         encoder=DualEncoder(_encoder(stride), _encoder(stride)),
         quantizer=DualQuantizer(
             books[0],
-            ResidualQuantizer(books[1:], dropout=0.5, through_levels=True),
+            ResidualQuantizer(books[1:], dropout=0.5),
             semantic_only=0.1,
         ),
         decoder=_decoder(stride, width=256, intermediate=768, num_layers=4, depth=2),

@@ -33,18 +33,21 @@ QUANTIZER = [
 ]
 
 
-def stage_rules(theirs: str, ours: str, *, change: str, first_unit: int) -> list[tuple[str, str]]:
+def stage_rules(
+    theirs: str, ours: str, *, change: str, first_unit: int, stages: int = STAGES
+) -> list[tuple[str, str]]:
     """Rules for the stages of an encoder or a decoder as the authors of DAC and SNAC spell them.
 
     Args:
         theirs: start of their names; the stage's number, counted from 1, follows.
-        ours: ``encoder`` or ``decoder``.
+        ours: ``encoder`` or ``decoder``, or where such a one is.
         change: our name of the layer that changes the rate, ``downs`` or ``ups``.
         first_unit: their number of the first residual block.
+        stages: how many there are.
     """
     snake, conv = (UNITS, UNITS + 1) if change == "downs" else (0, 1)
     rules: list[tuple[str, str]] = []
-    for stage in range(STAGES):
+    for stage in range(stages):
         start = rf"{theirs}\.{stage + 1}\.block\."
         rules += [
             (rf"{start}{snake}\.alpha", f"{ours}.snakes.{stage}.alpha"),
@@ -65,10 +68,28 @@ def _unit(start: str, theirs: Sequence[str], ours: str) -> list[tuple[str, str]]
 
 def _release() -> list[tuple[str, str]]:
     return [
-        *stage_rules(r"encoder\.block", "encoder", change="downs", first_unit=0),
-        *stage_rules(r"decoder\.model", "decoder", change="ups", first_unit=2),
-        *_ends(r"encoder\.block\.0", r"encoder\.block\.5", r"encoder\.block\.6", "encoder"),
-        *_ends(r"decoder\.model\.0", r"decoder\.model\.5", r"decoder\.model\.6", "decoder"),
+        *encoder_rules("encoder", "encoder", STAGES),
+        *decoder_rules(STAGES),
+    ]
+
+
+def encoder_rules(theirs: str, ours: str, stages: int) -> list[tuple[str, str]]:
+    """Rules for a whole encoder as the authors of DAC spell it."""
+    block = rf"{theirs}\.block"
+    stem, snake, head = (rf"{block}\.{number}" for number in (0, stages + 1, stages + 2))
+    return [
+        *stage_rules(block, ours, change="downs", first_unit=0, stages=stages),
+        *_ends(stem, snake, head, ours),
+    ]
+
+
+def decoder_rules(stages: int) -> list[tuple[str, str]]:
+    """Rules for a whole decoder as the authors of DAC spell it."""
+    model = r"decoder\.model"
+    stem, snake, head = (rf"{model}\.{number}" for number in (0, stages + 1, stages + 2))
+    return [
+        *stage_rules(model, "decoder", change="ups", first_unit=2, stages=stages),
+        *_ends(stem, snake, head, "decoder"),
     ]
 
 

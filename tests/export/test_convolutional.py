@@ -8,7 +8,9 @@ from intaglio.codecs.audio.encodec import encodec
 from intaglio.codecs.decoders.dac import DACDecoder
 from intaglio.codecs.decoders.seanet import SEANetDecoder
 from intaglio.codecs.encoders.dac import DACEncoder
+from intaglio.codecs.encoders.dual import DualEncoder
 from intaglio.codecs.encoders.seanet import SEANetEncoder
+from intaglio.codecs.quantizers.dual import DualQuantizer
 from intaglio.codecs.quantizers.factorized import FactorizedVectorQuantizer
 from intaglio.codecs.quantizers.residual import ResidualQuantizer
 from intaglio.codecs.quantizers.residual_fsq import ResidualFSQ
@@ -38,11 +40,23 @@ def snac_like() -> AudioCodec:
     )
 
 
+def two_encoders() -> AudioCodec:
+    books = [FactorizedVectorQuantizer(16, size, codebook_dim=4) for size in (30, 20, 20)]
+    return AudioCodec(
+        DualEncoder(*(DACEncoder(16, (2, 5), width=4, causal=True) for _ in range(2))),
+        DualQuantizer(books[0], ResidualQuantizer(books[1:], through_levels=True)),
+        DACDecoder(16, (2, 5), width=16, causal=True),
+        sample_rate=1000,
+        name="lm_spt",
+    )
+
+
 @pytest.mark.parametrize(
     ("make", "kinds"),
     [
         (encodec_like, ["torchscript"]),
         (snac_like, ["torchscript"]),
+        (two_encoders, ["torchscript"]),
         pytest.param(encodec_like, ["onnx", "program"], marks=pytest.mark.slow),
     ],
 )

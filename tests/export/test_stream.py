@@ -11,12 +11,17 @@ import torch
 from intaglio.codecs import AudioCodec
 from intaglio.codecs.audio.speech_small import speech_small
 from intaglio.codecs.decoders.bottleneck import BottleneckDecoder
+from intaglio.codecs.decoders.dac import DACDecoder
 from intaglio.codecs.decoders.seanet import SEANetDecoder
 from intaglio.codecs.decoders.vocos import VocosDecoder
 from intaglio.codecs.encoders.bottleneck import BottleneckEncoder
+from intaglio.codecs.encoders.dac import DACEncoder
+from intaglio.codecs.encoders.dual import DualEncoder
 from intaglio.codecs.encoders.seanet import SEANetEncoder
 from intaglio.codecs.encoders.spectral import SpectralEncoder
 from intaglio.codecs.layers.transposed1d import ConvTranspose1d
+from intaglio.codecs.quantizers.dual import DualQuantizer
+from intaglio.codecs.quantizers.factorized import FactorizedVectorQuantizer
 from intaglio.codecs.quantizers.fsq import FSQ
 from intaglio.codecs.quantizers.residual import ResidualQuantizer
 from intaglio.codecs.quantizers.split import SplitQuantizer
@@ -73,7 +78,18 @@ def attention() -> AudioCodec:
     )
 
 
-@pytest.mark.parametrize("make", [recurrent, spectra, attention])
+def two_encoders() -> AudioCodec:
+    books = [FactorizedVectorQuantizer(16, size, codebook_dim=4) for size in (30, 20, 20)]
+    return AudioCodec(
+        DualEncoder(*(DACEncoder(16, (2, 5), width=4, causal=True) for _ in range(2))),
+        DualQuantizer(books[0], ResidualQuantizer(books[1:], through_levels=True)),
+        DACDecoder(16, (2, 5), width=16, causal=True),
+        sample_rate=1000,
+        name="lm_spt",
+    )
+
+
+@pytest.mark.parametrize("make", [recurrent, spectra, attention, two_encoders])
 def test_run_without_this_package(
     make: Callable[[], AudioCodec], root, tmp_path, monkeypatch
 ) -> None:
