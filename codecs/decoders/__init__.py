@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .convnet2d import ConvDecoder as ConvDecoder
     from .dac import DACDecoder as DACDecoder
     from .flow import FlowDecoder as FlowDecoder
+    from .hifigan import HiFiGANDecoder as HiFiGANDecoder
     from .istft import InverseSTFT as InverseSTFT
     from .latents import DenseDecoder as DenseDecoder
     from .latents import LatentDecoder as LatentDecoder

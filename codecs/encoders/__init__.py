@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from .convnet2d import ConvEncoder as ConvEncoder
     from .dac import DACEncoder as DACEncoder
     from .dual import DualEncoder as DualEncoder
+    from .hifigan import HiFiGANEncoder as HiFiGANEncoder
     from .latents import DenseEncoder as DenseEncoder
     from .latents import LatentEncoder as LatentEncoder
     from .recogniser import RecogniserEncoder as RecogniserEncoder

@@ -1,4 +1,6 @@
-"""The residual blocks of waveform codecs: SEANet's (EnCodec, WavTokenizer) and DAC's."""
+"""Residual blocks of waveform codecs: SEANet (EnCodec, WavTokenizer), DAC and HiFi-GAN."""
+
+from collections.abc import Sequence
 
 from torch import Tensor, nn
 
@@ -84,3 +86,32 @@ class SnakeBlock(nn.Module):
     def stream(self) -> Stream:
         """The block, block by block."""
         return Sum(chain(self.snakes[0], self.wide, self.snakes[1], self.narrow), Stream())
+
+
+class HiFiGANBlock(nn.Module):
+    """LeakyReLU → dilated convolution → LeakyReLU → convolution, added; for one dilation after
+    another (Kong et al., NeurIPS 2020, first variant).
+
+    Args:
+        channels: channels in and out.
+        kernel_size: taps of all convolutions.
+        dilations: steps between the taps of the first convolutions.
+    """
+
+    def __init__(self, channels: int, kernel_size: int, dilations: Sequence[int]) -> None:
+        super().__init__()
+        self.dilated = nn.ModuleList(
+            Conv1d(channels, channels, kernel_size, dilation=dilation, pad_mode="constant")
+            for dilation in dilations
+        )
+        self.plain = nn.ModuleList(
+            Conv1d(channels, channels, kernel_size, pad_mode="constant") for _ in dilations
+        )
+        self.activation = nn.LeakyReLU(0.1)
+
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """[batch, channels, time] → the same shape."""
+        for dilated, plain in zip(self.dilated, self.plain, strict=True):
+            inner = dilated(self.activation(x), lengths)
+            x = x + plain(self.activation(inner), lengths)
+        return x

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .perturbation import Perturbation as Perturbation
     from .post_training import PostTrainingQuantizer as PostTrainingQuantizer
     from .product import ProductQuantizer as ProductQuantizer
+    from .regrouped import RegroupedQuantizer as RegroupedQuantizer
     from .residual import ResidualQuantizer as ResidualQuantizer
     from .residual_fsq import ResidualFSQ as ResidualFSQ
     from .split import SplitQuantizer as SplitQuantizer

@@ -11,7 +11,17 @@ import yaml
 from omegaconf import OmegaConf
 
 from intaglio.codecs import load
-from intaglio.codecs.audio import dac, encodec, lm_spt, mimi, s3, s3_small, snac, wavtokenizer
+from intaglio.codecs.audio import (
+    dac,
+    encodec,
+    lm_spt,
+    mimi,
+    s3,
+    s3_small,
+    simcodec,
+    snac,
+    wavtokenizer,
+)
 from intaglio.codecs.bundle import save
 from intaglio.codecs.discriminators import stft
 from intaglio.codecs.discriminators.complex_stft import ComplexSTFTDiscriminator
@@ -71,8 +81,11 @@ def narrow(monkeypatch):
         "VocosDecoder": {"width": 32, "intermediate": 64, "num_layers": 2},
         "VectorQuantizer": {"kmeans_iterations": 1},
         "bottleneck_codec": {"depth": 1, "code": 8},
+        "HiFiGANEncoder": {"width": 4, "kernels": (3,)},
+        "HiFiGANDecoder": {"width": 32, "kernels": (3,)},
+        "RegroupedQuantizer": {"group_size": 64, "kept": (8, 8)},
     }
-    for module in (dac, encodec, lm_spt, mimi, wavtokenizer):
+    for module in (dac, encodec, lm_spt, mimi, simcodec, wavtokenizer):
         for name, fewer in sizes.items():
             if full := getattr(module, name, None):
                 monkeypatch.setattr(module, name, _with(full, fewer))

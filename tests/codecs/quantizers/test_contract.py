@@ -22,6 +22,7 @@ from intaglio.codecs.quantizers.multiscale import MultiScaleQuantizer
 from intaglio.codecs.quantizers.perturbation import Perturbation
 from intaglio.codecs.quantizers.post_training import PostTrainingQuantizer
 from intaglio.codecs.quantizers.product import ProductQuantizer
+from intaglio.codecs.quantizers.regrouped import RegroupedQuantizer
 from intaglio.codecs.quantizers.residual import ResidualQuantizer
 from intaglio.codecs.quantizers.residual_fsq import ResidualFSQ
 from intaglio.codecs.quantizers.split import SplitQuantizer
@@ -57,6 +58,7 @@ MAKERS = {
         DIM, vq(), ResidualQuantizer([vq() for _ in range(2)]), bypass=0.5
     ),
     "product": lambda: ProductQuantizer([FSQ(2, (5, 5)), FSQ(4, (5, 3, 3))]),
+    "regrouped": lambda: RegroupedQuantizer(DIM, 8, kept=(8, 4), group_batches=2),
     "lfq": lambda: BinaryQuantizer(DIM, 6),
     "groups": lambda: BinaryQuantizer(DIM, 4, 3, batch_entropy="per_group"),
     "bsq": lambda: BinaryQuantizer(DIM, 9, kind="bsq", enumerated_bits=4),
