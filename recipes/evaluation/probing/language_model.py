@@ -6,6 +6,7 @@ by the chain rule, so that its nats are those of the whole sequence. Tables of c
 and of pairs are controls: what they reach takes no model of sequences.
 """
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -29,7 +30,8 @@ CONTEXT = 256  # positions
 DIM, DEPTH, HEADS = 128, 2, 4
 BATCH = 8  # sequences
 LEARNING_RATE = 3e-3
-TUNING_SHARE = 10  # every tenth training sequence decides on the constant of a table
+TUNING_SHARE = 10  # every tenth training sequence decides on the constants of the tables
+SHARES = (0.01, 0.1, 0.3, 0.5, 0.7, 0.9, 0.99)  # of pairs in their mixture with single ids
 
 
 class HeldOutNats(NamedTuple):
@@ -37,7 +39,7 @@ class HeldOutNats(NamedTuple):
 
     Attributes:
         model: by the trained model.
-        bigram: by counts of an id after the one before it in its group.
+        bigram: by counts of an id after the one before it in its group, and of single ids.
         unigram: by counts of single ids.
         parameters: weights of the model.
     """
@@ -131,10 +133,11 @@ def held_out_nats(
         model = TokenModel(vocab)
         model.fit(train, steps, seed=seed)
     nats = torch.tensor([model.nats(one) for one in held], dtype=torch.float64)
+    bigram, unigram = _table_nats(train, held, vocab)
     return HeldOutNats(
         nats,
-        _table_nats(train, held, vocab, follows=True),
-        _table_nats(train, held, vocab, follows=False),
+        bigram,
+        unigram,
         sum(weight.numel() for weight in model.parameters()),
     )
 
@@ -146,19 +149,34 @@ def _piece(sequence: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _table_nats(
-    train: Sequence[Tensor], held: Sequence[Tensor], vocab: Sequence[int], *, follows: bool
-) -> Tensor:
-    """Nats of sequences by tables of counts, one for each group, float64 [sequences]."""
+    train: Sequence[Tensor], held: Sequence[Tensor], vocab: Sequence[int]
+) -> tuple[Tensor, Tensor]:
+    """Nats of sequences by pairs and by single ids, a table for each group, float64 [sequences].
+
+    Counts of pairs are few: their probabilities are mixed with those of single ids.
+    """
     tune = train[::TUNING_SHARE] if len(train) > TUNING_SHARE else train
     count = [one for n, one in enumerate(train) if n % TUNING_SHARE] or train
-    every = torch.zeros(len(held), dtype=torch.float64)
+    pairs, singles = torch.zeros(2, len(held), dtype=torch.float64)
     owner = torch.arange(len(held)).repeat_interleave(torch.tensor([len(one) for one in held]))
     for group, size in enumerate(vocab):
-        table = CountTable(*_pairs(count, group, follows=follows), size)
-        tuned = _pairs(tune, group, follows=follows)
-        alpha = min(ALPHAS, key=lambda one: float(table.nats(*tuned, one).sum()))
-        every.index_add_(0, owner, table.nats(*_pairs(held, group, follows=follows), alpha))
-    return every
+        found = []
+        for follows in (False, True):
+            table = CountTable(*_pairs(count, group, follows=follows), size)
+            tuned = _pairs(tune, group, follows=follows)
+            alpha = min(ALPHAS, key=lambda one: float(table.nats(*tuned, one).sum()))
+            asked = _pairs(held, group, follows=follows)
+            found.append((table.nats(*tuned, alpha), table.nats(*asked, alpha)))
+        (tuned_single, single), (tuned_pair, pair) = found
+        share = min(SHARES, key=lambda one: float(_mixed(tuned_pair, tuned_single, one).sum()))
+        singles.index_add_(0, owner, single)
+        pairs.index_add_(0, owner, _mixed(pair, single, share))
+    return pairs, singles
+
+
+def _mixed(pair: Tensor, single: Tensor, share: float) -> Tensor:
+    """Nats of a mixture of two distributions, by the nats of both and the share of the first."""
+    return -torch.logaddexp(math.log(share) - pair, math.log1p(-share) - single)
 
 
 def _pairs(sequences: Sequence[Tensor], group: int, *, follows: bool) -> tuple[Tensor, Tensor]:

@@ -94,3 +94,11 @@ def test_a_seed_decides_and_the_state_of_others_stays():
     assert torch.equal(torch.random.get_rng_state(), before)
     assert torch.equal(runs[0].model, runs[1].model)
     assert not torch.equal(runs[0].model, runs[2].model)
+
+
+def test_pairs_that_were_never_counted_fall_back_to_single_ids():
+    torch.manual_seed(9)
+    ids = torch.multinomial(1 / torch.arange(1, 201.0), 30 * 40, replacement=True)
+    sequences = list(ids.view(30, 40, 1))
+    found = held_out_nats(sequences[6:], sequences[:6], (200,), steps=1, seed=0)
+    assert float(found.bigram.sum()) < 1.01 * float(found.unigram.sum())
