@@ -37,7 +37,8 @@ def nearest(x: Tensor, codebook: Tensor, *, by_product: bool = False) -> Tensor:
     if by_product:
         half_norm = codebook.new_zeros(codebook.shape[0])
     else:
-        half_norm = codebook.square().sum(1).mul(-0.5)
+        # read once: a copy of the squares takes as long as the product with a single vector
+        half_norm = torch.linalg.vector_norm(codebook, dim=1).square_().mul_(-0.5)
     transposed = codebook.t()
     if exporting():
         return torch.addmm(half_norm, x, transposed).argmax(1)

@@ -1,6 +1,7 @@
 import pytest
 import torch
 from torch.nn import functional as F
+from torch.profiler import ProfilerActivity, profile
 from vector_quantize_pytorch import VectorQuantize
 
 from intaglio.codecs.audio.encodec import encodec
@@ -332,3 +333,10 @@ def test_codes_that_are_hardly_used_are_replaced_at_any_batch():
 def test_a_share_of_the_mean_count_is_at_most_one():
     with pytest.raises(ValueError, match=r"in \[0, 1\], not 2"):
         VectorQuantizer(8, 64, dead_share=2.0)
+
+
+def test_a_search_makes_no_copy_of_the_codebook():
+    codebook, vector = torch.randn(512, 64), torch.randn(1, 64)
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True, acc_events=True) as found:
+        nearest(vector, codebook)
+    assert 0 < max(event.self_cpu_memory_usage for event in found.events()) < codebook.nbytes / 2

@@ -17,10 +17,19 @@ def _small(monkeypatch):
 
 
 def test_a_stream_is_timed_next_to_the_whole_signal():
-    whole, first = stream.run()
+    whole, reading, first = stream.run()
     assert whole.baseline_name == "the whole signal" and whole.ours > 0
     assert "steps of 80 ms" in whole.name and whole.note == "80 ms of latency; equal tokens"
+    assert reading.baseline_name == "reading the weights in each step"
+    assert reading.ours == whole.ours > reading.baseline > 0 and reading.note.endswith(
+        "in each step"
+    )
     assert first.baseline == 80 and first.name.startswith("first chunk")
+
+
+def test_all_weights_are_read_each_time():
+    weights = [torch.ones(3, 4), torch.ones(2, 5, 2), torch.ones(7)]
+    assert stream._read(weights, 2) == 2 * (12 + 20)
 
 
 def test_other_tokens_are_no_benchmark(monkeypatch):
