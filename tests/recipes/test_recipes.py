@@ -1,5 +1,6 @@
 """Every shipped recipe parses, builds, and trains two steps; what it leaves behind loads."""
 
+import csv
 import inspect
 import re
 import shutil
@@ -39,6 +40,12 @@ SYSTEMS = sorted(
     str(path.relative_to(FOLDER).with_suffix(""))
     for path in FOLDER.glob("*/*.yaml")
     if path.parent.name not in ("overlays", "parts") and "CodecTask" in path.read_text()
+)
+
+EVERY = sorted(
+    str(path.relative_to(FOLDER).with_suffix(""))
+    for folder in ("audio", "image")
+    for path in (FOLDER / folder).glob("*.yaml")
 )
 
 pytestmark = pytest.mark.filterwarnings(
@@ -125,6 +132,41 @@ def test_two_steps_leave_a_checkpoint_that_loads(name, in_tmp_path, monkeypatch)
     content = torch.load(checkpoint, weights_only=True)
     assert content["global_step"] == 2
     assert "class_path" in content["recipe"]
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_recipes_can_be_parsed_and_arguments_of_their_parts_changed(name, monkeypatch, capsys):
+    """As they are: other tests replace the loggers, which refer to the folder of the run."""
+    recipe = yaml.safe_load((FOLDER / f"{name}.yaml").read_text())
+    adversaries = recipe["model"]["init_args"].get("adversaries", {})
+    options = [
+        f"--model.adversaries.{one}.weight=0.{61 + number}"
+        for number, one in enumerate(adversaries)
+    ]
+    monkeypatch.setattr("sys.argv", ["intaglio", "fit", "-c", name, *options, "--print_config"])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    printed = capsys.readouterr().out
+    assert ended.value.code == 0
+    assert all(printed.count(f" weight: 0.{61 + number}\n") == 1 for number in range(len(options)))
+    assert f"save_dir: {recipe['trainer']['default_root_dir']}\n" in printed
+
+
+def test_small_images_with_a_perceptual_loss_take_a_step_with_the_adversary(
+    in_tmp_path, monkeypatch
+):
+    pytest.importorskip("efficientnet_lite_pytorch")
+    words = ["fit", "-c", "image/image_small", "-c", "overlays/perceptual", "-c", "overlays/bf16"]
+    words += ["-c", "overlays/debug_images", "--model.adversarial_from=1"]
+    words += ["--trainer.default_root_dir=.", "--trainer.enable_progress_bar=false"]
+    monkeypatch.setattr("sys.argv", ["intaglio", *words])
+    assert cli.main() == 0
+    [log] = Path().glob("**/metrics.csv")
+    with log.open() as file:
+        rows = list(csv.DictReader(file))
+    found = {name: value for row in rows for name, value in row.items() if value}
+    assert float(found["train/perceptual"]) > 0
+    assert {name for name in found if "patch" in name}, found
 
 
 @pytest.mark.parametrize(
