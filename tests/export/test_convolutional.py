@@ -43,9 +43,9 @@ def snac_like() -> AudioCodec:
 def two_encoders() -> AudioCodec:
     books = [FactorizedVectorQuantizer(16, size, codebook_dim=4) for size in (30, 20, 20)]
     return AudioCodec(
-        DualEncoder(*(DACEncoder(16, (2, 5), width=4, causal=True) for _ in range(2))),
+        DualEncoder(*(DACEncoder(16, (5,), width=4, causal=True) for _ in range(2))),
         DualQuantizer(books[0], ResidualQuantizer(books[1:], through_levels=True)),
-        DACDecoder(16, (2, 5), width=16, causal=True),
+        DACDecoder(16, (5,), width=16, causal=True),
         sample_rate=1000,
         name="lm_spt",
     )

@@ -79,11 +79,11 @@ def attention() -> AudioCodec:
 
 
 def two_encoders() -> AudioCodec:
-    books = [FactorizedVectorQuantizer(16, size, codebook_dim=4) for size in (30, 20, 20)]
+    books = [FactorizedVectorQuantizer(8, size, codebook_dim=4) for size in (30, 20)]
     return AudioCodec(
-        DualEncoder(*(DACEncoder(16, (2, 5), width=4, causal=True) for _ in range(2))),
-        DualQuantizer(books[0], ResidualQuantizer(books[1:], through_levels=True)),
-        DACDecoder(16, (2, 5), width=16, causal=True),
+        DualEncoder(*(DACEncoder(8, (5,), width=4, causal=True) for _ in range(2))),
+        DualQuantizer(books[0], books[1]),
+        DACDecoder(8, (5,), width=8, causal=True),
         sample_rate=1000,
         name="lm_spt",
     )
