@@ -51,7 +51,8 @@ def check(module, case, rows, device):
     found = module.distribution(value, null, scale, warp)
     assert torch.equal(found.isneginf(), wanted.isneginf())
     possible = ~wanted.isneginf()
-    assert (found - wanted)[possible].abs().max() < ROUNDING
+    bound = ROUNDING + 2**-22 * wanted[possible].abs()  # two ulps of -300, which guidance makes
+    assert ((found - wanted)[possible].abs() <= bound).all()
     scores = wanted + gumbel(keys, vocab)
     drawn = module.draw(value, null, scale, warp, keys)
     # where two ids race neck and neck, rounding decides
