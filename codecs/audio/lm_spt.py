@@ -22,7 +22,6 @@ from intaglio.codecs.quantizers.residual import ResidualQuantizer
 
 DIM = 1024
 ACOUSTIC = 7  # levels
-SEMANTIC_RATE = 16_000  # Hz, of what the light decoder gives
 
 # positions a second: strides at 24 kHz, codes of the semantic and of an acoustic level, strides of
 # the light decoder at 16 kHz

@@ -8,8 +8,9 @@ of the layers nor how many codes are kept: those here are HiFi-GAN's, and 128 ti
 from collections.abc import Sequence
 
 from intaglio.codecs.audio_codec import AudioCodec
-from intaglio.codecs.decoders.hifigan import KERNELS, HiFiGANDecoder
+from intaglio.codecs.decoders.hifigan import HiFiGANDecoder
 from intaglio.codecs.encoders.hifigan import HiFiGANEncoder
+from intaglio.codecs.layers.residual1d import KERNELS
 from intaglio.codecs.quantizers.regrouped import RegroupedQuantizer
 
 STRIDES = {50: (2, 4, 5, 8), 100: (2, 4, 4, 5)}

@@ -8,11 +8,8 @@ from torch import Tensor, nn
 
 from intaglio.codecs.decoders.base import AudioDecoder
 from intaglio.codecs.layers.conv1d import Conv1d
-from intaglio.codecs.layers.residual1d import HiFiGANBlock
+from intaglio.codecs.layers.residual1d import DILATIONS, KERNELS, HiFiGANBlock
 from intaglio.codecs.layers.transposed1d import ConvTranspose1d
-
-KERNELS = (3, 7, 11)
-DILATIONS = (1, 3, 5)
 
 
 class HiFiGANDecoder(AudioDecoder):

@@ -7,10 +7,7 @@ from torch import Tensor, nn
 
 from intaglio.codecs.encoders.base import AudioEncoder
 from intaglio.codecs.layers.conv1d import Conv1d
-from intaglio.codecs.layers.residual1d import HiFiGANBlock
-
-KERNELS = (3, 7, 11)
-DILATIONS = (1, 3, 5)
+from intaglio.codecs.layers.residual1d import DILATIONS, KERNELS, HiFiGANBlock
 
 
 class HiFiGANEncoder(AudioEncoder):

@@ -8,6 +8,10 @@ from intaglio.codecs.layers.conv1d import Conv1d, Norm, PadMode
 from intaglio.codecs.layers.snake import Snake
 from intaglio.codecs.streaming.streams import Stream, Sum, chain
 
+# of the blocks of HiFi-GAN, first variant
+KERNELS = (3, 7, 11)
+DILATIONS = (1, 3, 5)
+
 
 class SEANetBlock(nn.Module):
     """ELU → convolution to half the channels → ELU → 1 × 1 convolution back, added to a skip.

@@ -29,31 +29,6 @@ def test_what_does_not_fit_is_refused():
         lm_spt_small(levels=1)
 
 
-@pytest.mark.parametrize("samples", [1, 1279, 1280, 1281, 12_803])
-def test_positions_and_samples(codec, samples):
-    tokens = codec.encode(0.1 * torch.randn(1, 1, samples))
-    assert tokens.ids.shape == (1, -(-samples // 1280), 8)
-    assert codec.decode(tokens).shape == (1, 1, samples)
-
-
-def test_a_batch_equals_its_items(codec):
-    wave = 0.1 * torch.randn(2, 1, 6000)
-    tokens = codec.encode(wave, torch.tensor([6000, 3001]))
-    alone = codec.encode(wave[1:, :, :3001])
-    assert torch.equal(tokens.ids[1, tokens.mask[1]], alone.ids[0])
-    decoded = codec.decode(tokens)
-    assert (decoded[1, :, :3001] - codec.decode(alone)[0]).abs().max() < 1e-5
-
-
-def test_it_codes_with_any_number_of_levels(codec):
-    wave = 0.1 * torch.randn(1, 1, 4000)
-    every = codec.encode(wave).ids
-    for levels in (1, 2, 5, 8):
-        tokens = codec.encode(wave, levels=levels)
-        assert torch.equal(tokens.ids, every[..., :levels])
-        assert codec.decode(tokens).isfinite().all()
-
-
 @torch.no_grad()
 def test_the_first_level_is_decoded_from_the_semantic_encoder_alone(codec):
     wave = 0.1 * torch.randn(1, 1, 4000)

@@ -18,6 +18,14 @@ def device() -> torch.device:
 
 
 @pytest.fixture
+def large_tiles(monkeypatch: pytest.MonkeyPatch, device: torch.device) -> None:
+    """An interpreter takes as long for a small tile as for a large one."""
+    if device.type == "cpu":
+        for name in ("bands", "races", "rejection"):
+            monkeypatch.setattr(f"intaglio.generators.inference.kernels.{name}.TILE", 1 << 14)
+
+
+@pytest.fixture
 def mutant(tmp_path: Path) -> Callable[[str, str, str], ModuleType]:
     """A module of kernels in which a text that stands there once is another."""
 

@@ -10,14 +10,10 @@ from intaglio.generators.samplers.acceptance import grouped
 from intaglio.generators.samplers.acceptance.grouped import Grouped
 
 # the logarithm of 0 is meant
-pytestmark = pytest.mark.filterwarnings("ignore:.*encountered in:RuntimeWarning")
-
-
-@pytest.fixture(autouse=True)
-def _large_tiles(monkeypatch, device):
-    """An interpreter takes as long for a small tile as for a large one."""
-    if device.type == "cpu":
-        monkeypatch.setattr(bands, "TILE", 1 << 14)
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*encountered in:RuntimeWarning"),
+    pytest.mark.usefixtures("large_tiles"),
+]
 
 
 def laws(batch, window, vocab, device):

@@ -10,14 +10,10 @@ from intaglio.generators.inference.logits import Warp
 
 ROUNDING = 2e-5  # of a log-probability
 # what has no row, or nothing to lose, is inf - inf or the logarithm of 0 to the interpreter
-pytestmark = pytest.mark.filterwarnings("ignore:.*encountered in:RuntimeWarning")
-
-
-@pytest.fixture(autouse=True)
-def _large_tiles(monkeypatch, device):
-    """An interpreter takes as long for a small tile as for a large one."""
-    if device.type == "cpu":
-        monkeypatch.setattr(races, "TILE", 1 << 16)
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*encountered in:RuntimeWarning"),
+    pytest.mark.usefixtures("large_tiles"),
+]
 
 
 def logits(rows, vocab, dtype, device):

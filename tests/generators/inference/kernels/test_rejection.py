@@ -9,14 +9,10 @@ from intaglio.generators.samplers.acceptance.base import TINY, Window, deciding
 from intaglio.generators.samplers.acceptance.exact import ModifiedRejection
 
 # the logarithm of 0 is meant
-pytestmark = pytest.mark.filterwarnings("ignore:.*encountered in:RuntimeWarning")
-
-
-@pytest.fixture(autouse=True)
-def _large_tiles(monkeypatch, device):
-    """An interpreter takes as long for a small tile as for a large one."""
-    if device.type == "cpu":
-        monkeypatch.setattr(rejection, "TILE", 1 << 14)
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*encountered in:RuntimeWarning"),
+    pytest.mark.usefixtures("large_tiles"),
+]
 
 
 def window_and_target(batch, window, vocab, device, known=True):
