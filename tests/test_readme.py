@@ -4,6 +4,7 @@ import argparse
 import ast
 import doctest
 import importlib
+import json
 import re
 import shlex
 import tomllib
@@ -71,6 +72,22 @@ def test_python_blocks_run_in_order(document: Path, in_tmp_path: Path) -> None:
     names: dict[str, Any] = {"__name__": "__main__"}
     for block in blocks(document, "python"):
         exec(compile(block, str(document), "exec"), names)
+
+
+def test_the_held_out_recordings_of_the_card_of_speech(in_tmp_path: Path) -> None:
+    [block] = blocks(ROOT / "recipes" / "weights" / "speech" / "MODEL_CARD.md", "python")
+    names: dict[str, Any] = {}
+    exec(block, names)
+    kept = {"speaker": "IAN", "seconds": 1.5, "text": "one two three four"}
+    others = [kept | {"speaker": "JOE"}, kept | {"seconds": 1.4}, kept | {"text": "one two three"}]
+    clips = [
+        one | {"path": f"{4 - number}.mp3"} for number, one in enumerate([kept, *others, kept])
+    ]
+    Path("manifest.jsonl").write_text("\n".join(map(json.dumps, clips)))
+    names["write_held_out"](in_tmp_path)
+    found = [json.loads(line) for line in Path("held_out.jsonl").read_text().splitlines()]
+    paths = [str(in_tmp_path / name) for name in ("0.mp3", "4.mp3")]  # by the SHA-256 of the names
+    assert [one["path"] for one in found] == paths
 
 
 @each_document
